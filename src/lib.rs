@@ -26,6 +26,7 @@ pub mod server;
 pub mod config;
 pub mod listen;
 pub mod reload;
+pub mod status;
 
 // What is done with a request once it is judged.
 pub mod forward;
