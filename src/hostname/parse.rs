@@ -1,5 +1,6 @@
 //! Names: from any spelling to canonical text.
 
+use idna::punycode::decode_to_string;
 use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 
 use super::error::excerpt;
@@ -25,6 +26,9 @@ pub(super) fn host(text: &str) -> Result<Hostname, HostnameError> {
     // UTS 46 changes nothing but letter case in ASCII, unless a label claims to be encoded.
     if !text.is_ascii() || text.split('.').any(is_encoded) {
         let ascii = to_ascii(text).map_err(|_| blame(text))?;
+        if let Some(label) = ascii.split('.').find(|label| is_encoded_twice(label)) {
+            return Err(HostnameError::Idna { label: excerpt(label) });
+        }
         return settle(&ascii);
     }
     if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
@@ -40,6 +44,13 @@ fn to_ascii(text: &str) -> Result<std::borrow::Cow<'_, str>, idna::Errors> {
 /// Whether a label says of itself that it is an A-label.
 fn is_encoded(label: &str) -> bool {
     label.as_bytes().get(..4).is_some_and(|prefix| prefix.eq_ignore_ascii_case(b"xn--"))
+}
+
+/// Whether an A-label holds a text that again says it is an A-label, which UTS 46 §4.1 step 4 forbids. The crate leaves
+/// that step to its check of hyphens, which we do without.
+fn is_encoded_twice(label: &str) -> bool {
+    let encoded = label.strip_prefix("xn--").filter(|encoded| encoded.starts_with("xn--"));
+    encoded.and_then(decode_to_string).is_some_and(|decoded| decoded.starts_with("xn--"))
 }
 
 /// Checks a mapped, lower-case name, its trailing dot still on. Every name passes through here, whichever way it came.

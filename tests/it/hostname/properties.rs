@@ -76,7 +76,7 @@ fn scrap() -> impl Strategy<Value = String> {
 
 fn reads_back_as_itself(host: &Hostname) -> Result<(), TestCaseError> {
     let text = host.to_string();
-    prop_assert_eq!(Hostname::parse(&text).as_ref(), Ok(host));
+    prop_assert_eq!(Hostname::parse(&text), Ok(host.clone()));
     prop_assert_eq!(Hostname::parse_authority(text.as_bytes()), Ok((host.clone(), None)));
     prop_assert!(text.len() <= 253 && text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()));
     Ok(())
@@ -93,8 +93,8 @@ proptest! {
     ) {
         let host = Hostname::parse(&name).unwrap();
         reads_back_as_itself(&host)?;
-        prop_assert_eq!(Hostname::parse(&respelled(&name, &hands, root)).as_ref(), Ok(&host));
-        prop_assert_eq!(Hostname::parse(&respelled(host.as_str(), &hands, root)).as_ref(), Ok(&host));
+        prop_assert_eq!(Hostname::parse(&respelled(&name, &hands, root)), Ok(host.clone()));
+        prop_assert_eq!(Hostname::parse(&respelled(host.as_str(), &hands, root)), Ok(host.clone()));
     }
 
     #[test]
@@ -138,13 +138,13 @@ proptest! {
         let four = Ipv4Addr::from(bits);
         let host = Hostname::parse(&four.to_string()).unwrap();
         prop_assert_eq!(host.ip(), Some(four.into()));
-        prop_assert_eq!(Hostname::parse(&format!("[::FFFF:{four}]")).as_ref(), Ok(&host));
-        prop_assert_eq!(Hostname::parse(&respelled(&four.to_string(), &[Hand::FullWidth], ".")).as_ref(), Ok(&host));
+        prop_assert_eq!(Hostname::parse(&format!("[::FFFF:{four}]")), Ok(host.clone()));
+        prop_assert_eq!(Hostname::parse(&respelled(&four.to_string(), &[Hand::FullWidth], ".")), Ok(host.clone()));
 
         let six = Ipv6Addr::from(groups);
         let host = Hostname::parse(&six.to_string()).unwrap();
         let long = groups.map(|group| format!("{group:04X}")).join(":");
-        prop_assert_eq!(Hostname::parse(&format!("[{long}]")).as_ref(), Ok(&host));
+        prop_assert_eq!(Hostname::parse(&format!("[{long}]")), Ok(host.clone()));
         reads_back_as_itself(&host)?;
     }
 }

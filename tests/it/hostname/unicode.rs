@@ -9,6 +9,7 @@ use serde_json::Value;
 /// One line: what is written, and what non-transitional `ToASCII` makes of it.
 struct Vector {
     source: String,
+    unicode: String,
     ascii: String,
     statuses: Vec<String>,
 }
@@ -16,13 +17,15 @@ struct Vector {
 #[test]
 fn every_unicode_vector_is_read_as_unicode_says() {
     let text = std::fs::read_to_string(vectors_file()).unwrap();
-    let (mut taken, mut refused, mut stricter) = (0, 0, 0);
+    let (mut taken, mut refused, mut stricter, mut newer) = (0, 0, 0, 0);
     for vector in text.lines().filter_map(vector) {
         let found = Hostname::parse(&vector.source);
         let context = format!("`{}` {:?}: {found:?}", vector.source.escape_debug(), vector.statuses);
         if !is_permitted(&vector) {
             assert!(found.is_err(), "{context}");
             refused += 1;
+        } else if vector.unicode.contains(is_newer) {
+            newer += 1;
         } else if is_host(without_root(&vector.ascii)) {
             assert_eq!(found.expect(&context).as_str(), without_root(&vector.ascii), "{context}");
             taken += 1;
@@ -31,24 +34,31 @@ fn every_unicode_vector_is_read_as_unicode_says() {
             stricter += 1;
         }
     }
-    println!("{taken} taken, {refused} refused, {stricter} refused by our own rules");
-    assert!(taken > TAKEN && refused > REFUSED && stricter > STRICTER, "{taken} {refused} {stricter}");
+    // Less than these, or more of the last, would mean that the file was not read as it is meant.
+    let is_plausible = taken >= 650 && refused >= 5600 && stricter >= 1 && newer <= 30;
+    assert!(
+        is_plausible,
+        "{taken} taken, {refused} refused, {stricter} refused by rules of ours, {newer} skipped"
+    );
 }
 
-/// Less than these would mean that the file was not read as it is meant.
-const TAKEN: usize = 0;
-const REFUSED: usize = 0;
-const STRICTER: usize = 0;
+/// Whether a character was assigned after Unicode 16, the version of the vectors, which hold it for unassigned: CJK
+/// Extension J of Unicode 17 and the Seal script of Unicode 18. Our tables may know it.
+fn is_newer(character: char) -> bool {
+    matches!(character, '\u{323b0}'..='\u{33479}' | '\u{3d000}'..='\u{3fc3f}')
+}
 
 /// Whether no status is left but those of rules that we set aside:
 ///
 /// * `V2`, `V3`: hyphens may stand anywhere in a label, as in browsers (`CheckHyphens` is false).
 /// * `U1`: the underscore is allowed beside letters, digits and hyphen; anything else still is an error.
+/// * `V7`: an unassigned character, if it has been assigned since. Such a vector is left out.
 /// * `A4_1`, `A4_2`: one dot at the end is the root and is taken off before lengths are checked.
 fn is_permitted(vector: &Vector) -> bool {
     let name = without_root(&vector.ascii);
     vector.statuses.iter().all(|status| match status.as_str() {
         "V2" | "V3" => true,
+        "V7" => vector.unicode.contains(is_newer),
         "U1" => name.bytes().all(is_allowed),
         "A4_1" | "A4_2" => fits(name),
         _ => false,
@@ -83,11 +93,11 @@ fn vector(line: &str) -> Option<Vector> {
     let [source, unicode, unicode_statuses, ascii, ascii_statuses, ..] = columns[..] else { return None };
     let source = unescape(source);
     let unicode = if unicode.is_empty() { source.clone() } else { unescape(unicode) };
-    let ascii = if ascii.is_empty() { unicode } else { unescape(ascii) };
+    let ascii = if ascii.is_empty() { unicode.clone() } else { unescape(ascii) };
     let statuses = if ascii_statuses.is_empty() { unicode_statuses } else { ascii_statuses };
     let statuses = statuses.trim_matches(['[', ']']).split(',').map(str::trim);
     let statuses = statuses.filter(|status| !status.is_empty()).map(str::to_owned).collect();
-    Some(Vector { source, ascii, statuses })
+    Some(Vector { source, unicode, ascii, statuses })
 }
 
 /// Puts `\uXXXX` and `\x{XXXX}` into full, and `""`, which stands for nothing. A lone surrogate is no text, and what
