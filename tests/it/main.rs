@@ -1,0 +1,3 @@
+//! The integration tests, one binary: every file is a topic.
+
+mod hostname;
