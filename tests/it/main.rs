@@ -1,0 +1,3 @@
+//! One integration binary; each module is a topic.
+
+mod decide_oracle;
