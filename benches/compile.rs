@@ -1,5 +1,13 @@
 //! How long does it take to compile a set of 390,000 names in three cases, and what do they weigh?
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a bench may stop at a surprise"
+)]
+#![allow(missing_docs, reason = "criterion's macros make public functions")]
+
 mod names;
 
 use std::time::Duration;

@@ -3,6 +3,14 @@
 //! Through [`decide`], not the index alone. The subjects are taken in turn from 16,384 names, so that
 //! caches hold what they would hold on an edge with many sites, not one hot entry.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a bench may stop at a surprise"
+)]
+#![allow(missing_docs, reason = "criterion's macros make public functions")]
+
 mod names;
 
 use std::hint::black_box;

@@ -5,11 +5,11 @@ use interdict::policy::{Action, Basis, Case, CaseId, Form, Mode, Pattern};
 use jiff::Timestamp;
 
 /// An endless supply of names: two to four labels, 8 to 40 octets, 22 on average.
-pub struct Names(u64);
+pub(crate) struct Names(u64);
 
 impl Names {
     /// Names that no other seed gives.
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
@@ -43,7 +43,7 @@ impl Iterator for Names {
 }
 
 /// An enforced case on these names, every one as `.name`.
-pub fn case(id: &str, names: impl Iterator<Item = Hostname>) -> Case {
+pub(crate) fn case(id: &str, names: impl Iterator<Item = Hostname>) -> Case {
     Case {
         id: CaseId::parse(id).unwrap(),
         customer: "cust-1".to_owned(),

@@ -5,7 +5,7 @@ use crate::audit::Receipt;
 use crate::policy::sample::{case, legal_case, rules};
 use crate::policy::{Action, Case};
 
-const ID: u128 = 0x0193_4f2e_9d1a_7cc0_8123_456789abcdef;
+const ID: u128 = 0x0193_4f2e_9d1a_7cc0_8123_4567_89ab_cdef;
 
 /// Status, headers by name, and body of the answer to `ask`.
 fn answered(case: Case, ask: &Ask<'_>) -> (u16, BTreeMap<String, String>, String) {

@@ -5,8 +5,8 @@ use crate::policy::sample::{case, legal_case, rules, second};
 use crate::policy::{Action, Case, CompileOptions, PolicyFiles, RenderedPages, Ruleset};
 
 fn compiled(files: &[(&str, &[u8])], case: Case) -> Result<Option<RenderedPages>, Diagnostics> {
-    let mut set = PolicyFiles::default();
-    set.files = files.iter().map(|(path, content)| ((*path).to_owned(), Arc::from(*content))).collect();
+    let files = files.iter().map(|(path, content)| ((*path).to_owned(), Arc::from(*content))).collect();
+    let set = PolicyFiles { files };
     let rules = Ruleset::compile(vec![case], &set)?;
     Ok(rules.cases()[0].pages.clone())
 }
@@ -81,7 +81,7 @@ fn the_built_in_page_differs_by_kind_and_stands_alone() {
     let ended = pages(case("TS-1", &["a.example"]));
     let ordered = pages(legal_case("TS-2", &["a.example"]));
     let (ended, ordered) = (text(&ended.html[0].body), text(&ordered.html[0].body));
-    assert!(ended.contains("This service has been ended") && ended.contains("403 Forbidden"));
+    assert!(ended.contains("This service has been ended") && ended.contains("Status 403 (Forbidden)"));
     assert!(
         ordered.contains("Unavailable for legal reasons") && ordered.contains("Regional Court of Example")
     );
