@@ -3,7 +3,21 @@
 //! Everything here is pure: the files come in as bytes, the time as an argument.
 
 mod case;
+mod compiled;
+mod files;
+mod index;
+mod page;
 mod pattern;
+mod revision;
+mod ruleset;
+
+#[cfg(test)]
+pub(crate) mod sample;
 
 pub use case::{Action, Basis, Case, CaseId, Exemption, Legal, Mode};
+pub use compiled::CompiledCase;
+pub use files::{Digest, PolicyFiles};
+pub use page::{Body, Page, RenderedPages};
 pub use pattern::{Form, Pattern, PatternError};
+pub use revision::Revision;
+pub use ruleset::{CompileOptions, Ruleset, Transition, TransitionKind};

@@ -15,6 +15,18 @@ pub enum Form {
     Below,
 }
 
+impl Form {
+    /// What is written before the name.
+    #[must_use]
+    pub const fn prefix(self) -> &'static str {
+        match self {
+            Self::Exact => "",
+            Self::Subtree => ".",
+            Self::Below => "*.",
+        }
+    }
+}
+
 /// A host pattern of a case or list.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pattern {
@@ -67,11 +79,6 @@ impl Pattern {
 
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let prefix = match self.form {
-            Form::Exact => "",
-            Form::Subtree => ".",
-            Form::Below => "*.",
-        };
-        write!(f, "{prefix}{}", self.name)
+        write!(f, "{}{}", self.form.prefix(), self.name)
     }
 }
