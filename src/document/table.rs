@@ -38,7 +38,12 @@ impl<'r> Table<'r> {
     pub fn optional(&self, key: &'static str) -> Option<Value<'r>> {
         self.asked.borrow_mut().push(key);
         let (name, value) = self.entries.get_key_value(key)?;
-        Some(Value::new(self.spot.elsewhere(value.span()), self.spot.elsewhere(name.span()), key, value.get_ref()))
+        Some(Value::new(
+            self.spot.elsewhere(value.span()),
+            self.spot.elsewhere(name.span()),
+            key,
+            value.get_ref(),
+        ))
     }
 
     /// The value of a key; its absence is an error. `example` is a line that could be added.
@@ -70,7 +75,8 @@ impl<'r> Table<'r> {
             let spot = self.spot.elsewhere(key.span());
             let message = format!("unknown key `{}`{}", excerpt(name), self.place());
             if !self.name.is_empty() && upper.contains(&name) {
-                let hint = format!("`{name}` belongs above the first line in brackets, to the top of the file");
+                let hint =
+                    format!("`{name}` belongs above the first line in brackets, to the top of the file");
                 spot.error_with_hint(message, hint);
             } else if let Some(known) = nearest(name, asked.iter().copied()) {
                 spot.error_with_hint(message, format_args!("did you mean `{known}`?"));

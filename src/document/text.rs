@@ -54,7 +54,13 @@ impl<'r> Text<'r> {
         self.checked(text.trim_end(), most, forbidden, "only line breaks and tabs are taken")
     }
 
-    fn checked(&self, text: &str, most: usize, forbidden: impl Fn(char) -> bool, hint: &str) -> Option<String> {
+    fn checked(
+        &self,
+        text: &str,
+        most: usize,
+        forbidden: impl Fn(char) -> bool,
+        hint: &str,
+    ) -> Option<String> {
         let length = text.chars().count();
         if text.trim().is_empty() {
             self.spot.error(format_args!("`{}` is empty", self.key));
@@ -102,7 +108,8 @@ impl<'r> Text<'r> {
         };
         let Some(network) = length.and_then(|length| IpNet::new(address, length).ok()) else {
             let message = format!("`{}` has no valid mask length", self.shown());
-            self.spot.error_with_hint(message, format_args!("write a number from 0 to {most} after the slash"));
+            self.spot
+                .error_with_hint(message, format_args!("write a number from 0 to {most} after the slash"));
             return None;
         };
         if network.trunc() != network {

@@ -62,7 +62,10 @@ impl<'r> Value<'r> {
     pub fn boolean(&self) -> Option<bool> {
         let known = self.value.as_bool();
         if known.is_none() {
-            self.wrong_type_with_hint("`true` or `false`", &format!("write `{} = true`, without quotes", self.key));
+            self.wrong_type_with_hint(
+                "`true` or `false`",
+                &format!("write `{} = true`, without quotes", self.key),
+            );
         }
         known
     }
@@ -101,11 +104,20 @@ impl<'r> Value<'r> {
     #[must_use]
     pub fn tables(&self, most: usize) -> Vec<Table<'r>> {
         if matches!(self.value, DeValue::Table(_)) {
-            self.wrong_type_with_hint("a list of tables", &format!("write `[[{}]]`, in double brackets", self.key));
+            self.wrong_type_with_hint(
+                "a list of tables",
+                &format!("write `[[{}]]`, in double brackets", self.key),
+            );
             return Vec::new();
         }
         let Some(items) = self.list("a list of tables", most) else { return Vec::new() };
         items.iter().filter_map(|item| self.item(item).table()).collect()
+    }
+
+    /// Whether it is a list without entries.
+    #[must_use]
+    pub fn is_empty_list(&self) -> bool {
+        self.value.as_array().is_some_and(|items| items.is_empty())
     }
 
     fn list(&self, wanted: &str, most: usize) -> Option<&'r DeArray<'r>> {
