@@ -129,9 +129,6 @@ pub(crate) fn excerpt_of(text: &str, most: usize) -> String {
             ' ' => kept.push(' '),
             // `escape_debug` knows controls and what does not print; quotes are no danger here.
             '\'' | '"' => kept.push(character),
-            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                kept.extend(character.escape_unicode());
-            }
             _ => kept.extend(character.escape_debug()),
         }
     }

@@ -228,9 +228,6 @@ fn foreign_format(text: &str) -> Option<&'static str> {
             "write one pattern a line, and a blank before a `#` comment"
         });
     }
-    if text.contains("://") {
-        return Some("write the host of the URL alone");
-    }
     if text.starts_with("||") || text.starts_with("@@") || text.starts_with('!') {
         return Some("this is a filter rule of a browser: write the name alone");
     }

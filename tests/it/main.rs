@@ -2,5 +2,6 @@
 
 mod config_cases;
 mod damaged_files;
+mod hostname;
 mod policy_cases;
 mod table_cases;
