@@ -51,8 +51,9 @@ pub const URL_BYTES: usize = 2_000;
 /// Most errors, and most warnings, that are kept with their text; the rest is counted.
 pub const DIAGNOSTICS_KEPT: usize = 1_000;
 
-/// Most bad entries of one host list that are kept with their text; the rest is counted.
-pub const BAD_ENTRIES_KEPT_PER_LIST: usize = 100;
+/// Most errors, and most warnings, of one file that are kept with their text, so that one bad file leaves room
+/// for the findings in others; the rest is counted.
+pub const DIAGNOSTICS_KEPT_PER_FILE: usize = 100;
 
 /// Most characters of somebody's text that a diagnostic repeats.
 pub const EXCERPT_CHARS: usize = 80;

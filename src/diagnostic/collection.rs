@@ -78,12 +78,12 @@ impl Diagnostics {
         self.warnings.extend(other.warnings);
     }
 
-    /// Whether there is room for the text of one more of this severity.
+    /// How many of a severity are kept with their text.
     #[must_use]
-    pub fn has_room(&self, severity: Severity) -> bool {
+    pub fn kept(&self, severity: Severity) -> usize {
         match severity {
-            Severity::Error => self.errors.has_room(),
-            Severity::Warning => self.warnings.has_room(),
+            Severity::Error => self.errors.items.len(),
+            Severity::Warning => self.warnings.items.len(),
         }
     }
 

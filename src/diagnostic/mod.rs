@@ -120,6 +120,17 @@ pub fn excerpt(text: &str) -> String {
     excerpt_of(text, limits::EXCERPT_CHARS)
 }
 
+/// [`excerpt`] of bytes that may be no text: what is not UTF-8 is shown as `\xNN`.
+#[must_use]
+pub fn excerpt_bytes(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02X}")));
+    }
+    excerpt(&text)
+}
+
 /// [`excerpt`] of at most `most` characters of the text.
 pub(crate) fn excerpt_of(text: &str, most: usize) -> String {
     let mut kept = String::new();
@@ -127,8 +138,8 @@ pub(crate) fn excerpt_of(text: &str, most: usize) -> String {
     for character in chars.by_ref().take(most) {
         match character {
             ' ' => kept.push(' '),
-            // `escape_debug` knows controls and what does not print; quotes are no danger here.
-            '\'' | '"' => kept.push(character),
+            // `escape_debug` knows controls and what does not print; quotes and backslashes are no danger here.
+            '\'' | '"' | '\\' => kept.push(character),
             _ => kept.extend(character.escape_debug()),
         }
     }

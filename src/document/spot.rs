@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::Reader;
 use crate::diagnostic::{Diagnostic, Severity};
+use crate::limits;
 
 /// A stretch of the file being read; reporting about it is all it can do.
 #[derive(Clone, Copy)]
@@ -70,7 +71,12 @@ impl<'r> Spot<'r> {
             .at(line, column)
             .with_text(source)
         };
-        self.reader.found.borrow_mut().push_with(severity, diagnostic);
+        let mut found = self.reader.found.borrow_mut();
+        if found.kept(severity) < limits::DIAGNOSTICS_KEPT_PER_FILE {
+            found.push_with(severity, diagnostic);
+        } else {
+            found.count(severity, 1);
+        }
     }
 }
 

@@ -12,19 +12,19 @@ use crate::diagnostic::{excerpt, nearest};
 #[derive(Debug)]
 pub struct Table<'r> {
     spot: Spot<'r>,
-    /// The key it stands under; empty for the top of the file.
-    name: &'static str,
+    /// How it is headed in the file, `[legal]` or `[[exempt]]`; empty for the top.
+    heading: String,
     entries: &'r DeTable<'r>,
     asked: RefCell<Vec<&'static str>>,
 }
 
 impl<'r> Table<'r> {
     pub(super) fn top(reader: &'r Reader<'r>, entries: &'r DeTable<'r>) -> Self {
-        Self::new(Spot::new(reader, 0..0), "", entries)
+        Self::new(Spot::new(reader, 0..0), String::new(), entries)
     }
 
-    pub(super) fn new(spot: Spot<'r>, name: &'static str, entries: &'r DeTable<'r>) -> Self {
-        Self { spot, name, entries, asked: RefCell::default() }
+    pub(super) fn new(spot: Spot<'r>, heading: String, entries: &'r DeTable<'r>) -> Self {
+        Self { spot, heading, entries, asked: RefCell::default() }
     }
 
     /// Where the table starts.
@@ -36,7 +36,10 @@ impl<'r> Table<'r> {
     /// The value of a key, when the key is there.
     #[must_use]
     pub fn optional(&self, key: &'static str) -> Option<Value<'r>> {
-        self.asked.borrow_mut().push(key);
+        let mut asked = self.asked.borrow_mut();
+        if !asked.contains(&key) {
+            asked.push(key);
+        }
         let (name, value) = self.entries.get_key_value(key)?;
         Some(Value::new(
             self.spot.elsewhere(value.span()),
@@ -74,7 +77,7 @@ impl<'r> Table<'r> {
             }
             let spot = self.spot.elsewhere(key.span());
             let message = format!("unknown key `{}`{}", excerpt(name), self.place());
-            if !self.name.is_empty() && upper.contains(&name) {
+            if !self.heading.is_empty() && upper.contains(&name) {
                 let hint =
                     format!("`{name}` belongs above the first line in brackets, to the top of the file");
                 spot.error_with_hint(message, hint);
@@ -87,10 +90,7 @@ impl<'r> Table<'r> {
     }
 
     fn place(&self) -> String {
-        match self.name {
-            "" => String::new(),
-            name => format!(" in `[{name}]`"),
-        }
+        if self.heading.is_empty() { String::new() } else { format!(" in `{}`", self.heading) }
     }
 }
 

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use ipnet::IpNet;
 
 use super::table::Words;
+use super::value::Label;
 use super::{Spot, Value};
 use crate::diagnostic::{excerpt, nearest};
 
@@ -12,13 +13,13 @@ use crate::diagnostic::{excerpt, nearest};
 #[derive(Debug, Clone, Copy)]
 pub struct Text<'r> {
     spot: Spot<'r>,
-    key: &'static str,
+    label: Label,
     text: &'r str,
 }
 
 impl<'r> Text<'r> {
-    pub(super) fn new(spot: Spot<'r>, key: &'static str, text: &'r str) -> Self {
-        Self { spot, key, text }
+    pub(super) fn new(spot: Spot<'r>, label: Label, text: &'r str) -> Self {
+        Self { spot, label, text }
     }
 
     /// The string itself.
@@ -63,12 +64,12 @@ impl<'r> Text<'r> {
     ) -> Option<String> {
         let length = text.chars().count();
         if text.trim().is_empty() {
-            self.spot.error(format_args!("`{}` is empty", self.key));
+            self.spot.error(format_args!("{} is empty", self.label));
         } else if length > most {
-            let message = format!("`{}` has {length} characters", self.key);
+            let message = format!("{} has {length} characters", self.label);
             self.spot.error_with_hint(message, format_args!("write at most {most}"));
         } else if let Some(bad) = text.chars().find(|c| forbidden(*c)) {
-            let message = format!("`{}` holds a control character: `{}`", self.key, bad.escape_unicode());
+            let message = format!("{} holds a control character: `{}`", self.label, bad.escape_unicode());
             self.spot.error_with_hint(message, hint);
         } else {
             return Some(text.to_owned());
@@ -82,7 +83,7 @@ impl<'r> Text<'r> {
         let known = all.iter().copied().find(|option| word(*option) == self.text);
         if known.is_none() {
             let words: Vec<_> = all.iter().copied().map(word).collect();
-            let message = format!("unknown {} `{}`", self.key, self.shown());
+            let message = format!("{} cannot be `{}`", self.label, self.shown());
             match nearest(self.text, words.iter().copied()) {
                 Some(near) => self.spot.error_with_hint(message, format_args!("did you mean `{near}`?")),
                 None => self.spot.error_with_hint(message, format_args!("write one of {}", Words(&words))),

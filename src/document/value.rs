@@ -1,5 +1,6 @@
 //! A value and the types it may have.
 
+use std::fmt;
 use std::ops::RangeInclusive;
 
 use toml::Spanned;
@@ -14,12 +15,28 @@ pub struct Value<'r> {
     pub(super) spot: Spot<'r>,
     key_spot: Spot<'r>,
     pub(super) key: &'static str,
+    /// Whether it is an entry of the list under that key.
+    is_entry: bool,
     pub(super) value: &'r DeValue<'r>,
+}
+
+/// What a value is called in a message.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Label {
+    key: &'static str,
+    is_entry: bool,
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let prefix = if self.is_entry { "an entry of " } else { "" };
+        write!(f, "{prefix}`{}`", self.key)
+    }
 }
 
 impl<'r> Value<'r> {
     pub(super) fn new(spot: Spot<'r>, key_spot: Spot<'r>, key: &'static str, value: &'r DeValue<'r>) -> Self {
-        Self { spot, key_spot, key, value }
+        Self { spot, key_spot, key, is_entry: false, value }
     }
 
     /// Where the value stands.
@@ -38,13 +55,14 @@ impl<'r> Value<'r> {
     #[must_use]
     pub fn string(&self) -> Option<Text<'r>> {
         if let DeValue::String(text) = self.value {
-            return Some(Text::new(self.spot, self.key, text));
+            return Some(Text::new(self.spot, self.label(), text));
         }
         match self.value {
             DeValue::Array(_) | DeValue::Table(_) => self.wrong_type("a string"),
             _ => {
                 let written = excerpt(self.spot.source());
-                self.wrong_type_with_hint("a string", &format!("write `{} = \"{written}\"`", self.key));
+                let key = if self.is_entry { String::new() } else { format!("{} = ", self.key) };
+                self.wrong_type_with_hint("a string", &format!("write `{key}\"{written}\"`"));
             }
         }
         None
@@ -90,7 +108,8 @@ impl<'r> Value<'r> {
     #[must_use]
     pub fn table(&self) -> Option<Table<'r>> {
         if let DeValue::Table(entries) = self.value {
-            return Some(Table::new(self.spot, self.key, entries));
+            let heading = if self.is_entry { format!("[[{}]]", self.key) } else { format!("[{}]", self.key) };
+            return Some(Table::new(self.spot, heading, entries));
         }
         if matches!(self.value, DeValue::Array(_)) {
             self.wrong_type_with_hint("one table", &format!("write `[{}]` once", self.key));
@@ -143,7 +162,13 @@ impl<'r> Value<'r> {
     }
 
     fn item(&self, item: &'r Spanned<DeValue<'r>>) -> Self {
-        Self::new(self.spot.elsewhere(item.span()), self.key_spot, self.key, item.get_ref())
+        let value = Self::new(self.spot.elsewhere(item.span()), self.key_spot, self.key, item.get_ref());
+        Self { is_entry: true, ..value }
+    }
+
+    /// What it is called in a message.
+    fn label(&self) -> Label {
+        Label { key: self.key, is_entry: self.is_entry }
     }
 
     /// The value as it is written, in backticks.
@@ -169,6 +194,6 @@ impl<'r> Value<'r> {
             DeValue::Array(_) => "a list",
             DeValue::Table(_) => "a table",
         };
-        format!("`{}` must be {wanted}, not {kind}", self.key)
+        format!("{} must be {wanted}, not {kind}", self.label())
     }
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::{Pattern, PolicyFiles};
-use crate::diagnostic::{Diagnostic, Diagnostics, Severity, excerpt};
+use crate::diagnostic::{Diagnostic, Diagnostics, Severity, excerpt_bytes};
 use crate::document::BYTE_ORDER_MARK;
 use crate::limits;
 
@@ -139,7 +139,7 @@ fn read_list(path: &str, content: &[u8]) -> List {
             Ok(pattern) => patterns.push(pattern),
             Err(reason) => {
                 list.bad_count += 1;
-                if list.bad.len() < limits::BAD_ENTRIES_KEPT_PER_LIST {
+                if list.bad.len() < limits::DIAGNOSTICS_KEPT_PER_FILE {
                     list.bad.push(reason.at(number, column, entry));
                 }
             }
@@ -192,7 +192,7 @@ impl Reason {
         BadEntry {
             line,
             column: u32::try_from(column).unwrap_or(u32::MAX),
-            text: excerpt(&String::from_utf8_lossy(shown)),
+            text: excerpt_bytes(shown),
             reason: self.reason,
             hint: self.hint,
         }
@@ -263,7 +263,7 @@ mod tests {
     fn bad_entries_beyond_the_bound_are_counted_only() {
         let list = read_list("lists/a.txt", ".\n".repeat(390_000).as_bytes());
         assert_eq!(list.bad_count, 390_000);
-        assert_eq!(list.bad.len(), limits::BAD_ENTRIES_KEPT_PER_LIST);
+        assert_eq!(list.bad.len(), limits::DIAGNOSTICS_KEPT_PER_FILE);
     }
 
     #[test]

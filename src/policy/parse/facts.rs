@@ -114,7 +114,7 @@ pub(super) fn effect(top: &Table<'_>, basis: Option<Basis>, files: &PolicyFiles)
 
 /// RFC 7725 §3 keeps 451 for what the law demands.
 fn status(value: &Value<'_>, basis: Option<Basis>) -> Option<u16> {
-    match value.integer(0..=999).and_then(|number| u16::try_from(number).ok())? {
+    match value.integer(100..=599).and_then(|number| u16::try_from(number).ok())? {
         451 if basis.is_some_and(|basis| !basis.is_legal()) => {
             let basis = basis.map_or("", Basis::as_str);
             let message = format!("status 451 needs a legal basis, and `{basis}` is none");
