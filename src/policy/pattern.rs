@@ -47,6 +47,17 @@ pub enum PatternError {
     AddressSubtree,
 }
 
+impl PatternError {
+    /// What to write instead, when there is something to say.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Hostname(error) => error.hint(),
+            Self::AddressSubtree => Some("write the address alone".to_owned()),
+        }
+    }
+}
+
 impl Pattern {
     /// Parses one pattern; surrounding blanks are not taken.
     ///

@@ -5,8 +5,12 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test stops at the first surprise"
+    reason = "a test stops at the first surprise, in its helper functions too"
 )]
 
+mod config_cases;
+mod damaged_files;
 mod decide_oracle;
 mod hostname;
+mod policy_cases;
+mod table_cases;
