@@ -20,6 +20,7 @@
 
 // Top floor: what a person runs.
 pub mod cli;
+pub mod embed;
 pub mod server;
 
 // Where requests and policies come in.

@@ -129,6 +129,8 @@ pub const RESOLVE_AT_MOST: Duration = Duration::from_secs(5);
 
 // ---- reloads ----
 
+/// Octets of file changes read from inotify at once.
+pub const INOTIFY_BUFFER_BYTES: usize = 16 * 1024;
 /// How often a directory that changes while it is read is read again.
 pub const SOURCE_ATTEMPTS: usize = 5;
 /// How deep lists may lie in directories.

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 pub use self::load::ConfigError;
 pub use self::routes::{Origin, Route, Routes};
+use crate::audit::ClientPrivacy;
 use crate::limits;
 
 /// Everything an edge is told at its start.
@@ -84,6 +85,8 @@ pub struct Policy {
     /// How long the directory must be quiet before a change is read: `debounce_ms`, 0 to 60,000.
     /// Default: 50 ms.
     pub debounce: Duration,
+    /// The URL of whoever runs this edge, for `Link: …; rel="blocked-by"` (RFC 7725 §4): `blocked_by`.
+    pub blocked_by: Option<String>,
 }
 
 /// `[audit]`. Records are acknowledged by the process (`acknowledge = "process"`).
@@ -95,20 +98,6 @@ pub struct Audit {
     pub client: ClientPrivacy,
     /// The size at which a segment ends, in bytes: 4 KiB to 16 GiB. Default: 64 MiB.
     pub segment_bytes: u64,
-}
-
-/// How the address of a client is written into records.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ClientPrivacy {
-    /// As it is.
-    Full,
-    /// Its network: /24 or /48.
-    Truncated,
-    /// Encrypted, so that one client can be followed and only the holder of the key knows who it is.
-    Pseudonym {
-        /// The key file (mode 0600), made when it is absent. Default: `client.key` in the state directory.
-        key: PathBuf,
-    },
 }
 
 /// `[admin]`.

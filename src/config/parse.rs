@@ -6,12 +6,13 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Admin, Audit, ClientPrivacy, Config, EdgeName, Limits, Listen, Origin, Policy, Route, Routes};
+use super::{Admin, Audit, Config, EdgeName, Limits, Listen, Origin, Policy, Route, Routes};
+use crate::audit::ClientPrivacy;
 use crate::diagnostic::Diagnostics;
 use crate::document::{self, Table, Text, Value};
 use crate::hostname::Hostname;
 use crate::limits;
-use crate::policy::Pattern;
+use crate::policy::{Pattern, absolute_url};
 
 /// The keys at the top of the file.
 const KEYS: [&str; 7] = ["edge", "listen", "policy", "audit", "route", "admin", "limits"];
@@ -139,11 +140,12 @@ fn socket_address(text: &Text<'_>) -> Option<SocketAddr> {
 
 fn policy(table: Option<&Table<'_>>, paths: &Paths<'_>) -> Policy {
     let value = |key| table.and_then(|table| table.optional(key));
-    let debounce_ms = value("debounce_ms").and_then(|value| value.integer(0..=60_000)).unwrap_or(50);
+    let debounce_ms = value("debounce_ms").and_then(|value| value.integer(0..=60_000));
     let policy = Policy {
         directory: paths.or_default(value("directory"), "policies"),
         state: paths.or_default(value("state"), "state"),
-        debounce: Duration::from_millis(debounce_ms),
+        debounce: debounce_ms.map_or(limits::SETTLE_QUIET, Duration::from_millis),
+        blocked_by: value("blocked_by").and_then(|value| absolute_url(&value.string()?)),
     };
     if let Some(table) = table {
         table.finish(&KEYS);
@@ -168,9 +170,9 @@ fn audit(table: Option<&Table<'_>>, paths: &Paths<'_>, state: &Path) -> Audit {
     let client = match word {
         Some("full") => ClientPrivacy::Full,
         Some("truncated") => ClientPrivacy::Truncated,
-        _ => ClientPrivacy::Pseudonym { key: key_path },
+        _ => ClientPrivacy::Pseudonym(key_path),
     };
-    if let Some(key) = key.filter(|_| !matches!(client, ClientPrivacy::Pseudonym { .. })) {
+    if let Some(key) = key.filter(|_| !matches!(client, ClientPrivacy::Pseudonym(_))) {
         key.key_spot()
             .error_with_hint("`key` is for pseudonyms only", "remove it, or write `client = \"pseudonym\"`");
     }

@@ -53,7 +53,7 @@ fn every_key_of_the_full_example_is_taken() {
     assert_eq!(config.policy.debounce, Duration::from_millis(20));
     assert_eq!(
         config.audit.client,
-        ClientPrivacy::Pseudonym { key: "/etc/interdict/secrets/client.key".into() }
+        ClientPrivacy::Pseudonym("/etc/interdict/secrets/client.key".into())
     );
     assert_eq!(config.audit.segment_bytes, 1_048_576);
     let admin = config.admin.unwrap();
@@ -77,7 +77,7 @@ fn relative_paths_are_relative_to_the_file_and_absolute_ones_stay() {
     assert_eq!(config.policy.directory, Path::new("/etc/interdict/p"));
     assert_eq!(config.policy.state, Path::new("/var/lib/interdict"));
     assert_eq!(config.audit.directory, Path::new("/etc/interdict/audit"));
-    assert_eq!(config.audit.client, ClientPrivacy::Pseudonym { key: "/var/lib/interdict/client.key".into() });
+    assert_eq!(config.audit.client, ClientPrivacy::Pseudonym("/var/lib/interdict/client.key".into()));
 }
 
 #[test]

@@ -182,6 +182,7 @@ fn prepare(stream: &mut EdgeStream, head_len: usize) -> Result<Identity, Refusal
         reason: error.to_string(),
     })?;
     let (budget, rewritten) = (head.budget, in_origin_form(bytes, &head));
+    drop(head);
     match rewritten {
         Some(rewritten) => {
             stream.admit(budget.resized(head_len, rewritten.len()));

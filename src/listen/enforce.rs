@@ -1,6 +1,7 @@
 //! Enforcement for one Pingora session: its facts go to the gate, and the gate's answer to the client.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use http::{HeaderName, header};
 use pingora::Result;
@@ -14,70 +15,77 @@ use crate::gate::{Asked, Gate, Ruling};
 use crate::identify::{self, Identity, IdentifyError, RequestParts, Version};
 use crate::policy::Ruleset;
 
-/// What became of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use]
-pub enum Enforced {
-    /// Nothing stands against it.
-    Pass,
-    /// It has been answered or refused; `request_filter` returns `Ok(true)`.
-    Done,
+/// Proof that a request was judged and may pass. Only [`enforce_request`] makes one, and whatever is done for
+/// the request afterwards asks for it.
+#[derive(Debug)]
+pub struct Passed {
+    identity: Identity,
+    /// The ruleset the request was judged by, and will be until its end.
+    ruleset: Arc<Ruleset>,
 }
 
-/// Judges the request of `session` by its names. A blocked one is recorded and then answered here.
+impl Passed {
+    /// The names the request is about.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+}
+
+/// Judges the request of `session`. A blocked one is recorded and then answered here, as is one that names
+/// no host; nothing is left to do for either, and `request_filter` returns `Ok(true)`.
+///
+/// `found` is its identity where that is known already; otherwise it is read from the session's header.
 ///
 /// # Errors
 /// When the answer cannot be written to the client.
-pub async fn enforce(
+pub async fn enforce_request(
     gate: &Gate,
-    ruleset: &Ruleset,
     session: &mut Session,
-    identity: &Identity,
-) -> Result<Enforced> {
-    let ruling = with_facts(session, identity, |asked| gate.judge(ruleset, asked));
-    carry_out(session, ruling).await
-}
-
-/// Judges a connection to an origin on behalf of the request of `session`. Only after
-/// [`Enforced::Pass`] may it be opened; otherwise the request has been answered.
-///
-/// # Errors
-/// When the answer cannot be written to the client.
-pub async fn enforce_origin(
-    gate: &Gate,
-    ruleset: &Ruleset,
-    session: &mut Session,
-    identity: &Identity,
-    upstream: SocketAddr,
-) -> Result<Enforced> {
-    let ruling = judge_origin(gate, ruleset, session, identity, upstream);
-    carry_out(session, ruling).await
-}
-
-/// The gate's ruling on one upstream address, recorded when it is against it.
-pub(super) fn judge_origin(
-    gate: &Gate,
-    ruleset: &Ruleset,
-    session: &Session,
-    identity: &Identity,
-    upstream: SocketAddr,
-) -> Ruling {
-    with_facts(session, identity, |asked| gate.judge_origin(ruleset, asked, upstream))
-}
-
-/// Gives the answer of a ruling.
-pub(super) async fn carry_out(session: &mut Session, ruling: Ruling) -> Result<Enforced> {
-    match ruling {
-        Ruling::Forward => Ok(Enforced::Pass),
+    found: Option<Identity>,
+) -> Result<Option<Passed>> {
+    let identity = match found.map_or_else(|| identify(session.req_header()), Ok) {
+        Ok(identity) => identity,
+        Err(error) => {
+            gate.metrics().rejected("no-identity");
+            session.set_keepalive(None);
+            respond::write_plain(session, 400, &error.to_string()).await?;
+            return Ok(None);
+        }
+    };
+    let ruleset = gate.ruleset();
+    match with_facts(session, &identity, |asked| gate.judge(&ruleset, asked)) {
+        Ruling::Forward => Ok(Some(Passed { identity, ruleset })),
         Ruling::Enforce(answer) => {
             respond::give(session, answer).await?;
-            Ok(Enforced::Done)
+            Ok(None)
+        }
+    }
+}
+
+/// The gate's ruling on a connection to an origin. Only on [`Ruling::Forward`] may it be opened; a ruling
+/// against it has been recorded, and is carried out with [`carry_out`].
+#[must_use]
+pub fn judge_origin(gate: &Gate, session: &Session, passed: &Passed, upstream: SocketAddr) -> Ruling {
+    with_facts(session, &passed.identity, |asked| gate.judge_origin(&passed.ruleset, asked, upstream))
+}
+
+/// Gives the answer of a ruling. Returns whether there was one, and so nothing is left to do.
+///
+/// # Errors
+/// When the answer cannot be written to the client.
+pub async fn carry_out(session: &mut Session, ruling: Ruling) -> Result<bool> {
+    match ruling {
+        Ruling::Forward => Ok(false),
+        Ruling::Enforce(answer) => {
+            respond::give(session, answer).await?;
+            Ok(true)
         }
     }
 }
 
 /// The names of a request as Pingora has parsed it.
-pub(super) fn identify(request: &RequestHeader) -> Result<Identity, IdentifyError> {
+fn identify(request: &RequestHeader) -> Result<Identity, IdentifyError> {
     let hosts: SmallVec<[&[u8]; 1]> =
         request.headers.get_all(header::HOST).iter().map(|value| value.as_bytes()).collect();
     identify::identify(&RequestParts {

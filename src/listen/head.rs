@@ -115,8 +115,6 @@ pub(super) struct Head<'b> {
     pub(super) hosts: smallvec::SmallVec<[&'b [u8]; 1]>,
     /// How many bytes of the connection belong to this request, its head included.
     pub(super) budget: Budget,
-    /// Whether a body is announced.
-    pub(super) has_body: bool,
 }
 
 /// Why a head cannot be understood. Every one of them is the client's fault.
@@ -166,7 +164,6 @@ impl<'b> Head<'b> {
             http10: request.version == Some(0),
             hosts,
             budget: if method == "CONNECT" { Budget::Unlimited } else { framing.budget(bytes.len()) },
-            has_body: framing.has_body(),
         })
     }
 }
@@ -191,10 +188,6 @@ impl Framing {
         }
         let unframed = ["transfer-encoding", "upgrade"];
         self.uncertain |= unframed.iter().any(|name| field.name.eq_ignore_ascii_case(name));
-    }
-
-    fn has_body(&self) -> bool {
-        self.uncertain || self.lengths > 1 || (self.lengths == 1 && self.length != Some(0))
     }
 
     fn budget(&self, head: usize) -> Budget {

@@ -14,14 +14,13 @@ use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::server::configuration::ServerConf;
 use pingora::{Error, ErrorType, Result};
 
-use super::enforce::{self, Enforced};
+use super::enforce::{self, Passed};
 use super::respond;
 use crate::config::{Route, Routes};
 use crate::forward::Resolver;
 use crate::gate::{Gate, Ruling};
 use crate::identify::Identity;
 use crate::limits;
-use crate::policy::Ruleset;
 
 /// Enforces and forwards.
 #[derive(Debug)]
@@ -34,11 +33,11 @@ pub struct EdgeProxy {
 /// One request on its way.
 #[derive(Debug, Default)]
 pub struct Context {
-    /// Found out below HTTP for HTTP/1, from the stream's header for HTTP/2.
+    /// Found out below HTTP for HTTP/1; HTTP/2 brings its names with each stream.
     identity: Option<Identity>,
-    /// The ruleset in force when the request came. Given back when the answer begins, so that a long
-    /// download does not keep a replaced one in memory.
-    ruleset: Option<Arc<Ruleset>>,
+    /// Given back when the answer begins, so that a long download or an open WebSocket does not keep a
+    /// replaced ruleset in memory.
+    passed: Option<Passed>,
     /// Addresses still to be tried. The first is the one in use.
     upstreams: VecDeque<SocketAddr>,
 }
@@ -52,7 +51,7 @@ impl EdgeProxy {
 
     /// Fills in every address of the route's origins, in the order they are to be tried.
     async fn find_upstreams(&self, route: &Route, context: &mut Context) {
-        for origin in route.origins_in_turn() {
+        for origin in &route.origins {
             match self.resolver.addresses(origin).await {
                 Ok(addresses) => context.upstreams.extend(addresses),
                 Err(error) => tracing::warn!(%error, "an origin has no address"),
@@ -66,11 +65,11 @@ impl EdgeProxy {
     fn next_upstream(&self, session: &Session, context: &mut Context) -> Result<Ruling> {
         let mut refusal = None;
         while let Some(upstream) = context.upstreams.front() {
-            let (identity, ruleset) = context.judged()?;
-            match enforce::judge_origin(&self.gate, ruleset, session, identity, *upstream) {
+            let passed = context.passed()?;
+            match enforce::judge_origin(&self.gate, session, passed, *upstream) {
                 Ruling::Forward => return Ok(Ruling::Forward),
                 refused @ Ruling::Enforce(_) => {
-                    tracing::info!(%upstream, host = %identity.host, "a case refuses this origin");
+                    tracing::info!(%upstream, host = %passed.identity().host, "a case refuses this origin");
                     refusal.get_or_insert(refused);
                 }
             }
@@ -79,12 +78,12 @@ impl EdgeProxy {
         refusal.ok_or_else(|| Error::explain(ErrorType::HTTPStatus(502), "no origin can be reached"))
     }
 
-    async fn route(&self, session: &mut Session, context: &mut Context) -> Result<Enforced> {
-        let (identity, _) = context.judged()?;
-        let Some(route) = self.routes.find(&identity.host) else {
+    /// Finds an origin for the request, or answers it. Returns whether it has been answered.
+    async fn route(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
+        let Some(route) = self.routes.find(&context.passed()?.identity().host) else {
             self.gate.metrics().rejected("no-route");
             respond::write_plain(session, 404, "this edge has no route for the name asked for").await?;
-            return Ok(Enforced::Done);
+            return Ok(true);
         };
         self.find_upstreams(route, context).await;
         let ruling = self.next_upstream(session, context)?;
@@ -93,11 +92,9 @@ impl EdgeProxy {
 }
 
 impl Context {
-    fn judged(&self) -> Result<(&Identity, &Ruleset)> {
-        self.identity
-            .as_ref()
-            .zip(self.ruleset.as_deref())
-            .ok_or_else(|| Error::explain(ErrorType::InternalError, "a request went on without being judged"))
+    fn passed(&self) -> Result<&Passed> {
+        let unjudged = || Error::explain(ErrorType::InternalError, "a request went on without being judged");
+        self.passed.as_ref().ok_or_else(unjudged)
     }
 }
 
@@ -122,31 +119,18 @@ impl ProxyHttp for EdgeProxy {
     }
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
-        let ruleset = self.gate.ruleset();
-        let identity = match context.identity.take() {
-            Some(identity) => identity,
-            None => match enforce::identify(session.req_header()) {
-                Ok(identity) => identity,
-                Err(error) => {
-                    self.gate.metrics().rejected("no-identity");
-                    session.set_keepalive(None);
-                    respond::write_plain(session, 400, &error.to_string()).await?;
-                    return Ok(true);
-                }
-            },
-        };
-        if enforce::enforce(&self.gate, &ruleset, session, &identity).await? == Enforced::Done {
+        let found = context.identity.take();
+        let Some(passed) = enforce::enforce_request(&self.gate, session, found).await? else {
             return Ok(true);
-        }
+        };
         if session.req_header().method == http::Method::CONNECT {
             self.gate.metrics().rejected("connect");
             session.set_keepalive(None);
             respond::write_plain(session, 405, "this edge makes no tunnels").await?;
             return Ok(true);
         }
-        context.identity = Some(identity);
-        context.ruleset = Some(ruleset);
-        Ok(self.route(session, context).await? == Enforced::Done)
+        context.passed = Some(passed);
+        self.route(session, context).await
     }
 
     /// Called again after a failure: the address that failed has been taken off the front by then.
@@ -188,8 +172,7 @@ impl ProxyHttp for EdgeProxy {
         request: &mut RequestHeader,
         context: &mut Context,
     ) -> Result<()> {
-        let (identity, _) = context.judged()?;
-        let host = HeaderValue::from_str(&identity.authority())
+        let host = HeaderValue::from_str(&context.passed()?.identity().authority())
             .map_err(|error| Error::because(ErrorType::InternalError, "a canonical name", error))?;
         request.insert_header(header::HOST, host)?;
         keep_to_http1(request);
@@ -202,8 +185,9 @@ impl ProxyHttp for EdgeProxy {
         response: &mut ResponseHeader,
         context: &mut Context,
     ) -> Result<()> {
-        if !response.status.is_informational() {
-            context.ruleset = None;
+        let begins = !response.status.is_informational();
+        if begins || response.status == http::StatusCode::SWITCHING_PROTOCOLS {
+            context.passed = None;
         }
         Ok(())
     }

@@ -24,6 +24,7 @@ pub use compiled::CompiledCase;
 pub use files::{Digest, PolicyFiles};
 pub use page::{Body, Page, RenderedPages};
 pub use parse::parse_cases;
+pub(crate) use parse::absolute_url;
 pub use pattern::{Form, Pattern, PatternError};
 pub use revision::Revision;
 pub use ruleset::{CompileOptions, Ruleset, Transition, TransitionKind};

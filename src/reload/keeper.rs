@@ -135,7 +135,7 @@ impl Keeper {
                     Some(request) => work.reload_for(request),
                     None => return,
                 },
-                changes = work.watcher.changes() => work.note(changes),
+                change = work.watcher.change() => work.note(change),
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => drop(work.reload()),
                 () = hung_up(&mut work.hangup) => drop(work.reload()),
                 () = sleep_until(transition) => work.announce(),
@@ -181,17 +181,12 @@ impl Work {
         })
     }
 
-    fn note(&mut self, changes: io::Result<Vec<Change>>) {
-        match changes {
-            Ok(changes) => {
-                let now = Instant::now();
-                changes.into_iter().for_each(|change| self.settling.note(change, now));
-            }
-            Err(error) => {
-                tracing::error!(%error, "cannot read file changes");
-                self.settling.note(Change::Unknown, Instant::now());
-            }
-        }
+    fn note(&mut self, change: io::Result<Change>) {
+        let change = change.unwrap_or_else(|error| {
+            tracing::error!(%error, "cannot read file changes");
+            Change::Unknown
+        });
+        self.settling.note(change, Instant::now());
     }
 
     fn reload(&mut self) -> Report {

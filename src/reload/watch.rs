@@ -1,15 +1,16 @@
 //! Hearing of changes in the policy directory, and waiting until they have settled.
 
 use std::collections::{HashMap, HashSet};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
+use std::future::poll_fn;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::time::Duration;
 
-use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use futures_core::Stream;
+use inotify::{EventMask, EventStream, Inotify, WatchDescriptor, WatchMask};
 use tokio::time::Instant;
 
 use super::source;
@@ -31,15 +32,15 @@ pub(super) enum Change {
 /// Watches every directory of a policy directory through inotify.
 pub(super) struct Watcher {
     root: PathBuf,
-    inotify: AsyncFd<Inotify>,
+    events: EventStream<Vec<u8>>,
     directories: HashMap<WatchDescriptor, PathBuf>,
 }
 
 impl Watcher {
     /// Starts to watch.
     pub(super) fn new(root: &Path) -> io::Result<Self> {
-        let inotify = AsyncFd::register_with_interest(Inotify::init()?, Interest::READABLE)?;
-        let mut watcher = Self { root: root.to_path_buf(), inotify, directories: HashMap::new() };
+        let events = Inotify::init()?.into_event_stream(vec![0; limits::INOTIFY_BUFFER_BYTES])?;
+        let mut watcher = Self { root: root.to_path_buf(), events, directories: HashMap::new() };
         watcher.refresh();
         Ok(watcher)
     }
@@ -57,7 +58,7 @@ impl Watcher {
             | WatchMask::MOVE_SELF
             | WatchMask::ONLYDIR;
         for directory in source::directories(&self.root) {
-            match self.inotify.get_ref().watches().add(&directory, mask) {
+            match self.events.watches().add(&directory, mask) {
                 Ok(descriptor) => {
                     self.directories.insert(descriptor, directory);
                 }
@@ -68,19 +69,13 @@ impl Watcher {
         }
     }
 
-    /// Waits for changes and returns them all.
-    pub(super) async fn changes(&mut self) -> io::Result<Vec<Change>> {
-        let mut buffer = [0u8; 16 * 1024];
+    /// Waits for the next change that may concern the policy set.
+    pub(super) async fn change(&mut self) -> io::Result<Change> {
         loop {
-            let mut ready = self.inotify.readable_mut().await?;
-            let inotify = ready.get_inner_mut();
-            match inotify.read_events(&mut buffer) {
-                Ok(events) => {
-                    let directories = &self.directories;
-                    return Ok(events.filter_map(|event| change(directories, &event)).collect());
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
-                Err(error) => return Err(error),
+            let event = poll_fn(|context| Pin::new(&mut self.events).poll_next(context)).await;
+            let event = event.ok_or_else(|| io::Error::other("inotify has ended"))??;
+            if let Some(change) = change(&self.directories, &event) {
+                return Ok(change);
             }
         }
     }
@@ -88,13 +83,13 @@ impl Watcher {
 
 fn change(
     directories: &HashMap<WatchDescriptor, PathBuf>,
-    event: &inotify::Event<&OsStr>,
+    event: &inotify::Event<OsString>,
 ) -> Option<Change> {
     let mask = event.mask;
     if mask.intersects(EventMask::Q_OVERFLOW | EventMask::DELETE_SELF | EventMask::MOVE_SELF) {
         return Some(Change::Unknown);
     }
-    let name = event.name?;
+    let name = event.name.as_ref()?;
     let path = directories.get(&event.wd)?.join(name);
     if is_hidden(&path) {
         return None;

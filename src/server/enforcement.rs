@@ -52,10 +52,10 @@ impl Options {
         Self {
             edge: edge.to_owned(),
             policies: policies.into(),
-            client: ClientPrivacy::Pseudonym { key: state.join("client.key") },
+            client: ClientPrivacy::Pseudonym(state.join("client.key")),
             state,
             audit: audit.into(),
-            segment_bytes: limits::SEGMENT_BYTES,
+            segment_bytes: crate::audit::SEGMENT_BYTES,
             debounce: limits::SETTLE_QUIET,
             blocked_by: None,
             hangup: false,
@@ -66,7 +66,7 @@ impl Options {
     #[must_use]
     pub fn from_config(config: &Config) -> Self {
         Self {
-            edge: config.edge.clone(),
+            edge: config.edge.to_string(),
             policies: config.policy.directory.clone(),
             state: config.policy.state.clone(),
             audit: config.audit.directory.clone(),

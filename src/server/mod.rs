@@ -67,7 +67,7 @@ pub fn run(config_path: &Path) -> Result<(), ServerError> {
     let config = Config::load(config_path)?;
     let enforcement = Enforcement::start(Options::from_config(&config))?;
     let gate = enforcement.gate();
-    let status = Arc::new(Status::new(config.edge.clone(), Arc::clone(&gate), enforcement.report()));
+    let status = Arc::new(Status::new(config.edge.to_string(), Arc::clone(&gate), enforcement.report()));
 
     let mut sockets = Vec::new();
     for listen in &config.listen {
@@ -82,7 +82,7 @@ pub fn run(config_path: &Path) -> Result<(), ServerError> {
     )?;
     let banner = banner(&sockets, admin_socket.as_ref());
 
-    let conf = listen::server_conf(config.threads, config.limits.stop_grace);
+    let conf = listen::server_conf(threads(), config.limits.stop_grace);
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
     let app = edge_app(&config, &server, &enforcement);
@@ -129,6 +129,11 @@ fn edge_app(
         write: limits::CLIENT_WRITE,
     };
     EdgeApp::new(proxy, timeouts, config.limits.head_bytes, metrics)
+}
+
+/// One request thread for each processor.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn banner(sockets: &[BoundListener], admin: Option<&BoundListener>) -> String {

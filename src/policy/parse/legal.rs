@@ -25,7 +25,7 @@ pub(super) fn legal(top: &Table<'_>, basis: Option<Basis>) -> Option<Legal> {
     let line = |key, example| table.required(key, example)?.string()?.line(limits::SHORT_TEXT_CHARS);
     let authority = line("authority", "authority = \"Regional Court of Example\"");
     let reference = line("reference", "reference = \"12 O 345/26\"");
-    let url = table.optional("url").and_then(|value| url(&value.string()?));
+    let url = table.optional("url").and_then(|value| absolute_url(&value.string()?));
     let territory = table.optional("territory");
     if let Some(value) = territory.filter(|value| value.is_empty_list()) {
         value.spot().error_with_hint(
@@ -39,7 +39,7 @@ pub(super) fn legal(top: &Table<'_>, basis: Option<Basis>) -> Option<Legal> {
 }
 
 /// An absolute `http` or `https` URL that can stand in a `Link` field as it is (RFC 7725 §4, RFC 8288 §3).
-fn url(text: &Text<'_>) -> Option<String> {
+pub(crate) fn absolute_url(text: &Text<'_>) -> Option<String> {
     let written = text.as_str();
     let scheme = ["https://", "http://"]
         .into_iter()

@@ -2,6 +2,7 @@
 
 mod facts;
 mod legal;
+pub(crate) use self::legal::absolute_url;
 mod reach;
 #[cfg(test)]
 mod tests;
