@@ -116,12 +116,10 @@ impl Gate {
             }
             Verdict::Block(found) => self.enforce(Kind::RequestBlocked, ruleset, found, asked, None),
             Verdict::Shadow(found) => {
-                self.watch(Kind::RequestShadowed, ruleset, found, asked, None);
-                Ruling::Forward
+                self.let_pass(Kind::RequestShadowed, ruleset, found, asked, None)
             }
             Verdict::Exempt(found) => {
-                self.watch(Kind::RequestExempted, ruleset, found, asked, None);
-                Ruling::Forward
+                self.let_pass(Kind::RequestExempted, ruleset, found, asked, None)
             }
         }
     }
@@ -135,12 +133,10 @@ impl Gate {
                 self.enforce(Kind::UpstreamRefused, ruleset, &found, asked, Some(upstream))
             }
             Verdict::Shadow(found) => {
-                self.watch(Kind::RequestShadowed, ruleset, &found, asked, Some(upstream));
-                Ruling::Forward
+                self.let_pass(Kind::RequestShadowed, ruleset, &found, asked, Some(upstream))
             }
             Verdict::Exempt(found) => {
-                self.watch(Kind::RequestExempted, ruleset, &found, asked, Some(upstream));
-                Ruling::Forward
+                self.let_pass(Kind::RequestExempted, ruleset, &found, asked, Some(upstream))
             }
         }
     }
@@ -153,12 +149,24 @@ impl Gate {
         asked: &Asked<'_>,
         upstream: Option<SocketAddr>,
     ) -> Ruling {
-        let receipt = self.watch(kind, ruleset, found, asked, upstream);
+        let receipt = self.record_found(kind, ruleset, found, asked, upstream);
         Ruling::Enforce(act::answer(&receipt, found.case, &asked.ask))
     }
 
-    /// Records what was found, without acting on it.
-    fn watch(
+    /// Records what was found, and forwards: a case in shadow mode, or a client that is exempt.
+    fn let_pass(
+        &self,
+        kind: Kind,
+        ruleset: &Ruleset,
+        found: &Match<'_>,
+        asked: &Asked<'_>,
+        upstream: Option<SocketAddr>,
+    ) -> Ruling {
+        let _receipt = self.record_found(kind, ruleset, found, asked, upstream);
+        Ruling::Forward
+    }
+
+    fn record_found(
         &self,
         kind: Kind,
         ruleset: &Ruleset,
@@ -226,7 +234,7 @@ impl Gate {
         };
         let case = &transition.case;
         tracing::info!(case = %case.id, at = %transition.at, kind = kind.as_str(), "a case changed by itself");
-        self.audit.record(&Event {
+        let _receipt = self.audit.record(&Event {
             kind,
             revision: ruleset.revision().0,
             enforcement: Some(Enforcement {
@@ -244,8 +252,8 @@ impl Gate {
     }
 
     /// Records something that concerns no request.
-    pub fn record_plain(&self, kind: Kind, revision: u64, detail: &Map<String, Value>) -> Receipt {
-        self.audit.record(&Event { kind, revision, enforcement: None, request: None, detail: Some(detail) })
+    pub fn record_plain(&self, kind: Kind, revision: u64, detail: &Map<String, Value>) {
+        let _receipt = self.audit.record(&Event { kind, revision, enforcement: None, request: None, detail: Some(detail) })
     }
 }
 

@@ -29,6 +29,12 @@ impl Digest {
         Some(Self(bytes))
     }
 
+    /// A digest of these 32 bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// The digest's 32 bytes.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {

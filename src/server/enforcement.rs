@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Map, json};
 use tokio::sync::mpsc;
 
-use crate::audit::{Audit, ClientPrivacy, Kind, OpenError, Recovery};
+use crate::audit::{self, Audit, ClientPrivacy, Kind, OpenError, Recovery};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::gate::{Gate, object};
@@ -55,7 +55,7 @@ impl Options {
             client: ClientPrivacy::Pseudonym(state.join("client.key")),
             state,
             audit: audit.into(),
-            segment_bytes: crate::audit::SEGMENT_BYTES,
+            segment_bytes: audit::SEGMENT_BYTES,
             debounce: limits::SETTLE_QUIET,
             blocked_by: None,
             hangup: false,
@@ -125,7 +125,7 @@ impl Enforcement {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let metrics = Arc::new(Metrics::new()?);
         let (audit, recovery) = Audit::open(
-            crate::audit::Options {
+            audit::Options {
                 directory: options.audit,
                 segment_bytes: options.segment_bytes,
                 edge: options.edge,
@@ -201,7 +201,7 @@ fn record_start(audit: &Audit, recovery: &Recovery) {
     for problem in &recovery.problems {
         tracing::error!(%problem, "the audit log is not as it was left");
     }
-    audit.record(&crate::audit::Event {
+    let _receipt = audit.record(&audit::Event {
         kind: Kind::EdgeStarted,
         revision: recovery.last_revision.unwrap_or(0),
         enforcement: None,

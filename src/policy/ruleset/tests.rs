@@ -22,8 +22,8 @@ fn two_cases_with_one_id_are_refused() {
 fn a_ruleset_gets_its_number_when_it_is_put_in_force() {
     let rules = rules(Vec::new());
     assert_eq!(rules.revision(), Revision(0));
-    let rules = rules.with_identity(Revision(7), Digest([1; 32]));
-    assert_eq!((rules.revision().to_string(), rules.digest()), ("7".to_owned(), Digest([1; 32])));
+    let rules = rules.with_identity(Revision(7), Digest::from_bytes([1; 32]));
+    assert_eq!((rules.revision().to_string(), rules.digest()), ("7".to_owned(), Digest::from_bytes([1; 32])));
 }
 
 #[test]
