@@ -47,6 +47,10 @@ pub(super) fn with_colon(text: &str) -> Result<Hostname, HostnameError> {
 
 /// Says what a text with a colon or an opening bracket is, when it is no IPv6 address.
 pub(super) fn blame(text: &str) -> HostnameError {
+    // A line with a remark in it: the colon may be far behind the host.
+    if let Some(character) = text.chars().find(|character| character.is_whitespace()) {
+        return HostnameError::Character { character };
+    }
     if let Some((_, rest)) = text.split_once("://") {
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let authority = rest.get(..end).unwrap_or_default();

@@ -1,5 +1,7 @@
 //! Names: from any spelling to canonical text.
 
+use std::borrow::Cow;
+
 use idna::punycode::decode_to_string;
 use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 
@@ -17,6 +19,9 @@ pub(super) fn utf8(text: &[u8]) -> Result<&str, HostnameError> {
 
 /// Reads a host: a name or an IP literal, without a port.
 pub(super) fn host(text: &str) -> Result<Hostname, HostnameError> {
+    if is_canonical(text) {
+        return Ok(Hostname(text.into()));
+    }
     if text.len() > MAX_INPUT_OCTETS {
         return Err(HostnameError::NameTooLong { octets: text.len() });
     }
@@ -32,12 +37,35 @@ pub(super) fn host(text: &str) -> Result<Hostname, HostnameError> {
         return settle(&ascii);
     }
     if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        return settle(&text.to_ascii_lowercase());
+        return host(&text.to_ascii_lowercase());
     }
     settle(text)
 }
 
-fn to_ascii(text: &str) -> Result<std::borrow::Cow<'_, str>, idna::Errors> {
+/// Whether a text is a plain name in its canonical text, as most are: one pass, and nothing is left to check. A name
+/// that may be encoded or end in a number is not for this pass to judge.
+fn is_canonical(text: &str) -> bool {
+    let (mut octets, mut previous, mut begins_with_digit) = (0, b'.', false);
+    for &byte in text.as_bytes() {
+        match byte {
+            b'.' if octets == 0 => return false,
+            b'.' => octets = 0,
+            // `ab--c` is no A-label, but few names are like it.
+            b'-' if octets == 3 && previous == b'-' => return false,
+            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' if octets < MAX_LABEL_OCTETS => {
+                if octets == 0 {
+                    begins_with_digit = byte.is_ascii_digit();
+                }
+                octets += 1;
+            }
+            _ => return false,
+        }
+        previous = byte;
+    }
+    octets > 0 && !begins_with_digit && text.len() <= MAX_NAME_OCTETS
+}
+
+fn to_ascii(text: &str) -> Result<Cow<'_, str>, idna::Errors> {
     Uts46::new().to_ascii(text.as_bytes(), DENIED, Hyphens::Allow, DnsLength::Ignore)
 }
 

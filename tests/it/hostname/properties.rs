@@ -99,10 +99,11 @@ proptest! {
 
     #[test]
     fn what_is_taken_is_printed_and_read_as_the_same(text in scrap()) {
-        for host in [Hostname::parse(&text), Hostname::parse_authority(text.as_bytes()).map(|(host, _)| host)] {
-            if let Ok(host) = host {
-                reads_back_as_itself(&host)?;
-            }
+        if let Ok(host) = Hostname::parse(&text) {
+            reads_back_as_itself(&host)?;
+        }
+        if let Ok((host, _)) = Hostname::parse_authority(text.as_bytes()) {
+            reads_back_as_itself(&host)?;
         }
     }
 
