@@ -59,6 +59,11 @@ impl<'r> Spot<'r> {
         self.report(Severity::Warning, &message, Some(&hint));
     }
 
+    /// Whether the text of one more error would be kept; one that is not is only counted.
+    pub(super) fn has_room_for_an_error(self) -> bool {
+        self.reader.found.borrow().kept(Severity::Error) < limits::DIAGNOSTICS_KEPT_PER_FILE
+    }
+
     fn report(self, severity: Severity, message: &dyn fmt::Display, hint: Option<&dyn fmt::Display>) {
         let diagnostic = || {
             let (line, column) = self.reader.position(self.start);

@@ -77,7 +77,10 @@ impl<'r> Table<'r> {
             }
             let spot = self.spot.elsewhere(key.span());
             let message = format!("unknown key `{}`{}", excerpt(name), self.place());
-            if !self.heading.is_empty() && upper.contains(&name) {
+            if !spot.has_room_for_an_error() {
+                // The search for what was meant is worth its time only for somebody who reads it.
+                spot.error(message);
+            } else if !self.heading.is_empty() && upper.contains(&name) {
                 let hint =
                     format!("`{name}` belongs above the first line in brackets, to the top of the file");
                 spot.error_with_hint(message, hint);

@@ -29,6 +29,9 @@ pub(super) fn hosts_taken_away(hosts: &[Written<'_>], except: &[Written<'_>]) {
 
 /// Warns of each `except` that shares no name with any host of the case, lists included.
 pub(super) fn idle_exceptions(hosts: &[Pattern], except: &[Written<'_>]) {
+    if except.is_empty() {
+        return;
+    }
     let mut idle: Vec<bool> = vec![true; except.len()];
     // The few exceptions go into the tables; the hosts, which may be many, are walked through once.
     let mut by_name: HashMap<&str, Vec<usize>> = HashMap::new();
@@ -38,9 +41,6 @@ pub(super) fn idle_exceptions(hosts: &[Pattern], except: &[Written<'_>]) {
         for suffix in written.pattern.name.suffixes().skip(1) {
             by_suffix.entry(suffix).or_default().push(index);
         }
-    }
-    if except.is_empty() {
-        return;
     }
     let mut meets = |indexes: Option<&Vec<usize>>, host: &Pattern, is_met: fn(Form, Form) -> bool| {
         for index in indexes.into_iter().flatten() {

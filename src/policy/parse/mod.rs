@@ -51,6 +51,9 @@ pub fn parse_cases(files: &PolicyFiles) -> (Vec<Case>, Diagnostics) {
     let sizes = files.files.values().map(|content| bytes(content));
     set.found
         .extend(PolicyFiles::check_total(files.files.len(), sizes.sum()).map(Into::into).unwrap_or_default());
+    for (path, content) in files.under("pages/") {
+        set.found.extend(PolicyFiles::check_size(path, bytes(content)).map(Into::into).unwrap_or_default());
+    }
     for (path, content) in files.cases() {
         set.read(path, content);
     }

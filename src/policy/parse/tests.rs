@@ -70,3 +70,31 @@ fn a_set_without_cases_is_a_set() {
     let (cases, found) = parse_cases(&PolicyFiles::new());
     assert!(cases.is_empty() && found.is_empty());
 }
+
+#[test]
+fn a_contradiction_is_warned_of_exactly_when_no_name_or_every_name_is_taken() {
+    // Every name up to one level below the deepest pattern: what holds here holds for all names.
+    let universe: Vec<_> = ["x", "a.x", "b.x", "b.a.x", "c.a.x", "c.b.a.x", "c.b.x", "d.c.b.a.x"]
+        .into_iter()
+        .map(|name| crate::hostname::Hostname::parse(name).unwrap())
+        .collect();
+    let names = ["x", "a.x", "b.x", "b.a.x"];
+    let patterns: Vec<String> =
+        names.iter().flat_map(|name| ["", ".", "*."].map(|form| format!("{form}{name}"))).collect();
+    for host in &patterns {
+        for except in &patterns {
+            let text = case("A-1", &format!("hosts = [\"{host}\"]\nexcept = [\"{except}\"]"));
+            let (_, found) = parse_cases(&set(&[("cases/a.toml", &text)]));
+            let warned = |words: &str| found.warnings().any(|warning| warning.message.contains(words));
+            let covered = |pattern: &str| {
+                let pattern = crate::policy::Pattern::parse(pattern).unwrap();
+                universe.iter().map(|name| pattern.covers(name)).collect::<Vec<_>>()
+            };
+            let pairs: Vec<_> = covered(host).into_iter().zip(covered(except)).collect();
+            let is_idle = !pairs.iter().any(|(host, except)| *host && *except);
+            let is_taken = pairs.iter().all(|(host, except)| !host || *except);
+            assert_eq!(warned("an exception from nothing"), is_idle, "{host} except {except}");
+            assert_eq!(warned("never blocked"), is_taken, "{host} except {except}");
+        }
+    }
+}
