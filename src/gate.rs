@@ -253,7 +253,7 @@ impl Gate {
 
     /// Records something that concerns no request.
     pub fn record_plain(&self, kind: Kind, revision: u64, detail: &Map<String, Value>) {
-        let _receipt = self.audit.record(&Event { kind, revision, enforcement: None, request: None, detail: Some(detail) })
+        let _receipt = self.audit.record(&Event { kind, revision, enforcement: None, request: None, detail: Some(detail) });
     }
 }
 
