@@ -117,6 +117,21 @@ fn an_exemption_ends_by_itself() {
 }
 
 #[test]
+fn an_exemption_in_one_case_opens_no_other() {
+    let origin = Origin::start();
+    let exempt = "[[exempt]]\nclients = [\"127.0.0.0/8\"]\nreason = \"evidence preservation\"";
+    let edge = Setup::new()
+        .origin(&origin)
+        .case(CaseFile::new("a-mild", &["www.mild.example"]).table(exempt))
+        .case(CaseFile::new("b-strict", &[".mild.example"]).key("status = 410"))
+        .start();
+    edge.get("www.mild.example").assert_blocked(410);
+    let records = edge.finish();
+    let record = only(&records, "request.blocked");
+    assert_eq!((record.text("case"), record.texts("also")), ("b-strict", vec!["a-mild"]));
+}
+
+#[test]
 fn a_client_that_is_not_exempt_is_blocked() {
     let origin = Origin::start();
     let exempt = "[[exempt]]\nclients = [\"192.0.2.0/24\"]\nreason = \"evidence preservation\"";

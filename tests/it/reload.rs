@@ -134,8 +134,11 @@ fn a_revision_is_never_used_twice_whatever_restarts_happen() {
     assert!(digests.windows(2).all(|pair| pair[0].0 < pair[1].0), "one revision, two sets: {digests:?}");
 }
 
-/// Every way in which a policy directory breaks, and a word its diagnostic must hold.
-const BREAKAGES: &[(&str, fn(&PolicyDir), &str)] = &[
+/// What is wrong, how it is done to a directory, and a word the diagnostic must hold.
+type Breakage = (&'static str, fn(&PolicyDir), &'static str);
+
+/// Every way in which a policy directory breaks.
+const BREAKAGES: &[Breakage] = &[
     ("a syntax error", |p| p.write_case("broken", "id = \"broken"), "broken.toml"),
     ("an unknown key", |p| p.write_case("broken", &second().key("hots = []").toml()), "hots"),
     ("a wrong type", |p| p.write_case("broken", &second().key("status = \"403\"").toml()), "status"),

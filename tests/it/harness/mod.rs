@@ -13,6 +13,7 @@ pub mod process;
 pub mod response;
 pub mod status;
 pub mod tools;
+mod trial;
 
 use std::time::{Duration, Instant};
 
