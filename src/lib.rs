@@ -20,12 +20,14 @@
 
 // Top floor: what a person runs.
 pub mod cli;
+pub mod embed;
 pub mod server;
 
 // Where requests and policies come in.
 pub mod config;
 pub mod listen;
 pub mod reload;
+pub mod status;
 
 // What is done with a request once it is judged.
 pub mod act;

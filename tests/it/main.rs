@@ -1,14 +1,15 @@
-//! Tests of the whole: a real edge process on port 0, real origins, real clients.
+//! The integration tests, one binary: every file is a topic.
 //!
-//! The harness checks the audit log at the end of every test (see [`harness::audit::check`]), so a test that only
-//! looks at answers still fails when a record is missing, doubled or out of order.
+//! Most start a real edge process on port 0 with real origins and clients. The harness checks the audit log at the end
+//! of every such test (see [`harness::audit::check`]), so a test that only looks at answers still fails when a record is
+//! missing, doubled or out of order.
 
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test stops at the first surprise"
+    reason = "a test stops at the first surprise, in its helper functions too"
 )]
 #![allow(unreachable_pub, reason = "a test binary exports nothing")]
 
@@ -16,6 +17,14 @@ mod harness;
 
 // The house itself.
 mod tidy;
+
+// What is pure, against tables and oracles.
+mod config_cases;
+mod damaged_files;
+mod decide_oracle;
+mod hostname;
+mod policy_cases;
+mod table_cases;
 
 // What a request is about, and what happens to it.
 mod actions;
