@@ -1,11 +1,8 @@
 //! The integration tests, one binary: every file is a topic.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test stops at the first surprise, in its helpers too"
-)]
+//!
+//! Most start a real edge process on port 0 with real origins and clients. The harness checks the audit log at the end
+//! of every such test (see [`harness::audit::check`]), so a test that only looks at answers still fails when a record is
+//! missing, doubled or out of order.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,10 +11,34 @@
     clippy::indexing_slicing,
     reason = "a test stops at the first surprise, in its helper functions too"
 )]
+#![allow(unreachable_pub, reason = "a test binary exports nothing")]
 
+mod harness;
+
+// The house itself.
+mod tidy;
+
+// What is pure, against tables and oracles.
 mod config_cases;
 mod damaged_files;
 mod decide_oracle;
 mod hostname;
 mod policy_cases;
 mod table_cases;
+
+// What a request is about, and what happens to it.
+mod actions;
+mod cases;
+mod identity;
+mod upstream;
+
+// Rules and records while things change or break.
+mod durability;
+mod reload;
+mod swap;
+
+// What a person runs.
+mod commands;
+
+// Public block lists, where they are at hand.
+mod real_lists;
