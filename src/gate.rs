@@ -115,12 +115,8 @@ impl Gate {
                 Ruling::Forward
             }
             Verdict::Block(found) => self.enforce(Kind::RequestBlocked, ruleset, found, asked, None),
-            Verdict::Shadow(found) => {
-                self.let_pass(Kind::RequestShadowed, ruleset, found, asked, None)
-            }
-            Verdict::Exempt(found) => {
-                self.let_pass(Kind::RequestExempted, ruleset, found, asked, None)
-            }
+            Verdict::Shadow(found) => self.let_pass(Kind::RequestShadowed, ruleset, found, asked, None),
+            Verdict::Exempt(found) => self.let_pass(Kind::RequestExempted, ruleset, found, asked, None),
         }
     }
 
@@ -253,7 +249,13 @@ impl Gate {
 
     /// Records something that concerns no request.
     pub fn record_plain(&self, kind: Kind, revision: u64, detail: &Map<String, Value>) {
-        let _receipt = self.audit.record(&Event { kind, revision, enforcement: None, request: None, detail: Some(detail) });
+        let _receipt = self.audit.record(&Event {
+            kind,
+            revision,
+            enforcement: None,
+            request: None,
+            detail: Some(detail),
+        });
     }
 }
 

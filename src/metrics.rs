@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use prometheus::{
-    Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    TextEncoder,
 };
 
 /// Why the metrics could not be set up or written.
@@ -90,7 +91,8 @@ impl Metrics {
                 reload_seconds: add
                     .float("interdict_policy_reload_seconds", "How long the last reload took.")?,
                 audit_decided: add.gauge("interdict_audit_decided", "Events decided since the start.")?,
-                audit_durable: add.gauge("interdict_audit_durable", "Events in the journal since the start.")?,
+                audit_durable: add
+                    .gauge("interdict_audit_durable", "Events in the journal since the start.")?,
                 audit_gap: add.gauge("interdict_audit_gap", "Events missed since the start.")?,
                 audit_writing: add.gauge("interdict_audit_writing", "1 when the journal can be written.")?,
             },

@@ -84,7 +84,13 @@ impl Journal {
     }
 
     /// Writes one event, whose line is made up to its number, or counts it as missed.
-    pub(super) fn record(&mut self, body: &mut [u8], case: Option<&str>, kind: Kind, now: Timestamp) -> Receipt {
+    pub(super) fn record(
+        &mut self,
+        body: &mut [u8],
+        case: Option<&str>,
+        kind: Kind,
+        now: Timestamp,
+    ) -> Receipt {
         self.tally.decided += 1;
         let id = self.ids.next(now);
         let ready = !self.closed && self.leave_trouble(now);
@@ -159,10 +165,7 @@ impl Journal {
                 self.write_gap(now);
             }
         }
-        Unsynced {
-            files: std::mem::take(&mut self.to_sync),
-            names: std::mem::take(&mut self.names_changed),
-        }
+        Unsynced { files: std::mem::take(&mut self.to_sync), names: std::mem::take(&mut self.names_changed) }
     }
 
     /// A segment that was deleted, replaced or changed by somebody is not written any more. The records of one
@@ -173,12 +176,18 @@ impl Journal {
         match segment.condition(self.disk.as_ref())? {
             Condition::Sound => return Ok(()),
             Condition::Gone => {
-                tracing::error!(segment = segment.first(), "a segment of the audit log was removed; putting it back");
+                tracing::error!(
+                    segment = segment.first(),
+                    "a segment of the audit log was removed; putting it back"
+                );
                 let rescued = segment.rescue(self.disk.as_ref())?;
                 self.to_sync.push(rescued);
             }
             Condition::Changed => {
-                tracing::error!(segment = segment.first(), "somebody else wrote to a segment of the audit log");
+                tracing::error!(
+                    segment = segment.first(),
+                    "somebody else wrote to a segment of the audit log"
+                );
             }
         }
         self.names_changed = true;
@@ -258,7 +267,13 @@ impl<'j> Target<'j> {
 }
 
 /// Appends a line, to a new segment when the one at hand is full or must not be trusted.
-fn append(target: &mut Target<'_>, line: &[u8], disk: &dyn Disk, seq: u64, segment_bytes: u64) -> io::Result<()> {
+fn append(
+    target: &mut Target<'_>,
+    line: &[u8],
+    disk: &dyn Disk,
+    seq: u64,
+    segment_bytes: u64,
+) -> io::Result<()> {
     let length = line.len() as u64;
     if let Some(segment) = target.segment.as_mut()
         && segment.room() >= length

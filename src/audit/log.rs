@@ -14,8 +14,8 @@ use super::id::Ids;
 use super::journal::{Journal, Unsynced};
 use super::lock::LockError;
 use super::privacy::{ClientPrivacy, KeyError, Privacy};
-use super::recover::{self, Recovery};
 use super::record;
+use super::recover::{self, Recovery};
 use crate::clock::Clock;
 
 /// The size of a segment, in bytes, unless told otherwise.

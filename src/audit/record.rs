@@ -33,8 +33,30 @@ const MAX_DEPTH: usize = 8;
 
 /// Keys that every record may have and a detail may not take.
 const TAKEN: &[&str] = &[
-    "id", "seq", "time", "edge", "kind", "case", "customer", "basis", "action", "status", "host", "names", "matched",
-    "method", "path", "client", "listener", "protocol", "tls", "user_agent", "revision", "also", "upstream", "truncated",
+    "id",
+    "seq",
+    "time",
+    "edge",
+    "kind",
+    "case",
+    "customer",
+    "basis",
+    "action",
+    "status",
+    "host",
+    "names",
+    "matched",
+    "method",
+    "path",
+    "client",
+    "listener",
+    "protocol",
+    "tls",
+    "user_agent",
+    "revision",
+    "also",
+    "upstream",
+    "truncated",
 ];
 
 /// Writes everything of the line that follows `time`, its end included.

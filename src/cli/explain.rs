@@ -40,8 +40,7 @@ pub(super) fn run(args: &ExplainArgs) -> Exit {
         // Without policies there is no answer, neither yes nor no.
         Err(_) => return Exit::Usage,
     };
-    let subject =
-        Subject { names: &names, client: args.client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) };
+    let subject = Subject { names: &names, client: args.client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) };
     let verdict = decide(&ruleset, &subject, args.at.unwrap_or_else(Timestamp::now));
     let explanation = Explanation::of(&verdict);
     if args.json {
@@ -50,7 +49,8 @@ pub(super) fn run(args: &ExplainArgs) -> Exit {
             Err(error) => return complain(Exit::Io, &error),
         }
     } else {
-        println!("{explanation}");
+        let asked: Vec<&str> = names.iter().map(Hostname::as_str).collect();
+        println!("{}: {explanation}", asked.join(" and "));
     }
     Exit::Fine
 }

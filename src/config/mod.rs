@@ -2,7 +2,6 @@
 
 mod load;
 mod parse;
-mod routes;
 #[cfg(test)]
 mod tests;
 
@@ -12,8 +11,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use self::load::ConfigError;
-pub use self::routes::{Origin, Route, Routes};
 use crate::audit::ClientPrivacy;
+use crate::forward::Routes;
 use crate::limits;
 
 /// Everything an edge is told at its start.

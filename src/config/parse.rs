@@ -6,10 +6,11 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Admin, Audit, Config, EdgeName, Limits, Listen, Origin, Policy, Route, Routes};
+use super::{Admin, Audit, Config, EdgeName, Limits, Listen, Policy};
 use crate::audit::ClientPrivacy;
 use crate::diagnostic::Diagnostics;
 use crate::document::{self, Table, Text, Value};
+use crate::forward::{Origin, Route, Routes};
 use crate::hostname::Hostname;
 use crate::limits;
 use crate::policy::{Pattern, absolute_url};

@@ -51,10 +51,7 @@ fn every_key_of_the_full_example_is_taken() {
     assert_eq!(config.edge.as_str(), "fra-3");
     assert_eq!(config.listen.len(), 2);
     assert_eq!(config.policy.debounce, Duration::from_millis(20));
-    assert_eq!(
-        config.audit.client,
-        ClientPrivacy::Pseudonym("/etc/interdict/secrets/client.key".into())
-    );
+    assert_eq!(config.audit.client, ClientPrivacy::Pseudonym("/etc/interdict/secrets/client.key".into()));
     assert_eq!(config.audit.segment_bytes, 1_048_576);
     let admin = config.admin.unwrap();
     assert_eq!(admin.token_file.as_deref(), Some(Path::new("/etc/interdict/secrets/admin.token")));

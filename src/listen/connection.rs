@@ -81,7 +81,9 @@ where
                 Next::Head(length) => length,
                 Next::Http2 => return self.serve_http2(stream, shutdown).await,
                 Next::Closed | Next::Broken => return,
-                Next::Slow => return self.reject(&mut stream, 408, "slow", "the request took too long").await,
+                Next::Slow => {
+                    return self.reject(&mut stream, 408, "slow", "the request took too long").await;
+                }
                 Next::TooLarge => {
                     let reason = "the request head is too large";
                     return self.reject(&mut stream, 431, "head-too-large", reason).await;
@@ -102,11 +104,8 @@ where
     }
 
     async fn next_head(&self, stream: &mut EdgeStream, shutdown: &ShutdownWatch) -> std::io::Result<Next> {
-        let limits = HeadLimits {
-            idle: self.timeouts.idle,
-            whole: self.timeouts.header,
-            bytes: self.head_bytes,
-        };
+        let limits =
+            HeadLimits { idle: self.timeouts.idle, whole: self.timeouts.header, bytes: self.head_bytes };
         let mut shutdown = shutdown.clone();
         if *shutdown.borrow() && stream.buffered().is_empty() {
             return Ok(Next::Closed);

@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 use super::respond;
 use crate::act::Ask;
 use crate::gate::{Asked, Gate, Ruling};
-use crate::identify::{self, Identity, IdentifyError, RequestParts, Version};
+use crate::identify::{self, IdentifyError, Identity, RequestParts, Version};
 use crate::policy::Ruleset;
 
 /// Proof that a request was judged and may pass. Only [`enforce_request`] makes one, and whatever is done for

@@ -16,8 +16,7 @@ use pingora::{Error, ErrorType, Result};
 
 use super::enforce::{self, Passed};
 use super::respond;
-use crate::config::{Route, Routes};
-use crate::forward::Resolver;
+use crate::forward::{Resolver, Route, Routes};
 use crate::gate::{Gate, Ruling};
 use crate::identify::Identity;
 use crate::limits;

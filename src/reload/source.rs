@@ -136,8 +136,9 @@ fn scan_directory(scan: &mut Scan, directory: &Path, name: &str, part: Part, dep
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound && !part.required => return,
         Err(error) => {
-            let hint = "create the directory, or correct `[policy] directory`";
-            return scan.problem(name, format!("cannot read the directory: {error}"), hint);
+            let hint = "create the directory, or name another one";
+            let message = format!("cannot read the directory `{}`: {error}", directory.display());
+            return scan.problem(name, message, hint);
         }
     };
     for entry in entries {

@@ -115,7 +115,8 @@ impl Store {
     fn load(&self, revision: u64) -> Result<(Manifest, PolicyFiles), StoreError> {
         let path = self.manifest_path(revision);
         let text = fs::read(&path).map_err(failed("read", &path))?;
-        let manifest: Manifest = serde_json::from_slice(&text).map_err(|_| StoreError::Damaged(path.clone()))?;
+        let manifest: Manifest =
+            serde_json::from_slice(&text).map_err(|_| StoreError::Damaged(path.clone()))?;
         let mut files = BTreeMap::new();
         for (name, sha256) in &manifest.files {
             files.insert(name.clone(), self.object(sha256)?);

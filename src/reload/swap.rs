@@ -131,11 +131,16 @@ impl Swapper {
             Ok(built) if built.files.digest() == self.gate.ruleset().digest() => {
                 report(ReloadResult::Unchanged, &built.warnings, now, began)
             }
-            Ok(built) => self.apply(built, now, began),
+            Ok(built) => return self.apply(built, now, began),
         };
-        log_report(&report, &self.gate.ruleset());
-        self.report.set(report.clone());
+        self.publish(&report);
         report
+    }
+
+    fn publish(&self, report: &Report) {
+        self.report.set(report.clone());
+        self.gate.metrics().reloaded(report.result.as_str());
+        log_report(report, &self.gate.ruleset());
     }
 
     /// Record, then swap: no record may name a revision that the log has not introduced. Keeping the set
@@ -146,6 +151,7 @@ impl Swapper {
         self.gate.record_application(&ruleset, ReloadResult::Applied.as_str());
         self.retired.push(self.gate.swap(ruleset));
         let report = report(ReloadResult::Applied, &built.warnings, now, began);
+        self.publish(&report);
         keep(&self.store, revision, &built.files, now);
         report
     }

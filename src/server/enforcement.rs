@@ -14,7 +14,9 @@ use crate::gate::{Gate, object};
 use crate::limits;
 use crate::metrics::{Metrics, MetricsError};
 use crate::policy::CompileOptions;
-use crate::reload::{Keeper, KeeperHandle, ReloadRequest, SharedReport, StartError, Store, StoreError, Swapper};
+use crate::reload::{
+    Keeper, KeeperHandle, ReloadRequest, SharedReport, StartError, Store, StoreError, Swapper,
+};
 
 /// Where enforcement finds its files, and how it behaves.
 #[derive(Debug, Clone)]

@@ -21,7 +21,9 @@ pub use enforcement::{Enforcement, EnforcementError, Options};
 
 use crate::config::{Config, ConfigError};
 use crate::limits;
-use crate::listen::{self, Admin, AdminError, BindError, BoundListener, EdgeApp, EdgeProxy, Listening, Timeouts};
+use crate::listen::{
+    self, Admin, AdminError, BindError, BoundListener, EdgeApp, EdgeProxy, Listening, Timeouts,
+};
 use crate::status::Status;
 
 /// Why an edge did not start, or stopped with a failure.
@@ -73,13 +75,9 @@ pub fn run(config_path: &Path) -> Result<(), ServerError> {
     for listen in &config.listen {
         sockets.push(BoundListener::bind(listen.address)?);
     }
-    let admin_socket =
-        config.admin.as_ref().map(|admin| BoundListener::bind(admin.listen)).transpose()?;
-    let control = control::Control::start(
-        &config.policy.state,
-        Arc::clone(&status),
-        enforcement.reload_requests(),
-    )?;
+    let admin_socket = config.admin.as_ref().map(|admin| BoundListener::bind(admin.listen)).transpose()?;
+    let control =
+        control::Control::start(&config.policy.state, Arc::clone(&status), enforcement.reload_requests())?;
     let banner = banner(&sockets, admin_socket.as_ref());
 
     let conf = listen::server_conf(threads(), config.limits.stop_grace);

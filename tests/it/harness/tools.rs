@@ -74,8 +74,13 @@ pub fn h2load(edge: SocketAddr, host: &str, requests: u32, http1: bool) -> Count
     let output = run("h2load", arguments);
     assert_eq!(output.code, 0, "{}", output.stderr);
     let number = |label: &str| {
+        // Its progress lines say `done` too.
+        let totals = output
+            .stdout
+            .lines()
+            .filter(|line| line.starts_with("requests:") || line.starts_with("status codes:"));
         let words: Vec<&str> =
-            output.stdout.split([' ', ',', '\n']).filter(|word| !word.is_empty()).collect();
+            totals.flat_map(|line| line.split([' ', ','])).filter(|word| !word.is_empty()).collect();
         let at = words.iter().position(|word| *word == label).unwrap_or_else(|| panic!("{}", output.stdout));
         words[at - 1].parse().unwrap()
     };

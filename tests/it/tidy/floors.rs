@@ -7,9 +7,12 @@ use super::{Source, assert_none, sources};
 /// The floors from top to bottom; modules on one floor may not import each other unless [`SAME_FLOOR`] says so.
 const FLOORS: &[&[&str]] = &[
     &["cli", "main"],
+    &["embed"],
     &["server"],
     &["config"],
-    &["listen", "reload"],
+    &["listen"],
+    &["status"],
+    &["reload"],
     &["gate"],
     &["forward"],
     &["act"],
@@ -30,7 +33,7 @@ const SAME_FLOOR: &[(&str, &str)] = &[
 
 /// Words that only some modules may use: the words, and where they are at home.
 const MACHINERY: &[(&[&str], &[&str])] =
-    &[(&["pingora", "pingora_core", "pingora_proxy", "pingora_http"], &["listen", "server"])];
+    &[(&["pingora", "pingora_core", "pingora_proxy", "pingora_http"], &["listen", "server", "embed"])];
 
 /// Modules without I/O, and the words they do without.
 const PURE: &[&str] =

@@ -70,12 +70,12 @@ impl Routes {
     }
 
     /// Adds a route for patterns that come after it.
-    pub(super) fn add(&mut self, route: Route) {
+    pub(crate) fn add(&mut self, route: Route) {
         self.routes.push(route);
     }
 
     /// Leads a pattern, or every host, to the route added last; false when an earlier one has it.
-    pub(super) fn lead(&mut self, pattern: Option<&Pattern>) -> bool {
+    pub(crate) fn lead(&mut self, pattern: Option<&Pattern>) -> bool {
         let last = self.routes.len().saturating_sub(1);
         let place = match pattern {
             None => &mut self.any,
