@@ -154,6 +154,7 @@ mod tests {
             ("text/html;level=1;q=0.1, text/plain;q=0.2", Form::Text),
             ("text/plain ; Q=0.9 , text/html ; q=0.899", Form::Text),
             ("text/plain;q=1.000,text/html;q=0.999", Form::Text),
+            ("text/html;q=0.1, text/html, text/plain;q=0.5", Form::Text),
             ("text/plain;q=2, text/html;q=0.1", Form::Html),
             ("text/plain;q=1.001, text/html;q=0.1", Form::Html),
             ("text/plain;q=, text/html;q=0.1", Form::Html),
