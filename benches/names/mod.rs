@@ -1,5 +1,7 @@
 //! Host names as block lists have them, made up from a seed: the same ones on every machine.
 
+#![allow(dead_code, reason = "each bench uses its part")]
+
 use interdict::hostname::Hostname;
 use interdict::policy::{Action, Basis, Case, CaseId, Form, Mode, Pattern};
 use jiff::Timestamp;
