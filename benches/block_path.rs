@@ -64,9 +64,8 @@ fn show(what: &str, costs: &mut [(f64, f64)]) -> (f64, f64) {
 
 /// Processor time of `pids` for one request, in microseconds.
 fn cost(runtime: &tokio::runtime::Runtime, address: SocketAddr, host: &str, pids: &[u32]) -> (f64, f64) {
-    let total = || {
-        pids.iter().map(|pid| cpu_us(*pid)).fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
-    };
+    let total =
+        || pids.iter().map(|pid| cpu_us(*pid)).fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
     runtime.block_on(load(address, host, REQUESTS / 10));
     let before = total();
     runtime.block_on(load(address, host, REQUESTS));

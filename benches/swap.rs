@@ -26,10 +26,11 @@ const ROUNDS: usize = 50;
 fn main() {
     let edge = Edge::start(origin(), |policies| {
         for number in 0..LISTS {
-            let list = Names::new(number as u64 + 1).take(NAMES / LISTS).fold(String::new(), |mut text, name| {
-                writeln!(text, "{name}").unwrap();
-                text
-            });
+            let list =
+                Names::new(number as u64 + 1).take(NAMES / LISTS).fold(String::new(), |mut text, name| {
+                    writeln!(text, "{name}").unwrap();
+                    text
+                });
             save(policies, &format!("lists/list-{number}.txt"), &list);
             let lines = format!("host_lists = [\"lists/list-{number}.txt\"]");
             save(policies, &format!("cases/L-{number}.toml"), &case(&format!("L-{number}"), &lines));

@@ -112,12 +112,6 @@ pub const STOP_SETTLES: Duration = Duration::from_millis(100);
 
 /// Addresses tried for one request.
 pub const UPSTREAMS_TRIED: usize = 16;
-/// To open a connection to an origin.
-pub const UPSTREAM_CONNECT: Duration = Duration::from_secs(5);
-/// Between two pieces of an origin's answer.
-pub const UPSTREAM_READ: Duration = Duration::from_secs(60);
-/// For an origin to take one piece of a request.
-pub const UPSTREAM_WRITE: Duration = Duration::from_secs(60);
 /// How long an idle connection to an origin is kept.
 pub const UPSTREAM_IDLE: Duration = Duration::from_secs(60);
 /// How long an answer of the resolver is used without asking again.

@@ -17,5 +17,5 @@ mod stream;
 pub use admin::{Admin, AdminError};
 pub use connection::{EdgeApp, Timeouts};
 pub use enforce::{Passed, carry_out, enforce_request, judge_origin};
-pub use proxy::{Context, EdgeProxy, server_conf};
+pub use proxy::{Context, EdgeProxy, Patience, server_conf};
 pub use sockets::{BindError, BoundListener, Listening};

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use http::{HeaderValue, header};
@@ -26,7 +27,17 @@ use crate::limits;
 pub struct EdgeProxy {
     gate: Arc<Gate>,
     routes: Routes,
+    patience: Patience,
     resolver: Resolver,
+}
+
+/// How long an origin may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// To accept a connection.
+    pub connect: Duration,
+    /// Between two pieces of a request or an answer.
+    pub silence: Duration,
 }
 
 /// One request on its way.
@@ -44,8 +55,8 @@ pub struct Context {
 impl EdgeProxy {
     /// An edge that enforces by `gate` and forwards by `routes`.
     #[must_use]
-    pub fn new(gate: Arc<Gate>, routes: Routes) -> Self {
-        Self { gate, routes, resolver: Resolver::default() }
+    pub fn new(gate: Arc<Gate>, routes: Routes, patience: Patience) -> Self {
+        Self { gate, routes, patience, resolver: Resolver::default() }
     }
 
     /// Fills in every address of the route's origins, in the order they are to be tried.
@@ -144,9 +155,9 @@ impl ProxyHttp for EdgeProxy {
             .front()
             .ok_or_else(|| Error::explain(ErrorType::HTTPStatus(502), "no origin can be reached"))?;
         let mut peer = HttpPeer::new(*upstream, false, String::new());
-        peer.options.connection_timeout = Some(limits::UPSTREAM_CONNECT);
-        peer.options.read_timeout = Some(limits::UPSTREAM_READ);
-        peer.options.write_timeout = Some(limits::UPSTREAM_WRITE);
+        peer.options.connection_timeout = Some(self.patience.connect);
+        peer.options.read_timeout = Some(self.patience.silence);
+        peer.options.write_timeout = Some(self.patience.silence);
         peer.options.idle_timeout = Some(limits::UPSTREAM_IDLE);
         Ok(Box::new(peer))
     }
@@ -230,11 +241,11 @@ fn keep_to_http1(request: &mut RequestHeader) {
 
 /// Pingora's settings, made in code: read from a file, it would pass over keys it does not know.
 #[must_use]
-pub fn server_conf(threads: usize, stop_grace: std::time::Duration) -> ServerConf {
+pub fn server_conf(threads: usize, stop_grace: Duration) -> ServerConf {
     ServerConf {
         threads,
         // The edge ends as soon as the last connection is done; this is the longest it waits.
-        grace_period_seconds: Some(stop_grace.as_secs()),
+        grace_period_seconds: Some(stop_grace.as_secs_f64().ceil() as u64),
         graceful_shutdown_timeout_seconds: Some(1),
         max_retries: limits::UPSTREAMS_TRIED,
         ..ServerConf::default()

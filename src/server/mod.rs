@@ -22,7 +22,7 @@ pub use enforcement::{Enforcement, EnforcementError, Options};
 use crate::config::{Config, ConfigError};
 use crate::limits;
 use crate::listen::{
-    self, Admin, AdminError, BindError, BoundListener, EdgeApp, EdgeProxy, Listening, Timeouts,
+    self, Admin, AdminError, BindError, BoundListener, EdgeApp, EdgeProxy, Listening, Patience, Timeouts,
 };
 use crate::status::Status;
 
@@ -109,7 +109,9 @@ fn edge_app(
 ) -> EdgeApp<pingora::proxy::HttpProxy<EdgeProxy>> {
     let gate = enforcement.gate();
     let metrics = Arc::clone(gate.metrics());
-    let mut proxy = http_proxy(&server.configuration, EdgeProxy::new(gate, config.routes.clone()));
+    let patience =
+        Patience { connect: config.limits.connect_timeout, silence: config.limits.upstream_timeout };
+    let mut proxy = http_proxy(&server.configuration, EdgeProxy::new(gate, config.routes.clone(), patience));
     let mut options = HttpServerOptions::default();
     options.h2c = true;
     // Tunnels are refused by the proxy itself, after the verdict: a blocked name is blocked first.

@@ -39,6 +39,7 @@ mod swap;
 
 // What a person runs.
 mod commands;
+mod embed;
 
 // Public block lists, where they are at hand.
 mod real_lists;
