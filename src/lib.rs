@@ -9,7 +9,7 @@
 //! policy:   source -> parse -> check -> compile -> guard -> swap -> record
 //! ```
 //!
-//! A module imports only modules that stand below it in this list; `tests/it/tidy.rs` holds that.
+//! A module imports only modules that stand below it in this list; `tests/it/tidy` holds that.
 //!
 //! # Invariants
 //!

@@ -1,3 +1,5 @@
+//! Tests of answers.
+
 use std::collections::BTreeMap;
 
 use super::{Answer, Ask, answer};

@@ -1,3 +1,5 @@
+//! Tests of configurations.
+
 use std::path::Path;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Tests of verdicts.
+
 use std::net::IpAddr;
 
 use super::{Explanation, Subject, Verdict, decide, judge_origin};

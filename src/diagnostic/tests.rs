@@ -1,3 +1,5 @@
+//! Tests of diagnostics.
+
 use super::*;
 
 fn sample() -> Diagnostic {

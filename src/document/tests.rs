@@ -1,3 +1,5 @@
+//! Tests of reading documents.
+
 use std::time::Duration;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Tests of identities.
+
 use super::*;
 use Version::{Http2, Http10, Http11};
 

@@ -13,7 +13,7 @@ use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 
-use super::head::{Head, HeadLimits, Next, read_head, with_target};
+use super::head::{Head, Next, await_first_byte, read_head, with_target};
 use super::respond;
 use super::stream::EdgeStream;
 use crate::identify::{self, Identity, RequestParts, Target, Version};
@@ -69,18 +69,11 @@ where
     }
 
     async fn serve(&self, mut stream: EdgeStream, shutdown: &ShutdownWatch) {
-        loop {
-            let next = match self.next_head(&mut stream, shutdown).await {
-                Ok(next) => next,
-                Err(error) => {
-                    tracing::debug!(%error, "a client connection broke");
-                    return;
-                }
-            };
+        while let Some(next) = self.next_head(&mut stream, shutdown).await {
             let head_len = match next {
                 Next::Head(length) => length,
                 Next::Http2 => return self.serve_http2(stream, shutdown).await,
-                Next::Closed | Next::Broken => return,
+                Next::Broken => return,
                 Next::Slow => {
                     return self.reject(&mut stream, 408, "slow", "the request took too long").await;
                 }
@@ -103,20 +96,23 @@ where
         }
     }
 
-    async fn next_head(&self, stream: &mut EdgeStream, shutdown: &ShutdownWatch) -> std::io::Result<Next> {
-        let limits =
-            HeadLimits { idle: self.timeouts.idle, whole: self.timeouts.header, bytes: self.head_bytes };
+    /// The next head of the connection; nothing when the connection is to be closed instead.
+    async fn next_head(&self, stream: &mut EdgeStream, shutdown: &ShutdownWatch) -> Option<Next> {
         let mut shutdown = shutdown.clone();
-        if *shutdown.borrow() && stream.buffered().is_empty() {
-            return Ok(Next::Closed);
+        let begun = tokio::select! {
+            biased;
+            begun = await_first_byte(stream, self.timeouts.idle) => begun,
+            // A stopping edge closes what is idle; a request that has begun is still served.
+            _ = shutdown.wait_for(|stopping| *stopping) => false,
+        };
+        if !begun {
+            return None;
         }
-        loop {
-            let idle = stream.buffered().is_empty();
-            tokio::select! {
-                biased;
-                next = read_head(stream, limits) => return next,
-                // A stopping edge closes what is idle; a request that has begun is still served.
-                _ = shutdown.wait_for(|stopping| *stopping), if idle => return Ok(Next::Closed),
+        match read_head(stream, self.timeouts.header, self.head_bytes).await {
+            Ok(next) => Some(next),
+            Err(error) => {
+                tracing::debug!(%error, "a client connection broke");
+                None
             }
         }
     }

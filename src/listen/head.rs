@@ -6,24 +6,13 @@
 use std::io;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::stream::{Budget, EdgeStream};
 use crate::limits;
 
 /// The client connection preface of HTTP/2 (RFC 9113 §3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// How long a client may take, and how much it may send, for one head.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct HeadLimits {
-    /// Until the first byte.
-    pub(super) idle: Duration,
-    /// From the first byte to the last.
-    pub(super) whole: Duration,
-    /// Octets, line ends included.
-    pub(super) bytes: usize,
-}
 
 /// What the next bytes of a connection are.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,8 +21,6 @@ pub(super) enum Next {
     Head(usize),
     /// The start of an HTTP/2 connection; nothing has been taken from the buffer.
     Http2,
-    /// The client went away, or was idle for too long, between two requests.
-    Closed,
     /// The client went away in the middle of a head.
     Broken,
     /// The head took longer than allowed.
@@ -42,25 +29,28 @@ pub(super) enum Next {
     TooLarge,
 }
 
-/// Reads until one head is complete.
-pub(super) async fn read_head(stream: &mut EdgeStream, limits: HeadLimits) -> io::Result<Next> {
-    let mut deadline = Instant::now() + if stream.buffered().is_empty() { limits.idle } else { limits.whole };
+/// Waits for the first byte of a request. Returns whether one came; a client that goes away between two
+/// requests, or breaks the connection there, is no error.
+pub(super) async fn await_first_byte(stream: &mut EdgeStream, idle: Duration) -> bool {
+    if !stream.buffered().is_empty() {
+        return true;
+    }
+    matches!(timeout(idle, stream.fill()).await, Ok(Ok(count)) if count > 0)
+}
+
+/// Reads until one head is complete: `whole` is the time for all of it, `max` its octets, line ends included.
+pub(super) async fn read_head(stream: &mut EdgeStream, whole: Duration, max: usize) -> io::Result<Next> {
+    let deadline = Instant::now() + whole;
     let mut scan = Scan::default();
     loop {
-        if let Some(next) = classify(stream.buffered(), &mut scan, limits.bytes) {
+        if let Some(next) = classify(stream.buffered(), &mut scan, max) {
             return Ok(next);
         }
-        let first = stream.buffered().is_empty();
         match timeout_at(deadline, stream.fill()).await {
-            Err(_) if first => return Ok(Next::Closed),
             Err(_) => return Ok(Next::Slow),
-            Ok(Err(_)) | Ok(Ok(0)) if first => return Ok(Next::Closed),
             Ok(Ok(0)) => return Ok(Next::Broken),
             Ok(read) => read?,
         };
-        if first {
-            deadline = Instant::now() + limits.whole;
-        }
     }
 }
 

@@ -50,6 +50,8 @@ pub struct Context {
     passed: Option<Passed>,
     /// Addresses still to be tried. The first is the one in use.
     upstreams: VecDeque<SocketAddr>,
+    /// The address that may be connected to: one verdict and one record hold for every attempt at it.
+    admitted: Option<SocketAddr>,
 }
 
 impl EdgeProxy {
@@ -74,10 +76,16 @@ impl EdgeProxy {
     /// the first refusal is the ruling.
     fn next_upstream(&self, session: &Session, context: &mut Context) -> Result<Ruling> {
         let mut refusal = None;
-        while let Some(upstream) = context.upstreams.front() {
+        while let Some(&upstream) = context.upstreams.front() {
+            if context.admitted == Some(upstream) {
+                return Ok(Ruling::Forward);
+            }
             let passed = context.passed()?;
-            match enforce::judge_origin(&self.gate, session, passed, *upstream) {
-                Ruling::Forward => return Ok(Ruling::Forward),
+            match enforce::judge_origin(&self.gate, session, passed, upstream) {
+                Ruling::Forward => {
+                    context.admitted = Some(upstream);
+                    return Ok(Ruling::Forward);
+                }
                 refused @ Ruling::Enforce(_) => {
                     tracing::info!(%upstream, host = %passed.identity().host, "a case refuses this origin");
                     refusal.get_or_insert(refused);

@@ -1,3 +1,5 @@
+//! Tests of networks.
+
 use std::net::IpAddr;
 
 use ipnet::IpNet;

@@ -27,7 +27,7 @@ impl Schedule {
         }
         let ruleset = gate.ruleset();
         for transition in ruleset.transitions(self.announced, now) {
-            gate.record_transition(&ruleset, &transition);
+            gate.record_transition(&ruleset, transition);
         }
         self.announced = now;
     }

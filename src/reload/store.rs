@@ -30,6 +30,15 @@ pub struct Manifest {
     pub files: BTreeMap<String, String>,
 }
 
+/// A kept policy set, read back whole and held against its digests.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    /// What it is.
+    pub manifest: Manifest,
+    /// Its files.
+    pub files: PolicyFiles,
+}
+
 /// Why the state directory could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -101,7 +110,7 @@ impl Store {
     ///
     /// # Errors
     /// When the directory cannot be listed.
-    pub fn last_good(&self) -> Result<(Option<(Manifest, PolicyFiles)>, Vec<StoreError>), StoreError> {
+    pub fn last_good(&self) -> Result<(Option<Kept>, Vec<StoreError>), StoreError> {
         let mut problems = Vec::new();
         for revision in self.revisions()?.into_iter().rev() {
             match self.load(revision) {
@@ -112,7 +121,7 @@ impl Store {
         Ok((None, problems))
     }
 
-    fn load(&self, revision: u64) -> Result<(Manifest, PolicyFiles), StoreError> {
+    fn load(&self, revision: u64) -> Result<Kept, StoreError> {
         let path = self.manifest_path(revision);
         let text = fs::read(&path).map_err(failed("read", &path))?;
         let manifest: Manifest =
@@ -125,7 +134,7 @@ impl Store {
         if manifest.revision != revision || files.digest().to_string() != manifest.digest {
             return Err(StoreError::Damaged(path));
         }
-        Ok((manifest, files))
+        Ok(Kept { manifest, files })
     }
 
     fn object(&self, sha256: &str) -> Result<Arc<[u8]>, StoreError> {
@@ -258,7 +267,7 @@ mod tests {
         let store = Store::open(directory.path()).unwrap();
         let (kept, problems) = store.last_good().unwrap();
         assert!(problems.is_empty());
-        let (manifest, files) = kept.unwrap();
+        let Kept { manifest, files } = kept.unwrap();
         assert_eq!((manifest.revision, files.files), (1, set("one").files));
         assert_eq!(store.next_revision(), 2);
     }
@@ -274,7 +283,7 @@ mod tests {
         let damaged = store.root.join("objects").join(hex(&Sha256::digest("two")));
         fs::write(&damaged, "twp").unwrap();
         let (kept, problems) = store.last_good().unwrap();
-        assert_eq!(kept.unwrap().0.revision, 1);
+        assert_eq!(kept.unwrap().manifest.revision, 1);
         assert_eq!(problems.len(), 1);
         assert_eq!(store.next_revision(), 3);
     }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::report::{Report, Result as ReloadResult, SharedReport};
 use super::source::{self, Fingerprint, SourceError};
-use super::store::{Store, StoreError};
+use super::store::{Kept, Store, StoreError};
 use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::diagnostic::{Diagnostic, Diagnostics};
@@ -169,17 +169,12 @@ struct First {
     problems: Diagnostics,
 }
 
-fn from_directory(
-    built: Built,
-    kept: Option<(super::Manifest, PolicyFiles)>,
-    store: &mut Store,
-    now: Timestamp,
-) -> First {
+fn from_directory(built: Built, kept: Option<Kept>, store: &mut Store, now: Timestamp) -> First {
     let digest = built.files.digest();
     // The very set that was in force before keeps its revision.
-    let known = kept.filter(|(manifest, _)| manifest.revision + 1 == store.next_revision());
+    let known = kept.map(|kept| kept.manifest).filter(|known| known.revision + 1 == store.next_revision());
     let revision = match known {
-        Some((manifest, _)) if manifest.digest == digest.to_string() => Revision(manifest.revision),
+        Some(manifest) if manifest.digest == digest.to_string() => Revision(manifest.revision),
         _ => {
             let revision = Revision(store.take_revision());
             keep(store, revision, &built.files, now);
@@ -192,10 +187,10 @@ fn from_directory(
 
 fn from_last_good(
     errors: Diagnostics,
-    kept: Option<(super::Manifest, PolicyFiles)>,
+    kept: Option<Kept>,
     options: &CompileOptions,
 ) -> Result<First, StartError> {
-    let Some((manifest, files)) = kept else { return Err(StartError::NoPolicy(errors)) };
+    let Some(Kept { manifest, files }) = kept else { return Err(StartError::NoPolicy(errors)) };
     let digest = files.digest();
     let Ok(built) = build(files, options) else { return Err(StartError::NoPolicy(errors)) };
     let ruleset = built.ruleset.with_identity(Revision(manifest.revision), digest);

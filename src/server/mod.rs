@@ -92,9 +92,11 @@ pub fn run(config_path: &Path) -> Result<(), ServerError> {
         server.add_service(service);
     }
     let drained = stop::Drained::watch(&server, Arc::clone(gate.metrics()));
+    let (signals, begun) = stop::Signals::new();
     let pingora = std::thread::Builder::new()
         .name("pingora".to_owned())
-        .spawn(move || server.run(RunArgs::default()))?;
+        .spawn(move || server.run(RunArgs { shutdown_signal: Box::new(signals) }))?;
+    begun.recv().map_err(|_| std::io::Error::other("the server ended before it had started"))??;
     announce(&banner)?;
     drained.wait(&pingora);
     control.stop();

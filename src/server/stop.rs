@@ -1,15 +1,53 @@
-//! Knowing when a stopping edge has served its last request.
+//! The signals that stop an edge, and knowing when it has served its last request.
 
 use std::sync::Arc;
+use std::sync::mpsc::{self, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use pingora::server::{ExecutionPhase, Server};
+use async_trait::async_trait;
+use pingora::server::{ExecutionPhase, Server, ShutdownSignal, ShutdownSignalWatch};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::TryRecvError;
 
 use crate::limits;
 use crate::metrics::Metrics;
+
+/// The signals of an edge. Says when they are heard: whoever is told `ready` may send one at once.
+pub(super) struct Signals {
+    heard: Sender<std::io::Result<()>>,
+}
+
+impl Signals {
+    /// The watch, and what tells that it has begun.
+    pub(super) fn new() -> (Self, mpsc::Receiver<std::io::Result<()>>) {
+        let (heard, begun) = mpsc::channel();
+        (Self { heard }, begun)
+    }
+}
+
+#[async_trait]
+impl ShutdownSignalWatch for Signals {
+    async fn recv(&self) -> ShutdownSignal {
+        let signals = || -> std::io::Result<(Signal, Signal)> {
+            Ok((signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?))
+        };
+        let (mut terminate, mut interrupt) = match signals() {
+            Ok(signals) => signals,
+            Err(error) => {
+                // Whoever waits for the start gets the error; when nobody does, the edge is stopping anyway.
+                self.heard.send(Err(error)).ok();
+                return ShutdownSignal::FastShutdown;
+            }
+        };
+        self.heard.send(Ok(())).ok();
+        tokio::select! {
+            _ = terminate.recv() => ShutdownSignal::GracefulTerminate,
+            _ = interrupt.recv() => ShutdownSignal::FastShutdown,
+        }
+    }
+}
 
 /// Watches Pingora's phases. Pingora waits out its whole grace time; an edge with no connection left need
 /// not.

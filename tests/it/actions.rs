@@ -304,7 +304,7 @@ fn thousands_of_blocks_over_both_protocols_are_thousands_of_records() {
     let edge = edge(&origin);
     for http1 in [true, false] {
         let counts = h2load(edge.address(), HOST, 2000, http1);
-        assert_eq!((counts.done, counts.failed, counts.blocked), (2000, 0, 2000), "http1: {http1}");
+        assert_eq!((counts.done, counts.errored, counts.blocked), (2000, 0, 2000), "http1: {http1}");
     }
     origin.assert_untouched();
     assert_eq!(of_kind(&edge.finish(), "request.blocked").len(), 4000);

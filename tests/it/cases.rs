@@ -5,8 +5,9 @@ use jiff::{SignedDuration, Timestamp};
 use crate::harness::audit::{of_kind, only};
 use crate::harness::{CaseFile, Edge, Origin, Setup, wait_until};
 
+/// In two seconds, to the millisecond that a case file holds.
 fn soon() -> Timestamp {
-    Timestamp::now() + SignedDuration::from_millis(2000)
+    Timestamp::from_millisecond(Timestamp::now().as_millisecond() + 2000).unwrap()
 }
 
 fn is_blocked(edge: &Edge, host: &str) -> bool {

@@ -81,7 +81,7 @@ fn explain_says_verdict_case_and_pattern_in_words() {
     let policies = Policies::of(&[site()]);
     let output = policies.command(&["explain", "WWW.Site.Example.:80"]);
     assert_eq!(output.code, 0, "{output:?}");
-    for word in ["block", "site", ".site.example", "www.site.example"] {
+    for word in ["block", "site", ".site.example", "403"] {
         assert!(output.stdout.contains(word), "no `{word}` in {}", output.stdout);
     }
     let output = policies.command(&["explain", "free.example"]);
@@ -220,8 +220,7 @@ fn audit_tail_shows_the_last_records() {
     let directory = edge.audit_directory();
     let output = interdict(["audit", "tail", "-n", "2", "--directory", directory.to_str().unwrap()]);
     assert_eq!(output.code, 0, "{output:?}");
-    let paths: Vec<bool> =
-        [1, 2, 3].map(|path| output.stdout.contains(&format!("\"path\":\"/{path}\""))).to_vec();
+    let paths: Vec<bool> = [1, 2, 3].map(|n| output.stdout.contains(&format!("\"path\":\"/{n}\""))).to_vec();
     assert_eq!((output.stdout.lines().count(), paths), (2, vec![false, true, true]), "{}", output.stdout);
 }
 

@@ -7,6 +7,11 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use interdict::decide::{Subject, Verdict, decide};
+use interdict::hostname::Hostname;
+use interdict::policy::{PolicyFiles, Ruleset, parse_cases};
+use jiff::Timestamp;
+
 use crate::harness::audit::{Record, of_kind};
 use crate::harness::tools::interdict;
 use crate::harness::{CaseFile, Edge, Origin, Setup};
@@ -128,6 +133,7 @@ fn ten_thousand_requests_over_three_public_lists_are_judged_without_a_mistake() 
         assert_eq!(blocked, question.listed, "{request:?}: {}", response.status);
         assert_eq!(response.status, if blocked { 403 } else { 200 }, "{request:?}");
     }
+    assert_library_agrees(&edge, &questions);
     assert_explain_agrees(&edge, &questions);
     let listed = questions.iter().filter(|question| question.listed).count();
     assert_eq!(origin.requests().len(), REQUESTS - listed);
@@ -145,6 +151,32 @@ fn assert_every_block_is_recorded(records: &[Record], questions: &[Question], li
         asked.eq(blocked.iter().map(|record| record.text("host"))),
         "the records are not those of the requests"
     );
+}
+
+/// What `explain` calls, asked every question.
+#[track_caller]
+fn assert_library_agrees(edge: &Edge, questions: &[Question]) {
+    let rules = load(edge.policies().path());
+    for question in questions {
+        let names = [Hostname::parse(&question.name).unwrap()];
+        let subject = Subject { names: &names, client: [127, 0, 0, 1].into() };
+        let verdict = decide(&rules, &subject, Timestamp::now());
+        assert_eq!(matches!(verdict, Verdict::Block(_)), question.listed, "{}", question.name);
+    }
+}
+
+fn load(policies: &Path) -> Ruleset {
+    let mut files = PolicyFiles::new();
+    for part in ["cases", "lists"] {
+        for entry in fs::read_dir(policies.join(part)).unwrap() {
+            let entry = entry.unwrap();
+            let path = format!("{part}/{}", entry.file_name().to_str().unwrap());
+            files.insert(path, fs::read(entry.path()).unwrap());
+        }
+    }
+    let (cases, found) = parse_cases(&files);
+    assert!(!found.has_errors(), "{found}");
+    Ruleset::compile(cases, &files).unwrap()
 }
 
 /// The command loads the whole set each time, so a sample of fifty it is.

@@ -1,3 +1,5 @@
+//! Tests of pages.
+
 use std::sync::Arc;
 
 use crate::diagnostic::Diagnostics;

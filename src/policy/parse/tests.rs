@@ -1,3 +1,5 @@
+//! Tests of case files.
+
 use super::*;
 
 fn case(id: &str, rest: &str) -> String {

@@ -1,3 +1,5 @@
+//! Tests of rulesets.
+
 use crate::policy::sample::{case, rules, second};
 use crate::policy::{Case, CaseId, Digest, PolicyFiles, Revision, Ruleset, TransitionKind};
 

@@ -12,7 +12,7 @@ use super::audit::{self, Log, Record};
 use super::ledger::Ledger;
 use super::process::{Ended, Process};
 use super::status::Status;
-use super::{CaseFile, Client, Http2, Origin, PolicyDir, Response, wait_until};
+use super::{CaseFile, Client, Http2, Origin, PolicyDir, Response, wait_for};
 
 /// An edge that is still being set up.
 pub struct Setup {
@@ -198,8 +198,10 @@ impl Edge {
     pub fn change(&self, change: impl FnOnce(&PolicyDir)) -> Status {
         let before = self.status().revision();
         change(&self.policies);
-        wait_until("a new revision is in force", || self.status().revision() > before);
-        self.status()
+        wait_for("a new revision is in force", || {
+            let status = self.status();
+            (status.revision() > before && status.last_result() == "applied").then_some(status)
+        })
     }
 
     /// Stops it with SIGTERM.

@@ -6,8 +6,7 @@ use super::{Source, assert_none, sources};
 
 /// The floors from top to bottom; modules on one floor may not import each other unless [`SAME_FLOOR`] says so.
 const FLOORS: &[&[&str]] = &[
-    &["cli", "main"],
-    &["embed"],
+    &["cli", "main", "embed"],
     &["server"],
     &["config"],
     &["listen"],
@@ -63,16 +62,21 @@ fn module_of(path: &str) -> Option<&str> {
     Some(name.strip_suffix(".rs").unwrap_or(name)).filter(|name| *name != "lib")
 }
 
-/// The code of a file: no comments, and nothing from its `#[cfg(test)]` module on.
-pub fn code(source: &Source) -> Vec<(usize, &str)> {
+/// The code of a file: no comments, no texts, and nothing from its module of tests on.
+fn code(source: &Source) -> Vec<(usize, String)> {
     if source.path.ends_with("tests.rs") || source.path.contains("/tests/") {
         return Vec::new();
     }
-    let lines = source.text.lines().enumerate().map(|(index, line)| (index + 1, line));
-    lines
-        .take_while(|(_, line)| line.trim() != "#[cfg(test)]")
-        .map(|(number, line)| (number, line.split("//").next().unwrap_or_default()))
-        .collect()
+    let lines: Vec<&str> = source.text.lines().collect();
+    let tests = lines
+        .windows(2)
+        .position(|pair| pair[0].trim() == "#[cfg(test)]" && pair[1].starts_with("mod tests"));
+    let code = lines[..tests.unwrap_or(lines.len())].iter().map(|line| {
+        // Names in texts, such as those of a log filter, are no imports.
+        let outside_texts: String = line.split('"').step_by(2).collect();
+        outside_texts.split("//").next().unwrap_or_default().to_owned()
+    });
+    (1..).zip(code).collect()
 }
 
 /// The crate's own modules that a line of code names: `crate::x` and `crate::{x, y}`.
@@ -111,14 +115,14 @@ fn first_name(text: &str) -> String {
 }
 
 /// `use crate::{` over several lines becomes one line, so that [`imports`] sees the group whole.
-fn joined(lines: Vec<(usize, &str)>) -> Vec<(usize, String)> {
+fn joined(lines: Vec<(usize, String)>) -> Vec<(usize, String)> {
     let mut joined: Vec<(usize, String)> = Vec::new();
     let mut open = false;
     for (number, line) in lines {
         if open {
-            joined.last_mut().unwrap().1.push_str(line);
+            joined.last_mut().unwrap().1.push_str(&line);
         } else {
-            joined.push((number, line.to_owned()));
+            joined.push((number, line));
         }
         open = joined
             .last()
@@ -219,5 +223,6 @@ fn the_reader_of_imports_sees_groups_and_paths() {
     assert_eq!(imports("use crate::Thing;"), [""; 0]);
     let lines =
         vec![(1, "use crate::{"), (2, "    audit::A,"), (3, "    clock,"), (4, "};"), (5, "fn f() {}")];
+    let lines = lines.into_iter().map(|(number, line)| (number, line.to_owned())).collect();
     assert_eq!(joined(lines).len(), 2);
 }

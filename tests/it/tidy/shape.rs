@@ -10,7 +10,6 @@ const NAMELESS: &[&str] = &["utils", "util", "common", "helpers", "helper", "mis
 const UNDONE: &[&str] = &[
     concat!("TO", "DO"),
     concat!("FIX", "ME"),
-    concat!("XX", "X"),
     concat!("to", "do!("),
     concat!("unimple", "mented!("),
     concat!("#[ig", "nore"),
