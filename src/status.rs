@@ -60,7 +60,16 @@ impl Status {
                 "errors": report.errors,
                 "warnings": report.warnings,
             },
-            "audit": audit,
+            "audit": {
+                "decided": audit.decided,
+                "durable": audit.durable,
+                "gap": audit.gap,
+                "gap_pending": audit.gap_pending,
+                "writing": audit.writing_ok,
+                "seq": audit.seq,
+                "disturbed": audit.disturbed,
+                "last_error": audit.last_error.map(|(at, error)| json!({ "at": at, "error": error })),
+            },
         })
     }
 
@@ -80,7 +89,7 @@ impl Status {
         gauges.audit_decided.set(count(audit.decided));
         gauges.audit_durable.set(count(audit.durable));
         gauges.audit_gap.set(count(audit.gap));
-        gauges.audit_writing.set(i64::from(audit.writing));
+        gauges.audit_writing.set(i64::from(audit.writing_ok));
     }
 }
 

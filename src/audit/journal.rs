@@ -1,305 +1,171 @@
-//! What the log does under its lock: number a line, write it, or count it as missed.
+//! The sequence of segments that is being written, in the order of system calls that makes it last.
+//!
+//! ```text
+//! record    pwrite                                   the receipt follows; a killed process loses nothing
+//! rotation  open(O_EXCL), fallocate  new segment     then ftruncate of the old one to its length (gives space back)
+//! retry     fdatasync old segments, fsync segments/, fsync directory      off the request path, at rotations
+//! close     pwrite gap, ftruncate, fdatasync, fsync segments/, fsync directory
+//! ```
 
-use std::io;
-use std::time::Duration;
+use std::{io, sync::Arc};
 
-use jiff::Timestamp;
+use super::{
+    disk::{Disk, SegmentFile},
+    recover::Resume,
+    segment::{Condition, Refused, Segment},
+};
 
-use super::disk::{Disk, SegmentFile};
-use super::event::{Kind, Receipt};
-use super::gap::Gap;
-use super::id::Ids;
-use super::record::{self, Times};
-use super::segment::{Condition, Refused, Segment};
+/// Full segments that may wait for their sync before rotation does it itself.
+const MAX_RETIRED: usize = 16;
+/// Room that must be there before writing counts as working again.
+const RESTART_ROOM: u64 = 16 * 1024;
 
-/// While nothing can be written, one event in so much time tries again; the others are only counted.
-const RETRY_EVERY: Duration = Duration::from_millis(100);
-
-/// The writer. Owned by the lock of [`super::Audit`]; nobody else touches the segments.
 pub(super) struct Journal {
-    pub(super) disk: Box<dyn Disk>,
-    edge: String,
-    segment_bytes: u64,
+    disk: Arc<dyn Disk>,
+    /// None after an error that the file cannot be trusted after; the next line opens a new one.
     segment: Option<Segment>,
-    /// The `seq` of the next record.
-    next: u64,
-    ids: Ids,
-    times: Times,
-    gap: Gap,
-    tally: Tally,
-    trouble: Option<Trouble>,
-    /// Closed segments whose data is not yet on the disk's platter; [`super::Audit::retry`] sees to it.
-    to_sync: Vec<Box<dyn SegmentFile>>,
-    names_changed: bool,
-    closed: bool,
-    buffer: Vec<u8>,
+    next_seq: u64,
+    segment_bytes: u64,
+    retired: Vec<Box<dyn SegmentFile>>,
+    /// Whether a segment was made whose name is not synced yet.
+    new_names: bool,
+    /// Segments that were deleted or changed by somebody else while they were written.
+    disturbed: u64,
 }
 
-/// Events since the start of the process.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Tally {
-    pub(super) decided: u64,
-    pub(super) durable: u64,
-    pub(super) missed: u64,
-}
-
-/// Writing does not work.
-struct Trouble {
-    error: String,
-    tried: Timestamp,
-}
-
-/// What is to be synced outside the lock.
+/// Files and names that wait for their sync.
 pub(super) struct Unsynced {
-    pub(super) files: Vec<Box<dyn SegmentFile>>,
-    pub(super) names: bool,
+    files: Vec<Box<dyn SegmentFile>>,
+    disk: Option<Arc<dyn Disk>>,
+}
+
+impl Unsynced {
+    /// Syncs all of it; a file that failed is not tried again, since a second success would prove nothing.
+    pub(super) fn sync(self) -> io::Result<()> {
+        let mut result = Ok(());
+        for file in self.files {
+            result = result.and(file.sync());
+        }
+        match self.disk {
+            Some(disk) => result.and(disk.sync()),
+            None => result,
+        }
+    }
 }
 
 impl Journal {
-    /// Goes on at `next`, in `segment` when the last one can be written on.
+    /// Goes on where recovery ended.
     pub(super) fn new(
-        disk: Box<dyn Disk>,
-        edge: String,
+        disk: Arc<dyn Disk>,
+        next_seq: u64,
+        resume: Option<Resume>,
         segment_bytes: u64,
-        segment: Option<Segment>,
-        next: u64,
-        ids: Ids,
     ) -> Self {
-        Self {
-            disk,
-            edge,
-            segment_bytes,
-            segment,
-            next,
-            ids,
-            times: Times::default(),
-            gap: Gap::default(),
-            tally: Tally::default(),
-            trouble: None,
-            to_sync: Vec::new(),
-            names_changed: true,
-            closed: false,
-            buffer: Vec::new(),
-        }
+        // A segment that cannot be opened again stays as it is; a new one follows it.
+        let segment = resume
+            .and_then(|last| Segment::resume(disk.as_ref(), last.first, last.length, segment_bytes).ok());
+        Self { disk, segment, next_seq, segment_bytes, retired: Vec::new(), new_names: true, disturbed: 0 }
     }
 
-    /// Writes one event, whose line is made up to its number, or counts it as missed.
-    pub(super) fn record(
-        &mut self,
-        body: &mut [u8],
-        case: Option<&str>,
-        kind: Kind,
-        now: Timestamp,
-    ) -> Receipt {
-        self.tally.decided += 1;
-        let id = self.ids.next(now);
-        let ready = !self.closed && self.leave_trouble(now);
-        if ready {
-            let line = record::finish(body, id, self.next, self.times.text(now));
-            let mut target = Target::of(&mut self.segment, &mut self.to_sync, &mut self.names_changed);
-            match append(&mut target, line, self.disk.as_ref(), self.next, self.segment_bytes) {
-                Ok(()) => {
-                    let seq = self.next;
-                    self.next += 1;
-                    self.tally.durable += 1;
-                    return Receipt::recorded(id, seq);
+    /// The `seq` of the next line.
+    pub(super) fn next_seq(&self) -> u64 {
+        self.next_seq
+    }
+
+    pub(super) fn disturbed(&self) -> u64 {
+        self.disturbed
+    }
+
+    /// Appends a line that holds [`Self::next_seq`].
+    pub(super) fn append(&mut self, line: &[u8]) -> io::Result<()> {
+        self.make_room(line.len() as u64)?;
+        self.append_here(line)
+    }
+
+    /// Appends a line to the segment there is, into its reserve if need be.
+    pub(super) fn append_here(&mut self, line: &[u8]) -> io::Result<()> {
+        let Some(segment) = &mut self.segment else {
+            return Err(io::Error::other("no segment could be opened"));
+        };
+        match segment.append(line) {
+            Ok(()) => {
+                self.next_seq += 1;
+                Ok(())
+            }
+            Err(Refused { error, intact }) => {
+                if !intact {
+                    self.abandon();
                 }
-                Err(error) => self.note_trouble(&error, now),
+                Err(error)
             }
         }
-        self.gap.count(case, kind, now);
-        self.tally.missed += 1;
-        Receipt::missed(id)
     }
 
-    /// Whether the next record may be written: there is no gap before it, or the gap has been written down.
-    fn leave_trouble(&mut self, now: Timestamp) -> bool {
-        let Some(trouble) = &self.trouble else { return true };
-        let since = now.duration_since(trouble.tried);
-        // A clock set back must not stop the attempts.
-        let waited = since.is_negative() || since.unsigned_abs() >= RETRY_EVERY;
-        waited && self.write_gap(now)
+    /// Makes sure that writing works again before a gap ends.
+    pub(super) fn restart(&mut self) -> io::Result<()> {
+        self.verify()?;
+        self.make_room(RESTART_ROOM)
     }
 
-    /// Writes down what was missed. Returns whether all of it is in the log now.
-    fn write_gap(&mut self, now: Timestamp) -> bool {
-        while !self.gap.is_empty() {
-            let taken = self.gap.take_some();
-            if let Err(error) = self.write_gap_record(&taken, now) {
-                self.gap.put_back(taken);
-                self.note_trouble(&error, now);
-                return false;
-            }
+    /// Opens a new segment when the one there is has less room than this.
+    pub(super) fn make_room(&mut self, bytes: u64) -> io::Result<()> {
+        if self.segment.as_ref().is_some_and(|segment| segment.room() >= bytes) {
+            return Ok(());
         }
-        if let Some(trouble) = self.trouble.take() {
-            tracing::warn!(after = trouble.error, "the audit log is written again");
+        let fresh = Segment::create(self.disk.as_ref(), self.next_seq, self.segment_bytes, bytes)?;
+        self.new_names = true;
+        if let Some(full) = self.segment.replace(fresh)
+            && full.first() != self.next_seq
+        {
+            // What is not given back now is given back when the next process reads the segment.
+            full.trim().ok();
+            self.retired.push(full.into_file());
         }
-        true
+        if self.retired.len() > MAX_RETIRED { self.unsynced().sync() } else { Ok(()) }
     }
 
-    fn write_gap_record(&mut self, taken: &Gap, now: Timestamp) -> io::Result<()> {
-        let mut body = std::mem::take(&mut self.buffer);
-        taken.body(&mut body, &self.edge);
-        let id = self.ids.next(now);
-        let line = record::finish(&mut body, id, self.next, self.times.text(now));
-        let mut target = Target::of(&mut self.segment, &mut self.to_sync, &mut self.names_changed);
-        let written = append(&mut target, line, self.disk.as_ref(), self.next, self.segment_bytes);
-        self.buffer = body;
-        written.map(|()| self.next += 1)
-    }
-
-    fn note_trouble(&mut self, error: &io::Error, now: Timestamp) {
-        if self.trouble.is_none() {
-            tracing::error!(%error, "the audit log cannot be written; enforcement goes on and events are counted");
-        }
-        self.trouble = Some(Trouble { error: error.to_string(), tried: now });
-    }
-
-    /// Looks after the files: whether they are still ours, and whether writing works again.
-    pub(super) fn tend(&mut self, now: Timestamp) -> Unsynced {
-        if !self.closed {
-            if let Err(error) = self.keep_ours() {
-                self.note_trouble(&error, now);
-            }
-            if self.trouble.is_some() {
-                self.write_gap(now);
-            }
-        }
-        Unsynced { files: std::mem::take(&mut self.to_sync), names: std::mem::take(&mut self.names_changed) }
-    }
-
-    /// A segment that was deleted, replaced or changed by somebody is not written any more. The records of one
-    /// that lost its name are still in our hands and are put back.
-    fn keep_ours(&mut self) -> io::Result<()> {
+    /// Notices that the directory, the lock or the segment was taken away, and puts back what can be put back.
+    pub(super) fn verify(&mut self) -> io::Result<()> {
         self.disk.claim()?;
         let Some(segment) = &self.segment else { return Ok(()) };
         match segment.condition(self.disk.as_ref())? {
             Condition::Sound => return Ok(()),
+            Condition::Changed => self.abandon(),
             Condition::Gone => {
-                tracing::error!(
-                    segment = segment.first(),
-                    "a segment of the audit log was removed; putting it back"
-                );
-                let rescued = segment.rescue(self.disk.as_ref())?;
-                self.to_sync.push(rescued);
-            }
-            Condition::Changed => {
-                tracing::error!(
-                    segment = segment.first(),
-                    "somebody else wrote to a segment of the audit log"
-                );
+                // A segment without a record has nothing to put back.
+                if segment.first() != self.next_seq {
+                    let copy = segment.rescue(self.disk.as_ref())?;
+                    self.retired.push(copy);
+                }
+                self.segment = None;
+                self.new_names = true;
             }
         }
-        self.names_changed = true;
-        self.segment = None;
+        self.disturbed += 1;
         Ok(())
     }
 
-    /// Writes down what was missed, into the reserve if need be, and gives back unused space.
-    pub(super) fn close(&mut self, now: Timestamp) -> Unsynced {
-        self.closed = true;
-        if !self.gap.is_empty() && !self.write_gap(now) {
-            self.write_gap_into_reserve(now);
-        }
+    /// Takes over what has to be synced, so that it can be done outside the lock.
+    pub(super) fn unsynced(&mut self) -> Unsynced {
+        let names = std::mem::take(&mut self.new_names);
+        Unsynced { files: std::mem::take(&mut self.retired), disk: names.then(|| Arc::clone(&self.disk)) }
+    }
+
+    /// Ends the segment and syncs everything.
+    pub(super) fn close(&mut self) -> io::Result<()> {
+        let mut result = Ok(());
         if let Some(segment) = self.segment.take() {
-            if let Err(error) = segment.trim() {
-                tracing::warn!(%error, "reserved space of the audit log is not given back");
-            }
-            self.to_sync.push(segment.into_file());
+            result = segment.trim();
+            self.retired.push(segment.into_file());
         }
-        Unsynced { files: std::mem::take(&mut self.to_sync), names: true }
+        self.new_names = true;
+        result.and(self.unsynced().sync())
     }
 
-    fn write_gap_into_reserve(&mut self, now: Timestamp) {
-        let taken = self.gap.take_all();
-        let mut body = std::mem::take(&mut self.buffer);
-        taken.body(&mut body, &self.edge);
-        let line = record::finish(&mut body, self.ids.next(now), self.next, self.times.text(now));
-        let written = self.segment.as_mut().is_some_and(|segment| segment.append(line).is_ok());
-        if written {
-            self.next += 1;
-        } else {
-            tracing::error!(missed = taken.missed(), "the missed events could not be written down");
-            self.gap.put_back(taken);
-        }
-    }
-
-    pub(super) fn tally(&self) -> Tally {
-        self.tally
-    }
-
-    /// The `seq` of the last record, 0 when there is none.
-    pub(super) fn last_seq(&self) -> u64 {
-        self.next - 1
-    }
-
-    /// Why nothing can be written, if so.
-    pub(super) fn trouble(&self) -> Option<&str> {
-        self.trouble.as_ref().map(|trouble| trouble.error.as_str())
-    }
-}
-
-/// The parts of the journal an append may change.
-struct Target<'j> {
-    segment: &'j mut Option<Segment>,
-    to_sync: &'j mut Vec<Box<dyn SegmentFile>>,
-    names_changed: &'j mut bool,
-}
-
-impl<'j> Target<'j> {
-    fn of(
-        segment: &'j mut Option<Segment>,
-        to_sync: &'j mut Vec<Box<dyn SegmentFile>>,
-        names_changed: &'j mut bool,
-    ) -> Self {
-        Self { segment, to_sync, names_changed }
-    }
-
-    /// Closes the segment, and sees to it that its data will be synced.
-    fn retire(&mut self) {
+    /// Never writes to the segment again. Readers take the next segment's name as its end.
+    fn abandon(&mut self) {
         if let Some(segment) = self.segment.take() {
-            if let Err(error) = segment.trim() {
-                tracing::warn!(%error, "reserved space of the audit log is not given back");
-            }
-            self.to_sync.push(segment.into_file());
-        }
-    }
-}
-
-/// Appends a line, to a new segment when the one at hand is full or must not be trusted.
-fn append(
-    target: &mut Target<'_>,
-    line: &[u8],
-    disk: &dyn Disk,
-    seq: u64,
-    segment_bytes: u64,
-) -> io::Result<()> {
-    let length = line.len() as u64;
-    if let Some(segment) = target.segment.as_mut()
-        && segment.room() >= length
-    {
-        match segment.append(line) {
-            Ok(()) => return Ok(()),
-            Err(Refused { error, intact: true }) => return Err(error),
-            // Nothing in this file can be relied on from here; its whole lines stay where they are.
-            Err(Refused { error, intact: false }) => {
-                tracing::error!(%error, segment = segment.first(), "a segment of the audit log is given up");
-                *target.segment = None;
-            }
-        }
-    }
-    // The new segment first: when there is none to be had, the old one keeps its reserve for the gap record.
-    let mut fresh = Segment::create(disk, seq, segment_bytes, length)?;
-    *target.names_changed = true;
-    match fresh.append(line) {
-        Ok(()) => {
-            target.retire();
-            *target.segment = Some(fresh);
-            Ok(())
-        }
-        Err(Refused { error, .. }) => {
-            super::segment::set_aside(disk, seq)?;
-            Err(error)
+            self.retired.push(segment.into_file());
         }
     }
 }

@@ -52,6 +52,15 @@ impl<R: ReadAt> Lines<R> {
         Self { source, buffer: Vec::new(), start: 0, offset }
     }
 
+    /// Where the next line starts in the file.
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    pub(super) fn source(&self) -> &R {
+        &self.source
+    }
+
     /// The next whole line, or `None` when there is none (yet).
     pub(super) fn next(&mut self) -> io::Result<Option<Line<'_>>> {
         let mut searched = self.start;
@@ -109,6 +118,7 @@ mod tests {
             found.push((line.offset, line.bytes.to_vec()));
         }
         assert_eq!(found, [(0, b"one".to_vec()), (4, b"".to_vec()), (5, b"three".to_vec())]);
+        assert_eq!(lines.offset(), 11);
         assert!(lines.next().unwrap().is_none());
     }
 

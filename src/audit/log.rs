@@ -1,54 +1,76 @@
-//! The log as its callers see it.
+//! The audit log as the rest of the edge sees it.
 
-use std::cell::RefCell;
-use std::fmt;
-use std::io;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    cell::Cell,
+    fmt, io,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
-use serde::Serialize;
+use jiff::{SignedDuration, Timestamp};
 
-use super::disk::{Disk, RealDisk};
-use super::event::{Event, Receipt};
-use super::id::Ids;
-use super::journal::{Journal, Unsynced};
-use super::lock::LockError;
-use super::privacy::{ClientPrivacy, KeyError, Privacy};
-use super::record;
-use super::recover::{self, Recovery};
+use super::{
+    disk::{Disk, RealDisk},
+    event::{Event, Receipt},
+    gap::Gap,
+    id::{EventId, Ids},
+    journal::Journal,
+    lock::LockError,
+    privacy::{ClientPrivacy, KeyError, Privacy},
+    record::{self, Times},
+    recover::{self, Recovery},
+};
 use crate::clock::Clock;
 
-/// The size of a segment, in bytes, unless told otherwise.
+/// The size of a segment unless configured otherwise.
 pub const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
-/// The smallest size of a segment, in bytes: several records of the largest kind, and the reserve.
+/// The smallest size of a segment.
 pub const MIN_SEGMENT_BYTES: u64 = 64 * 1024;
 
-/// Where and how records are kept.
+/// How often a request may try to write again while writing fails.
+const RETRY: SignedDuration = SignedDuration::from_millis(100);
+/// How often a request looks whether the segment is still in its place.
+const VERIFY: SignedDuration = SignedDuration::from_secs(1);
+
+/// How to keep the log.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The log's directory, made when it is absent.
+    /// Where the log is; made when absent, for its owner only.
     pub directory: PathBuf,
-    /// The size at which a segment ends, in bytes; not below [`MIN_SEGMENT_BYTES`].
+    /// A segment's size in bytes, [`MIN_SEGMENT_BYTES`] at least.
     pub segment_bytes: u64,
-    /// The name of this edge, in every record.
+    /// This edge's name in every record.
     pub edge: String,
-    /// How client addresses appear.
+    /// How much of a client's address is recorded.
     pub client: ClientPrivacy,
 }
 
-/// Why a log cannot be opened.
+impl Options {
+    /// A log in `directory` with segments of [`SEGMENT_BYTES`] and no more of a client than its network.
+    #[must_use]
+    pub fn new(directory: impl Into<PathBuf>, edge: impl Into<String>) -> Self {
+        Self {
+            directory: directory.into(),
+            segment_bytes: SEGMENT_BYTES,
+            edge: edge.into(),
+            client: ClientPrivacy::Truncated,
+        }
+    }
+}
+
+/// Why the log cannot be opened. A full disk is no reason: then events are counted from the start.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Another process writes there, or the lock cannot be made.
+    /// Another process has the directory, or it cannot be made.
     #[error(transparent)]
     Lock(#[from] LockError),
     /// The key of the pseudonyms cannot be used.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// The directory or a segment cannot be read.
+    /// What is there cannot be listed or read.
     #[error("audit directory `{}`: {error}", directory.display())]
     Io {
-        /// The log's directory.
+        /// The audit directory.
         directory: PathBuf,
         /// What the system said.
         #[source]
@@ -56,29 +78,49 @@ pub enum OpenError {
     },
 }
 
-/// What has been counted since the process started: `decided = durable + gap`, always.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// What became of this process's events: `decided = durable + gap` at every moment.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Counters {
-    /// Events handed to the log.
+    /// Events handed to [`Audit::record`].
     pub decided: u64,
-    /// Events in the journal.
+    /// Events whose record is in the journal.
     pub durable: u64,
-    /// Events that could not be written.
+    /// Events that could only be counted.
     pub gap: u64,
-    /// Whether the journal can be written.
-    pub writing: bool,
-    /// The `seq` of the last record; 0 when there is none.
+    /// Those of them that no gap record tells of yet.
+    pub gap_pending: u64,
+    /// The `seq` of the last record in the log, gap records included.
     pub seq: u64,
-    /// Why the journal cannot be written.
-    pub error: Option<String>,
+    /// Whether the last attempt to write succeeded.
+    pub writing_ok: bool,
+    /// What the system said the last time something failed, with its time.
+    pub last_error: Option<(Timestamp, String)>,
+    /// Segments that somebody else deleted or changed while they were written.
+    pub disturbed: u64,
 }
 
-/// The audit log of one edge. Shared by all threads that record.
+/// The audit log of this process. Share it by `Arc`; every method takes `&self`.
 pub struct Audit {
-    journal: Mutex<Journal>,
-    privacy: Privacy,
     edge: String,
+    privacy: Privacy,
     clock: Arc<dyn Clock>,
+    state: Mutex<State>,
+}
+
+struct State {
+    journal: Journal,
+    ids: Ids,
+    times: Times,
+    gap: Gap,
+    gap_line: Vec<u8>,
+    decided: u64,
+    durable: u64,
+    missed: u64,
+    failing: bool,
+    closed: bool,
+    last_error: Option<(Timestamp, String)>,
+    tried_at: Timestamp,
+    verified_at: Timestamp,
 }
 
 impl fmt::Debug for Audit {
@@ -88,103 +130,225 @@ impl fmt::Debug for Audit {
 }
 
 thread_local! {
-    /// The body of the line being made: one buffer a thread, so that the steady state allocates nothing.
-    static BODY: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// The line in the making. It grows to the longest line a thread has written and is not allocated again.
+    static LINE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 impl Audit {
-    /// Takes the directory, recovers what an earlier process left, and goes on after its last record.
+    /// Takes the directory, sets a torn tail aside and goes on after the last record.
     ///
     /// # Errors
-    /// When the directory is in use, or cannot be read or made. What is damaged in it is no error: it is
-    /// reported in [`Recovery`] and left as it is.
+    /// When another process has the directory, it cannot be made or listed, or the key cannot be used. Damage in
+    /// the log and a disk that takes no writes are told in [`Recovery`] and [`Counters`] instead.
     pub fn open(options: Options, clock: Arc<dyn Clock>) -> Result<(Self, Recovery), OpenError> {
-        let privacy = Privacy::load(&options.client)?;
-        let disk = RealDisk::open(&options.directory, &options.edge)?;
-        let directory = options.directory;
-        let segment_bytes = options.segment_bytes.max(MIN_SEGMENT_BYTES);
-        Self::open_on(Box::new(disk), segment_bytes, options.edge, privacy, clock)
-            .map_err(|error| OpenError::Io { directory, error })
+        let disk = Arc::new(RealDisk::open(&options.directory, &options.edge)?);
+        Self::open_on(disk, options, clock)
     }
 
     pub(super) fn open_on(
-        disk: Box<dyn Disk>,
-        segment_bytes: u64,
-        edge: String,
-        privacy: Privacy,
+        disk: Arc<dyn Disk>,
+        options: Options,
         clock: Arc<dyn Clock>,
-    ) -> io::Result<(Self, Recovery)> {
-        let (recovery, segment) = recover::recover(disk.as_ref(), segment_bytes)?;
-        let ids = Ids::from_kernel()?;
-        let journal = Journal::new(disk, edge.clone(), segment_bytes, segment, recovery.last_seq + 1, ids);
-        Ok((Self { journal: Mutex::new(journal), privacy, edge, clock }, recovery))
+    ) -> Result<(Self, Recovery), OpenError> {
+        let privacy = Privacy::load(&options.client)?;
+        let io = |error| OpenError::Io { directory: options.directory.clone(), error };
+        let ids = Ids::from_kernel().map_err(io)?;
+        let (recovery, resume) = recover::recover(disk.as_ref()).map_err(io)?;
+        let segment_bytes = options.segment_bytes.max(MIN_SEGMENT_BYTES);
+        let journal = Journal::new(disk, recovery.last_seq + 1, resume, segment_bytes);
+        let now = clock.now();
+        let mut state = State {
+            journal,
+            ids,
+            times: Times::default(),
+            gap: Gap::default(),
+            gap_line: Vec::new(),
+            decided: 0,
+            durable: 0,
+            missed: 0,
+            failing: false,
+            closed: false,
+            last_error: None,
+            tried_at: now,
+            verified_at: now,
+        };
+        // A disk that takes nothing is noticed now, not with the first request.
+        if let Err(error) = state.journal.restart() {
+            state.fail(&error, now);
+        }
+        Ok((Self { edge: options.edge, privacy, clock, state: Mutex::new(state) }, recovery))
     }
 
-    /// Records one event. When this returns its record is in the journal, or it is counted in the gap; either way
-    /// the receipt allows its effect.
+    /// Records one event: when this returns, a process that is killed has lost nothing.
     ///
-    /// One `pwrite` under a lock; never waits for the disk's platter.
+    /// Never fails: an event that cannot be written is counted, and the receipt says so. One `pwrite` and no
+    /// allocation in the steady state.
     pub fn record(&self, event: &Event<'_>) -> Receipt {
-        BODY.with(|body| match body.try_borrow_mut() {
-            Ok(mut body) => self.record_in(&mut body, event),
-            // Recording from within a recording does not happen; if it did, it would only cost an allocation.
-            Err(_) => self.record_in(&mut Vec::new(), event),
-        })
+        // Only a thread that is being torn down has no line any more.
+        let mut line = LINE.try_with(Cell::take).unwrap_or_default();
+        record::body(&mut line, &self.edge, event, &self.privacy);
+        let receipt = self.lock().record(event, &mut line, self.clock.as_ref(), &self.edge);
+        LINE.try_with(|kept| kept.set(line)).ok();
+        receipt
     }
 
-    fn record_in(&self, body: &mut Vec<u8>, event: &Event<'_>) -> Receipt {
-        record::body(body, &self.edge, event, &self.privacy);
-        let case = event.enforcement.map(|enforcement| enforcement.case);
-        let mut journal = self.journal();
-        // The time is read under the lock, so that records are in the order of their times.
+    /// Looks after the log off the request path; a timer calls this every 100 ms to 1 s.
+    ///
+    /// Notices a segment that was taken away, writes down a gap as soon as that works, and syncs full segments.
+    pub fn retry(&self) {
         let now = self.clock.now();
-        journal.record(body, case, event.kind, now)
-    }
-
-    /// What has been counted so far.
-    #[must_use]
-    pub fn counters(&self) -> Counters {
-        let journal = self.journal();
-        let tally = journal.tally();
-        Counters {
-            decided: tally.decided,
-            durable: tally.durable,
-            gap: tally.missed,
-            writing: journal.trouble().is_none(),
-            seq: journal.last_seq(),
-            error: journal.trouble().map(str::to_owned),
+        let unsynced = {
+            let mut state = self.lock();
+            if state.closed {
+                return;
+            }
+            state.look_after(now, &self.edge);
+            state.journal.unsynced()
+        };
+        if let Err(error) = unsynced.sync() {
+            self.lock().note(&error, now);
         }
     }
 
-    /// To be called a few times a second: notices files that were removed, writes down a gap as soon as that
-    /// works, and syncs closed segments, all off the request threads.
-    pub fn retry(&self) {
-        let unsynced = self.journal().tend(self.clock.now());
-        self.sync(&unsynced);
+    /// What became of this process's events.
+    pub fn counters(&self) -> Counters {
+        let state = self.lock();
+        Counters {
+            decided: state.decided,
+            durable: state.durable,
+            gap: state.missed,
+            gap_pending: state.gap.missed(),
+            seq: state.journal.next_seq() - 1,
+            writing_ok: !state.failing && !state.closed,
+            last_error: state.last_error.clone(),
+            disturbed: state.journal.disturbed(),
+        }
     }
 
-    /// Writes down what was missed, closes the segment and syncs it. Whatever is recorded later is only counted.
-    pub fn close(&self) {
-        let unsynced = self.journal().close(self.clock.now());
-        self.sync(&unsynced);
+    /// Writes down a pending gap, into the segment's reserve when the disk is still full, and syncs everything.
+    /// Events after this are only counted. A second call does nothing.
+    ///
+    /// # Errors
+    /// What the system said when the gap could not be written or something could not be synced.
+    pub fn close(&self) -> io::Result<()> {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        if std::mem::replace(&mut state.closed, true) {
+            return Ok(());
+        }
+        state.look_after(now, &self.edge);
+        let gap = state.write_last_gap(now, &self.edge);
+        let synced = state.journal.close();
+        gap.and(synced)
     }
 
-    /// Order: the data of closed segments, then the names.
-    fn sync(&self, unsynced: &Unsynced) {
-        for file in &unsynced.files {
-            if let Err(error) = file.sync() {
-                tracing::error!(%error, "a segment of the audit log could not be synced");
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn record(&mut self, event: &Event<'_>, line: &mut [u8], clock: &dyn Clock, edge: &str) -> Receipt {
+        let now = clock.now();
+        self.decided += 1;
+        let writable = self.is_writable(now, edge);
+        // The id comes after the gap's, so that ids and `seq` grow together.
+        let id = self.ids.next(now);
+        if writable {
+            match self.append(line, id, now) {
+                Ok(seq) => {
+                    self.durable += 1;
+                    return Receipt::recorded(id, seq);
+                }
+                Err(error) => self.fail(&error, now),
             }
         }
-        if unsynced.names
-            && let Err(error) = self.journal().disk.sync()
-        {
-            tracing::error!(%error, "the audit directory could not be synced");
+        self.missed += 1;
+        self.gap.count(event.enforcement.map(|enforcement| enforcement.case), event.kind, now);
+        Receipt::missed(id)
+    }
+
+    /// Whether a record may be written now; tries to get there when it is time to.
+    fn is_writable(&mut self, now: Timestamp, edge: &str) -> bool {
+        let due = if self.failing {
+            is_due(self.tried_at, now, RETRY)
+        } else {
+            is_due(self.verified_at, now, VERIFY)
+        };
+        if due && !self.closed {
+            self.look_after(now, edge);
+        }
+        !self.failing && !self.closed
+    }
+
+    /// Checks that the log is in its place, and ends a gap when writing works again.
+    fn look_after(&mut self, now: Timestamp, edge: &str) {
+        self.tried_at = now;
+        self.verified_at = now;
+        let outcome = if self.failing { self.restart(now, edge) } else { self.journal.verify() };
+        match outcome {
+            Ok(()) => self.failing = false,
+            Err(error) => self.fail(&error, now),
         }
     }
 
-    /// A panic while the lock is held leaves the journal as it was before or after one whole step.
-    fn journal(&self) -> MutexGuard<'_, Journal> {
-        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    fn restart(&mut self, now: Timestamp, edge: &str) -> io::Result<()> {
+        self.journal.restart()?;
+        while !self.gap.is_empty() {
+            let some = self.gap.take_some();
+            self.write_gap(some, now, edge, true)?;
+        }
+        Ok(())
     }
+
+    /// On stop: what is still missing goes into the reserve, in one record.
+    fn write_last_gap(&mut self, now: Timestamp, edge: &str) -> io::Result<()> {
+        if self.gap.is_empty() {
+            return Ok(());
+        }
+        let all = self.gap.take_all();
+        self.write_gap(all, now, edge, false)
+    }
+
+    fn write_gap(&mut self, gap: Gap, now: Timestamp, edge: &str, rotate: bool) -> io::Result<()> {
+        let mut line = std::mem::take(&mut self.gap_line);
+        gap.body(&mut line, edge);
+        let id = self.ids.next(now);
+        let written = if rotate {
+            self.append(&mut line, id, now).map(|_| ())
+        } else {
+            self.append_here(&mut line, id, now)
+        };
+        self.gap_line = line;
+        if written.is_err() {
+            self.gap.put_back(gap);
+        }
+        written
+    }
+
+    fn append(&mut self, line: &mut [u8], id: EventId, now: Timestamp) -> io::Result<u64> {
+        let seq = self.journal.next_seq();
+        self.journal.append(record::finish(line, id, seq, self.times.text(now)))?;
+        Ok(seq)
+    }
+
+    fn append_here(&mut self, line: &mut [u8], id: EventId, now: Timestamp) -> io::Result<()> {
+        let seq = self.journal.next_seq();
+        self.journal.append_here(record::finish(line, id, seq, self.times.text(now)))
+    }
+
+    fn fail(&mut self, error: &io::Error, now: Timestamp) {
+        self.failing = true;
+        self.tried_at = now;
+        self.note(error, now);
+    }
+
+    fn note(&mut self, error: &io::Error, now: Timestamp) {
+        self.last_error = Some((now, error.to_string()));
+    }
+}
+
+/// A clock that was set back is no reason to wait.
+fn is_due(last: Timestamp, now: Timestamp, interval: SignedDuration) -> bool {
+    now < last || now.duration_since(last) >= interval
 }

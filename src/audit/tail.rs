@@ -1,78 +1,60 @@
-//! The newest records, and those that come.
+//! The end of a log, followed as it grows.
 
-use std::collections::VecDeque;
-use std::fs::File;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::{collections::VecDeque, fs::File, path::Path};
 
-use super::lines::Lines;
-use super::read::{ReadError, list, next_line, open};
+use super::{
+    disk::{file_name, segments, segments_of},
+    lines::Lines,
+    read::{Cursor, Problem, ReadError, Record, Start},
+};
 
-/// Follows a log, over the ends of its segments.
+/// The last records of a log and those that come after them.
+///
+/// Follows rotation. Nothing waits in here: a caller that wants to follow asks again after a while.
 pub struct Tail {
-    directory: PathBuf,
-    /// Lines from before the start that are still to be printed.
-    waiting: VecDeque<Vec<u8>>,
-    /// The segment that is read, by its first `seq`.
-    current: Option<(u64, Lines<File>)>,
+    cursor: Cursor,
 }
 
 impl Tail {
-    /// Starts with the newest `count` records.
+    /// Starts `last` records before the end.
+    ///
+    /// # Errors
+    /// When there is no log in `directory`, or it cannot be read.
+    pub fn open(directory: &Path, last: usize) -> Result<Self, ReadError> {
+        Ok(Self { cursor: Cursor::open(directory, start(directory, last)?)? })
+    }
+
+    /// The next record or piece of damage, or `None` when there is nothing more yet.
     ///
     /// # Errors
     /// When the log cannot be read.
-    pub fn open(directory: &Path, count: usize) -> Result<Self, ReadError> {
-        let segments = list(directory)?;
-        let mut waiting = VecDeque::new();
-        let mut current = None;
-        for first in segments.into_iter().rev() {
-            let mut lines = open(directory, first, 0)?;
-            let mut newest = VecDeque::new();
-            while let Some(line) = next_line(&mut lines, directory)? {
-                if newest.len() + waiting.len() >= count {
-                    newest.pop_front();
-                }
-                if newest.len() + waiting.len() < count {
-                    newest.push_back(line.to_vec());
-                }
-            }
-            newest.append(&mut waiting);
-            waiting = newest;
-            current.get_or_insert((first, lines));
-            if waiting.len() >= count {
-                break;
-            }
-        }
-        Ok(Self { directory: directory.to_owned(), waiting, current })
-    }
-
-    /// Prints the records that are new since the last call, one line each.
-    ///
-    /// # Errors
-    /// When the log cannot be read, or `out` cannot be written.
-    pub fn print_new(&mut self, out: &mut impl Write) -> Result<(), ReadError> {
-        while let Some(line) = self.waiting.pop_front() {
-            print(out, &line)?;
-        }
-        loop {
-            // The list comes before the lines: a segment is complete once a later one is there.
-            let after = self.current.as_ref().map_or(0, |(first, _)| *first);
-            let later = list(&self.directory)?.into_iter().find(|first| *first > after);
-            if let Some((_, lines)) = &mut self.current {
-                while let Some(line) = next_line(lines, &self.directory)? {
-                    print(out, line)?;
-                }
-            }
-            match later {
-                Some(first) => self.current = Some((first, open(&self.directory, first, 0)?)),
-                None => return Ok(()),
-            }
-        }
+    pub fn next_record(&mut self) -> Result<Option<Result<Record, Problem>>, ReadError> {
+        self.cursor.next()
     }
 }
 
-fn print(out: &mut impl Write, line: &[u8]) -> Result<(), ReadError> {
-    out.write_all(line)?;
-    Ok(out.write_all(b"\n")?)
+/// Where the last `wanted` lines start; none when that is the start of the log.
+fn start(directory: &Path, wanted: usize) -> Result<Option<Start>, ReadError> {
+    let known = segments(directory).map_err(|error| ReadError::Io { path: segments_of(directory), error })?;
+    let mut missing = wanted;
+    for first in known.iter().copied().rev() {
+        let path = segments_of(directory).join(file_name(first));
+        let io = |error| ReadError::Io { path: path.clone(), error };
+        let mut lines = Lines::new(File::open(&path).map_err(io)?, 0);
+        let mut offsets = VecDeque::new();
+        while let Some(line) = lines.next().map_err(io)? {
+            offsets.push_back(line.offset);
+            if offsets.len() > missing {
+                offsets.pop_front();
+            }
+        }
+        if missing == 0 {
+            return Ok(Some(Start { segment: first, offset: lines.offset() }));
+        }
+        missing -= offsets.len();
+        if missing == 0 {
+            return Ok(offsets.front().map(|offset| Start { segment: first, offset: *offset }));
+        }
+    }
+    Ok(None)
 }

@@ -87,8 +87,14 @@ fn export(args: &ExportArgs) -> Exit {
         Err(exit) => return exit,
     };
     let ExportFormat::Jsonl = args.format;
-    let mut out = BufWriter::new(io::stdout().lock());
-    ended(audit::export(&directory, &mut out).and_then(|_| out.flush().map_err(ReadError::from)))
+    match audit::export(&directory, &mut BufWriter::new(io::stdout().lock())) {
+        Ok(problems) => {
+            problems.iter().for_each(|problem| eprintln!("interdict: {problem}"));
+            // What could be read has been printed; that it is not all of it must not go unnoticed.
+            if problems.is_empty() { Exit::Fine } else { Exit::No }
+        }
+        Err(error) => failed(&error),
+    }
 }
 
 fn tail(args: &TailArgs) -> Exit {
@@ -96,25 +102,36 @@ fn tail(args: &TailArgs) -> Exit {
         Ok(directory) => directory,
         Err(exit) => return exit,
     };
+    match audit::Tail::open(&directory, args.lines).and_then(|mut tail| follow(&mut tail, args.follow)) {
+        Ok(()) => Exit::Fine,
+        Err(error) => failed(&error),
+    }
+}
+
+fn follow(tail: &mut audit::Tail, follow: bool) -> Result<(), ReadError> {
     let mut out = io::stdout().lock();
-    let mut tail = match audit::Tail::open(&directory, args.lines) {
-        Ok(tail) => tail,
-        Err(error) => return ended(Err(error)),
-    };
     loop {
-        let printed = tail.print_new(&mut out).and_then(|()| out.flush().map_err(ReadError::from));
-        if printed.is_err() || !args.follow {
-            return ended(printed);
+        while let Some(item) = tail.next_record()? {
+            match item {
+                Ok(record) => out
+                    .write_all(&record.line)
+                    .and_then(|()| out.write_all(b"\n"))
+                    .map_err(ReadError::Output)?,
+                Err(problem) => eprintln!("interdict: {problem}"),
+            }
+        }
+        out.flush().map_err(ReadError::Output)?;
+        if !follow {
+            return Ok(());
         }
         std::thread::sleep(limits::TAIL_EVERY);
     }
 }
 
 /// A reader that has seen enough closes the pipe; that is no failure.
-fn ended(outcome: Result<(), ReadError>) -> Exit {
-    match outcome {
-        Ok(()) => Exit::Fine,
-        Err(error) if error.is_broken_pipe() => Exit::Fine,
-        Err(error) => complain(Exit::Io, &error),
+fn failed(error: &ReadError) -> Exit {
+    match error {
+        ReadError::Output(cause) if cause.kind() == io::ErrorKind::BrokenPipe => Exit::Fine,
+        error => complain(Exit::Io, error),
     }
 }

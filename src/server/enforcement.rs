@@ -137,7 +137,7 @@ impl Enforcement {
         )?;
         let audit = Arc::new(audit);
         let mut store = Store::open(&options.state)?;
-        store.seen(recovery.last_revision.unwrap_or(0));
+        store.seen(recovery.last_revision);
         record_start(&audit, &recovery);
         let swapper = Swapper::start(
             options.policies,
@@ -150,7 +150,7 @@ impl Enforcement {
         let swapper = match swapper {
             Ok(swapper) => swapper,
             Err(error) => {
-                audit.close();
+                close(&audit);
                 return Err(error.into());
             }
         };
@@ -189,23 +189,28 @@ impl Enforcement {
     pub fn stop(self) {
         self.keeper.stop();
         self.gate.record_plain(Kind::EdgeStopped, self.gate.ruleset().revision().0, &Map::new());
-        self.audit.close();
+        close(&self.audit);
+    }
+}
+
+fn close(audit: &Audit) {
+    if let Err(error) = audit.close() {
+        tracing::error!(%error, "the audit log could not be closed in order");
     }
 }
 
 fn record_start(audit: &Audit, recovery: &Recovery) {
-    let detail = object(json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "recovered": recovery.last_seq,
-        "torn_bytes": recovery.torn_bytes,
-        "problems": recovery.problems.iter().map(ToString::to_string).collect::<Vec<_>>(),
-    }));
     for problem in &recovery.problems {
         tracing::error!(%problem, "the audit log is not as it was left");
     }
+    if recovery.torn_bytes > 0 {
+        tracing::warn!(bytes = recovery.torn_bytes, "a record that was never acknowledged was set aside");
+    }
+    let mut detail = object(json!({ "version": env!("CARGO_PKG_VERSION") }));
+    detail.append(&mut recovery.detail());
     let _receipt = audit.record(&audit::Event {
         kind: Kind::EdgeStarted,
-        revision: recovery.last_revision.unwrap_or(0),
+        revision: recovery.last_revision,
         enforcement: None,
         request: None,
         detail: Some(&detail),
