@@ -209,11 +209,20 @@ fn parse_entry(entry: &[u8]) -> Result<Pattern, Reason> {
         hint: Some("save the list in the encoding UTF-8".to_owned()),
         offset: error.valid_up_to(),
     })?;
-    Pattern::parse(text).map_err(|error| {
+    let pattern = Pattern::parse(text).map_err(|error| {
         let hint = error.hint();
         let known = foreign_format(text).map(str::to_owned);
         Reason { reason: error.to_string(), hint: known.or(hint), offset: 0 }
-    })
+    })?;
+    // `0.0.0.0forum.example` is a name by the letter, and never what was meant: the name that was meant would
+    // be missed in silence.
+    match pattern.name.glued_address() {
+        Some((_, name)) => {
+            let hint = format!("a blank seems to be missing: write `{name}`");
+            Err(Reason::new("an address and a name are written together", Some(&hint)))
+        }
+        None => Ok(pattern),
+    }
 }
 
 /// What to do with an entry that looks like one of another list format.
@@ -250,6 +259,14 @@ mod tests {
         let content = b"\xEF\xBB\xBF# a list\r\na.example\r\n\r\n  .b.example\t# why\r\n*.c.example #\n#d.example\n\te.example";
         assert_eq!(names(content), ["a.example", ".b.example", "*.c.example", "e.example"]);
         assert_eq!(read_list("lists/a.txt", content).bad_count, 0);
+    }
+
+    #[test]
+    fn an_address_glued_to_a_name_is_reported_and_not_taken() {
+        let list = read_list("lists/a.txt", b"a.example\n0.0.0.0forum.example\n1.2.3.4.example\n");
+        assert_eq!(list.patterns.len(), 2);
+        assert_eq!(list.bad[0].line, 2);
+        assert!(list.bad[0].hint.as_ref().unwrap().contains("`forum.example`"));
     }
 
     #[test]
