@@ -70,6 +70,12 @@ impl Setup {
         self
     }
 
+    /// One more table.
+    pub fn table(mut self, text: &str) -> Self {
+        writeln!(self.tables, "{text}\n").unwrap();
+        self
+    }
+
     /// Starts it; fails when it does not get ready.
     #[track_caller]
     pub fn start(self) -> Edge {

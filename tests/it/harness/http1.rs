@@ -38,6 +38,12 @@ impl Client {
         }
     }
 
+    /// Closes the sending side and goes on reading.
+    pub fn end_sending(&mut self) -> &mut Self {
+        self.stream.shutdown(std::net::Shutdown::Write).unwrap();
+        self
+    }
+
     /// Sends `GET path` for a host and reads the answer; `None` when the peer closed without a byte.
     #[track_caller]
     pub fn get(&mut self, host: &str, path: &str) -> Option<Response> {
