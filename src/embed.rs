@@ -91,7 +91,7 @@ impl Guard {
         let unjudged = || Error::explain(ErrorType::InternalError, "the request was not judged");
         let ruling = listen::judge_origin(&self.gate, session, passed.ok_or_else(unjudged)?, origin);
         if listen::carry_out(session, ruling).await? {
-            return Err(Error::explain(ErrorType::HTTPStatus(403), "a case refuses this origin"));
+            return Err(listen::answered());
         }
         Ok(())
     }

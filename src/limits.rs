@@ -97,10 +97,6 @@ pub const HEADER_FIELDS: usize = 128;
 pub const HTTP2_HEADER_LIST_BYTES: u32 = 32 * 1024;
 /// Streams of one HTTP/2 connection at a time.
 pub const HTTP2_STREAMS: u32 = 100;
-/// Between two pieces of a request body.
-pub const CLIENT_READ: Duration = Duration::from_secs(60);
-/// For a client to take one piece of an answer.
-pub const CLIENT_WRITE: Duration = Duration::from_secs(60);
 /// How long a connection that has its answer is still read, so that the answer is not lost to a reset.
 pub const LINGER: Duration = Duration::from_secs(2);
 /// Octets read in that time.

@@ -5,7 +5,7 @@
 //! block of headers that ends the stream and carries the gRPC status where the trailers would be.
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 
 use crate::policy::RenderedPages;
 
@@ -29,6 +29,7 @@ pub(super) fn answer_type(asked: &[u8]) -> Option<HeaderValue> {
 pub(super) fn answer(pages: &RenderedPages, content_type: HeaderValue, id: HeaderValue) -> Answer {
     let headers = vec![
         (CONTENT_TYPE, content_type),
+        (CONTENT_LENGTH, HeaderValue::from_static("0")),
         (GRPC_STATUS, PERMISSION_DENIED),
         (GRPC_MESSAGE, pages.grpc_message.clone()),
         (CACHE_CONTROL, HeaderValue::from_static("no-store")),

@@ -117,6 +117,8 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// Of a request's head, in bytes: 1 KiB to 1 MiB. Default: 64 KiB.
     pub head_bytes: usize,
+    /// For a client that neither sends nor takes a piece of a message: 10 ms to 1 h. Default: 60 s.
+    pub client_timeout: Duration,
     /// For one connection to an origin: 10 ms to 10 min. Default: 5 s.
     pub connect_timeout: Duration,
     /// For an origin that is silent: 10 ms to 1 h. Default: 60 s.
@@ -131,6 +133,7 @@ impl Default for Limits {
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
             head_bytes: 64 * 1024,
+            client_timeout: Duration::from_secs(60),
             connect_timeout: Duration::from_secs(5),
             upstream_timeout: Duration::from_secs(60),
             stop_grace: Duration::from_secs(10),

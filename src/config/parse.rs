@@ -216,6 +216,7 @@ fn bounds(table: &Table<'_>) -> Limits {
         header_timeout: duration("header_timeout", minutes.clone(), default.header_timeout),
         idle_timeout: duration("idle_timeout", shortest..=hour, default.idle_timeout),
         head_bytes: head_bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(default.head_bytes),
+        client_timeout: duration("client_timeout", shortest..=hour, default.client_timeout),
         connect_timeout: duration("connect_timeout", minutes, default.connect_timeout),
         upstream_timeout: duration("upstream_timeout", shortest..=hour, default.upstream_timeout),
         stop_grace: duration("stop_grace", Duration::ZERO..=hour, default.stop_grace),

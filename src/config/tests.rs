@@ -60,6 +60,7 @@ fn every_key_of_the_full_example_is_taken() {
     let origins: Vec<_> = config.routes.all()[0].origins.iter().map(ToString::to_string).collect();
     assert_eq!(origins, ["127.0.0.1:9000", "[2001:db8::1]:80"]);
     let limits = Limits {
+        client_timeout: Duration::from_secs(45),
         header_timeout: Duration::from_millis(500),
         idle_timeout: Duration::from_secs(120),
         head_bytes: 16 * 1024,

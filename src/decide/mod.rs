@@ -120,7 +120,15 @@ fn verdict<'r>(found: SmallVec<[Candidate<'r, '_>; 4]>, client: IpAddr, now: Tim
     }
     let candidates = ranked(found);
     let standing = candidates.iter().position(|one| !one.case.exempts(client, now));
-    let at = standing.unwrap_or_default();
+    let enforces = |at: &usize| candidates.get(*at).is_some_and(|one| one.case.mode == Mode::Enforce);
+    // A shadow case stops nobody. Where a better-ranked case would have, and exempts this client, it is the
+    // exemption that lets the client through, and that is what the record must say.
+    let waived = (0..standing.unwrap_or_default()).find(enforces);
+    let (at, exempt) = match (standing, waived) {
+        (None, _) => (0, true),
+        (Some(at), Some(waived)) if !enforces(&at) => (waived, true),
+        (Some(at), _) => (at, false),
+    };
     let Some(winner) = candidates.get(at) else { return Verdict::Allow };
     let others = candidates.iter().enumerate().filter(|(position, _)| *position != at);
     let result = Match {
@@ -128,10 +136,10 @@ fn verdict<'r>(found: SmallVec<[Candidate<'r, '_>; 4]>, client: IpAddr, now: Tim
         matched: winner.matched.to_string(),
         also: others.map(|(_, other)| other.case).collect(),
     };
-    match (standing, winner.case.mode) {
-        (None, _) => Verdict::Exempt(result),
-        (Some(_), Mode::Enforce) => Verdict::Block(result),
-        (Some(_), Mode::Shadow) => Verdict::Shadow(result),
+    match winner.case.mode {
+        _ if exempt => Verdict::Exempt(result),
+        Mode::Enforce => Verdict::Block(result),
+        Mode::Shadow => Verdict::Shadow(result),
     }
 }
 

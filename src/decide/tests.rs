@@ -126,7 +126,7 @@ fn an_exemption_from_one_case_does_not_open_another() {
     let second = case("2", &[".example"]);
     let both = [first.clone(), second.clone()];
     assert_eq!(judged(&both, "a.example"), "block 2 .example 1");
-    assert_eq!(judged(&[first.clone(), shadow(second.clone())], "a.example"), "shadow 2 .example 1");
+    assert_eq!(judged(&[first.clone(), shadow(second.clone())], "a.example"), "exempt 1 a.example 2");
     assert_eq!(
         judged(&[first.clone(), exempt(second, "198.51.100.7/32", None)], "a.example"),
         "exempt 1 a.example 2"

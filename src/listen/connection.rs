@@ -176,6 +176,10 @@ fn prepare(stream: &mut EdgeStream, head_len: usize) -> Result<Identity, Refusal
         label: "no-identity",
         reason: error.to_string(),
     })?;
+    if !has_clean_target(&head) {
+        let reason = "the request target holds characters that do not belong there".to_owned();
+        return Err(Refusal { status: 400, label: "malformed", reason });
+    }
     let (budget, rewritten) = (head.budget, in_origin_form(bytes, &head));
     drop(head);
     match rewritten {
@@ -186,6 +190,17 @@ fn prepare(stream: &mut EdgeStream, head_len: usize) -> Result<Identity, Refusal
         None => stream.admit(budget),
     }
     Ok(identity)
+}
+
+/// Whether Pingora will take the target (RFC 3986 §3.3): what it would refuse is refused here, and counted.
+fn has_clean_target(head: &Head<'_>) -> bool {
+    let target =
+        Target::parse(head.method, head.target).ok().and_then(|target| target.for_origin(head.method));
+    match target.as_deref().map(std::str::from_utf8) {
+        Some(Ok(target)) => http::uri::PathAndQuery::try_from(target).is_ok(),
+        // A tunnel has no path, and a path that is no text is passed on as it is.
+        Some(Err(_)) | None => true,
+    }
 }
 
 /// The head with its absolute-form target put into origin-form; nothing when it has none.
@@ -204,7 +219,7 @@ where
 {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         let _counted = Counted::new(&self.metrics);
-        self.serve(EdgeStream::new(stream), shutdown).await;
+        self.serve(EdgeStream::new(stream, self.timeouts.write), shutdown).await;
         None
     }
 

@@ -1,12 +1,13 @@
 //! Enforcement for one Pingora session: its facts go to the gate, and the gate's answer to the client.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use http::{HeaderName, header};
-use pingora::Result;
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
+use pingora::{Error, ErrorType, Result};
 use smallvec::SmallVec;
 
 use super::respond;
@@ -84,6 +85,11 @@ pub async fn carry_out(session: &mut Session, ruling: Ruling) -> Result<bool> {
     }
 }
 
+/// Ends a request that has had its answer, or its refusal, after Pingora's filters: nothing more is written.
+pub(crate) fn answered() -> Box<Error> {
+    Error::explain(ErrorType::ConnectionClosed, "the request has been answered").into_down()
+}
+
 /// The names of a request as Pingora has parsed it.
 fn identify(request: &RequestHeader) -> Result<Identity, IdentifyError> {
     let hosts: SmallVec<[&[u8]; 1]> =
@@ -101,6 +107,8 @@ fn identify(request: &RequestHeader) -> Result<Identity, IdentifyError> {
 fn with_facts<T>(session: &Session, identity: &Identity, judge: impl FnOnce(&Asked<'_>) -> T) -> T {
     let request = session.req_header();
     let field = |name: HeaderName| request.headers.get(name).map(|value| value.as_bytes());
+    let (accept, accept_language) =
+        (joined(request, &header::ACCEPT), joined(request, &header::ACCEPT_LANGUAGE));
     let asked = Asked {
         identity,
         client: client_ip(session),
@@ -111,12 +119,19 @@ fn with_facts<T>(session: &Session, identity: &Identity, judge: impl FnOnce(&Ask
         user_agent: field(header::USER_AGENT),
         ask: Ask {
             head: request.method == http::Method::HEAD,
-            accept: field(header::ACCEPT),
-            accept_language: field(header::ACCEPT_LANGUAGE),
+            accept: accept.as_deref(),
+            accept_language: accept_language.as_deref(),
             content_type: field(header::CONTENT_TYPE),
         },
     };
     judge(&asked)
+}
+
+/// The values of a list-based field as one (RFC 9110 §5.3).
+fn joined<'r>(request: &'r RequestHeader, name: &HeaderName) -> Option<Cow<'r, [u8]>> {
+    let mut values = request.headers.get_all(name).iter().map(|value| value.as_bytes());
+    let first = values.next()?;
+    Some(values.fold(Cow::Borrowed(first), |all, value| Cow::Owned([&*all, b", ", value].concat())))
 }
 
 fn version(request: &RequestHeader) -> Version {

@@ -32,10 +32,19 @@ pub(super) enum Next {
 /// Waits for the first byte of a request. Returns whether one came; a client that goes away between two
 /// requests, or breaks the connection there, is no error.
 pub(super) async fn await_first_byte(stream: &mut EdgeStream, idle: Duration) -> bool {
-    if !stream.buffered().is_empty() {
-        return true;
-    }
-    matches!(timeout(idle, stream.fill()).await, Ok(Ok(count)) if count > 0)
+    let begun = async {
+        loop {
+            // Empty lines before a request line begin nothing (RFC 9112 §2.2).
+            stream.skip_line_ends();
+            if !stream.buffered().is_empty() {
+                return true;
+            }
+            if !matches!(stream.fill().await, Ok(count) if count > 0) {
+                return false;
+            }
+        }
+    };
+    timeout(idle, begun).await.unwrap_or(false)
 }
 
 /// Reads until one head is complete: `whole` is the time for all of it, `max` its octets, line ends included.
@@ -176,8 +185,9 @@ impl Framing {
                 .filter(|text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()))
                 .and_then(|text| text.parse().ok());
         }
-        let unframed = ["transfer-encoding", "upgrade"];
-        self.uncertain |= unframed.iter().any(|name| field.name.eq_ignore_ascii_case(name));
+        // Of the upgrades only a WebSocket's is forwarded; the others are answered as plain requests.
+        self.uncertain |= field.name.eq_ignore_ascii_case("transfer-encoding")
+            || (field.name.eq_ignore_ascii_case("upgrade") && field.value.eq_ignore_ascii_case(b"websocket"));
     }
 
     fn budget(&self, head: usize) -> Budget {

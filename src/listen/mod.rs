@@ -16,6 +16,7 @@ mod stream;
 
 pub use admin::{Admin, AdminError};
 pub use connection::{EdgeApp, Timeouts};
+pub(crate) use enforce::answered;
 pub use enforce::{Passed, carry_out, enforce_request, judge_origin};
 pub use proxy::{Context, EdgeProxy, Patience, server_conf};
 pub use sockets::{BindError, BoundListener, Listening};

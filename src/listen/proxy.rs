@@ -13,11 +13,12 @@ use pingora::modules::http::HttpModules;
 use pingora::prelude::HttpPeer;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::server::configuration::ServerConf;
+use pingora::upstreams::peer::HttpUpstreamRequestPolicy;
 use pingora::{Error, ErrorType, Result};
 
 use super::enforce::{self, Passed};
 use super::respond;
-use crate::forward::{Resolver, Route, Routes};
+use crate::forward::{Origin, Resolver, Routes};
 use crate::gate::{Gate, Ruling};
 use crate::identify::Identity;
 use crate::limits;
@@ -31,13 +32,15 @@ pub struct EdgeProxy {
     resolver: Resolver,
 }
 
-/// How long an origin may take.
+/// How long the others may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
-    /// To accept a connection.
+    /// An origin, to accept a connection.
     pub connect: Duration,
-    /// Between two pieces of a request or an answer.
+    /// An origin, between two pieces of a request or an answer.
     pub silence: Duration,
+    /// A client, to take a piece of its answer.
+    pub client: Duration,
 }
 
 /// One request on its way.
@@ -48,6 +51,8 @@ pub struct Context {
     /// Given back when the answer begins, so that a long download or an open WebSocket does not keep a
     /// replaced ruleset in memory.
     passed: Option<Passed>,
+    /// Origins whose turn has not come.
+    origins: VecDeque<Origin>,
     /// Addresses still to be tried. The first is the one in use.
     upstreams: VecDeque<SocketAddr>,
     /// The address that may be connected to: one verdict and one record hold for every attempt at it.
@@ -61,22 +66,25 @@ impl EdgeProxy {
         Self { gate, routes, patience, resolver: Resolver::default() }
     }
 
-    /// Fills in every address of the route's origins, in the order they are to be tried.
-    async fn find_upstreams(&self, route: &Route, context: &mut Context) {
-        for origin in &route.origins {
-            match self.resolver.addresses(origin).await {
+    /// Makes sure that there is an address to try, if any is left: an origin's name is resolved when its turn
+    /// comes, so that one name that cannot be resolved delays nobody who need not go there.
+    async fn find_upstreams(&self, context: &mut Context) {
+        while context.upstreams.is_empty() {
+            let Some(origin) = context.origins.pop_front() else { return };
+            match self.resolver.addresses(&origin).await {
                 Ok(addresses) => context.upstreams.extend(addresses),
                 Err(error) => tracing::warn!(%error, "an origin has no address"),
             }
         }
-        context.upstreams.truncate(limits::UPSTREAMS_TRIED);
     }
 
     /// Passes over the addresses that a case refuses, up to one that may be connected to. When none is left,
     /// the first refusal is the ruling.
-    fn next_upstream(&self, session: &Session, context: &mut Context) -> Result<Ruling> {
+    async fn next_upstream(&self, session: &Session, context: &mut Context) -> Result<Ruling> {
         let mut refusal = None;
-        while let Some(&upstream) = context.upstreams.front() {
+        loop {
+            self.find_upstreams(context).await;
+            let Some(&upstream) = context.upstreams.front() else { break };
             if context.admitted == Some(upstream) {
                 return Ok(Ruling::Forward);
             }
@@ -103,8 +111,8 @@ impl EdgeProxy {
             respond::write_plain(session, 404, "this edge has no route for the name asked for").await?;
             return Ok(true);
         };
-        self.find_upstreams(route, context).await;
-        let ruling = self.next_upstream(session, context)?;
+        context.origins = route.origins.iter().cloned().collect();
+        let ruling = self.next_upstream(session, context).await?;
         enforce::carry_out(session, ruling).await
     }
 }
@@ -137,6 +145,8 @@ impl ProxyHttp for EdgeProxy {
     }
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
+        // HTTP/2 streams have no limit of their own for a client that does not take its answer.
+        session.as_downstream_mut().set_write_timeout(Some(self.patience.client));
         let found = context.identity.take();
         let Some(passed) = enforce::enforce_request(&self.gate, session, found).await? else {
             return Ok(true);
@@ -153,16 +163,19 @@ impl ProxyHttp for EdgeProxy {
 
     /// Called again after a failure: the address that failed has been taken off the front by then.
     async fn upstream_peer(&self, session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
-        if let Ruling::Enforce(answer) = self.next_upstream(session, context)? {
+        if let Ruling::Enforce(answer) = self.next_upstream(session, context).await? {
             // Reached only when a reachable origin failed and the others are refused.
             respond::give(session, answer).await?;
-            return Err(Error::explain(ErrorType::HTTPStatus(403), "the remaining origins are refused"));
+            return Err(enforce::answered());
         }
         let upstream = context
             .upstreams
             .front()
             .ok_or_else(|| Error::explain(ErrorType::HTTPStatus(502), "no origin can be reached"))?;
         let mut peer = HttpPeer::new(*upstream, false, String::new());
+        // Of protocol upgrades only a WebSocket passes: an origin that switched to another protocol, such as
+        // h2c, could be asked for other names through the same tunnel, unseen.
+        peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::default();
         peer.options.connection_timeout = Some(self.patience.connect);
         peer.options.read_timeout = Some(self.patience.silence);
         peer.options.write_timeout = Some(self.patience.silence);
@@ -178,8 +191,9 @@ impl ProxyHttp for EdgeProxy {
         mut error: Box<Error>,
     ) -> Box<Error> {
         context.upstreams.pop_front();
-        tracing::warn!(%peer, %error, left = context.upstreams.len(), "cannot connect to an origin");
-        error.set_retry(!context.upstreams.is_empty());
+        let left = context.upstreams.len() + context.origins.len();
+        tracing::warn!(%peer, %error, left, "cannot connect to an origin");
+        error.set_retry(left > 0);
         error
     }
 
@@ -193,7 +207,6 @@ impl ProxyHttp for EdgeProxy {
         let host = HeaderValue::from_str(&context.passed()?.identity().authority())
             .map_err(|error| Error::because(ErrorType::InternalError, "a canonical name", error))?;
         request.insert_header(header::HOST, host)?;
-        keep_to_http1(request);
         Ok(())
     }
 
@@ -215,7 +228,16 @@ impl ProxyHttp for EdgeProxy {
             (ErrorType::HTTPStatus(status), _) => *status,
             (ErrorType::ConnectTimedout | ErrorType::ReadTimedout, pingora::ErrorSource::Upstream) => 504,
             (_, pingora::ErrorSource::Upstream) => 502,
-            (ErrorType::WriteError | ErrorType::ReadError | ErrorType::ConnectionClosed, _) => 0,
+            (ErrorType::ReadTimedout, pingora::ErrorSource::Downstream) => 408,
+            // The client is gone, or the request has had its answer: there is nobody to tell.
+            (
+                ErrorType::WriteError
+                | ErrorType::WriteTimedout
+                | ErrorType::ReadError
+                | ErrorType::ConnectionClosed
+                | ErrorType::H2Error,
+                _,
+            ) => 0,
             (_, pingora::ErrorSource::Downstream) => 400,
             _ => 500,
         };
@@ -224,26 +246,13 @@ impl ProxyHttp for EdgeProxy {
             let reason = match status {
                 502 | 504 => "the origin of this site cannot be reached",
                 400 => "the request cannot be understood",
+                408 => "the request took too long",
                 _ => "the request cannot be served",
             };
             // A client that is gone by now gets no answer, and needs none.
             respond::write_plain(session, status, reason).await.ok();
         }
         FailToProxy { error_code: status, can_reuse_downstream: false }
-    }
-}
-
-/// Lets only a WebSocket leave HTTP: an origin that switched to another protocol, such as h2c, could be
-/// asked for other names through the same tunnel, unseen.
-fn keep_to_http1(request: &mut RequestHeader) {
-    let websocket = request
-        .headers
-        .get(header::UPGRADE)
-        .is_none_or(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    if !websocket {
-        request.remove_header(&header::UPGRADE);
-        request.remove_header("HTTP2-Settings");
-        request.remove_header(&header::CONNECTION);
     }
 }
 

@@ -1,8 +1,9 @@
 //! Answers on the wire.
 
-use http::header::{EXPECT, HeaderValue};
+use http::header::HeaderValue;
 use pingora::Result;
 use pingora::http::ResponseHeader;
+use pingora::protocols::http::ServerSession;
 use pingora::proxy::Session;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
@@ -49,23 +50,26 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 async fn finish(session: &mut Session, header: ResponseHeader, body: bytes::Bytes) -> Result<()> {
     let silent = session.req_header().method == http::Method::HEAD || body.is_empty();
-    session.write_response_header(Box::new(header), silent).await?;
-    let body = (!silent).then_some(body);
-    session.write_response_body(body, true).await?;
+    let header = Box::new(header);
+    match session.as_downstream_mut() {
+        // The header block itself ends the stream: gRPC's Trailers-Only asks for it.
+        ServerSession::H2(stream) if silent => return stream.write_response_header(header, true),
+        _ => session.write_response_header(header, silent).await?,
+    }
+    session.write_response_body((!silent).then_some(body), true).await?;
     linger(session).await;
     Ok(())
 }
 
-/// Takes in, for a short while, what the client is still sending: closing a socket with unread bytes resets
-/// it, and the answer would be lost on its way (RFC 9112 §9.6). A client that waits for `100 Continue` has
-/// its final answer and sends nothing.
+/// Closes the sending side and takes in, for a short while, what the client is still sending: closing a
+/// socket with unread bytes resets it, and the answer would be lost on its way (RFC 9112 §9.6).
 async fn linger(session: &mut Session) {
-    let waits = session.req_header().headers.contains_key(EXPECT);
-    if session.is_http2() || waits || session.is_body_done() {
+    if session.is_http2() || session.is_body_done() {
         return;
     }
     let downstream = session.as_downstream_mut();
     let drain = async {
+        downstream.shutdown().await;
         let mut taken = 0;
         while let Ok(Some(part)) = downstream.read_request_body().await {
             taken += part.len();

@@ -4,10 +4,12 @@
 //! deadline before Pingora parses it. Pingora is then given exactly the bytes of that one request; what
 //! a client has pipelined behind it stays here until its turn comes.
 
+use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Buf, BufMut, BytesMut};
@@ -17,6 +19,7 @@ use pingora::protocols::{
     TimingDigest, UniqueID, UniqueIDType,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
 
 use crate::limits;
 
@@ -64,11 +67,36 @@ pub(super) struct EdgeStream {
     budget: Budget,
     /// The client has closed its side; what is in `buffer` is all there is.
     ended: bool,
+    /// How long the client may leave what is written to it.
+    patience: Duration,
+    /// Runs while the client takes nothing.
+    stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl EdgeStream {
-    pub(super) fn new(inner: Stream) -> Self {
-        Self { inner, buffer: BytesMut::new(), budget: Budget::Bytes(0), ended: false }
+    pub(super) fn new(inner: Stream, patience: Duration) -> Self {
+        Self {
+            inner,
+            buffer: BytesMut::new(),
+            budget: Budget::Bytes(0),
+            ended: false,
+            patience,
+            stalled: None,
+        }
+    }
+
+    /// Passes on the outcome of a write, unless the client has taken nothing for too long. Pingora has no
+    /// such limit for response heads, nor for a whole HTTP/2 connection.
+    fn in_time<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(self.patience)));
+        match stalled.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => Poll::Pending,
+        }
     }
 
     /// What has been read and not yet given away.
@@ -85,6 +113,12 @@ impl EdgeStream {
         let count = self.inner.read_buf(&mut self.buffer).await?;
         self.ended = count == 0;
         Ok(count)
+    }
+
+    /// Drops the line ends at the start of the buffer.
+    pub(super) fn skip_line_ends(&mut self) {
+        let count = self.buffer.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        self.buffer.advance(count);
     }
 
     /// Puts another head in the place of the first `head_len` buffered bytes.
@@ -162,11 +196,15 @@ impl AsyncRead for EdgeStream {
 
 impl AsyncWrite for EdgeStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().inner).poll_write(cx, buf)
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.inner).poll_write(cx, buf);
+        this.in_time(cx, written)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_flush(cx)
+        let this = self.get_mut();
+        let flushed = Pin::new(&mut this.inner).poll_flush(cx);
+        this.in_time(cx, flushed)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -178,7 +216,9 @@ impl AsyncWrite for EdgeStream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().inner).poll_write_vectored(cx, bufs)
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.inner).poll_write_vectored(cx, bufs);
+        this.in_time(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {

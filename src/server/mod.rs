@@ -111,8 +111,11 @@ fn edge_app(
 ) -> EdgeApp<pingora::proxy::HttpProxy<EdgeProxy>> {
     let gate = enforcement.gate();
     let metrics = Arc::clone(gate.metrics());
-    let patience =
-        Patience { connect: config.limits.connect_timeout, silence: config.limits.upstream_timeout };
+    let patience = Patience {
+        connect: config.limits.connect_timeout,
+        silence: config.limits.upstream_timeout,
+        client: config.limits.client_timeout,
+    };
     let mut proxy = http_proxy(&server.configuration, EdgeProxy::new(gate, config.routes.clone(), patience));
     let mut options = HttpServerOptions::default();
     options.h2c = true;
@@ -127,8 +130,8 @@ fn edge_app(
     let timeouts = Timeouts {
         header: config.limits.header_timeout,
         idle: config.limits.idle_timeout,
-        read: limits::CLIENT_READ,
-        write: limits::CLIENT_WRITE,
+        read: config.limits.client_timeout,
+        write: config.limits.client_timeout,
     };
     EdgeApp::new(proxy, timeouts, config.limits.head_bytes, metrics)
 }

@@ -340,3 +340,18 @@ fn a_record_says_all_that_was_decided_and_nothing_secret() {
     assert_eq!(record.number("revision"), 1);
     assert!(!record.0.to_string().contains("secret"), "{}", record.0);
 }
+
+#[test]
+fn on_http_2_an_answer_without_content_ends_with_its_header_block() {
+    let origin = Origin::start();
+    let edge = edge(&origin);
+    let head = http::Request::head(format!("http://{HOST}/")).body(()).unwrap();
+    let answer = edge.connect_h2().request(head, None).unwrap();
+    assert!(answer.assert_blocked(403).head_ends);
+    // gRPC reads its status from this block alone (Trailers-Only).
+    let call = http::Request::post(format!("http://{HOST}/a.B/C")).header("content-type", "application/grpc");
+    let answer = edge.connect_h2().request(call.body(()).unwrap(), Some(b"\0\0\0\0\0")).unwrap();
+    assert_eq!((answer.status, answer.field("grpc-status")), (200, Some("7")));
+    assert!(answer.head_ends && answer.enforcement_id().is_some());
+    origin.assert_untouched();
+}

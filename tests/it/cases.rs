@@ -303,3 +303,20 @@ fn text_an_attacker_chose_stays_on_one_bounded_line() {
     let line = only(&records, "request.blocked").0.to_string();
     assert!(line.len() < 4 * 1024, "{} octets", line.len());
 }
+
+#[test]
+fn an_exemption_is_recorded_as_one_beside_a_shadow_case() {
+    let origin = Origin::start();
+    let exempting = CaseFile::new("strict", &["site.example"])
+        .table("[[exempt]]\nclients = [\"127.0.0.0/8\"]\nreason = \"evidence\"");
+    let edge = Setup::new()
+        .origin(&origin)
+        .case(exempting)
+        .case(CaseFile::new("trial", &["site.example"]).shadow())
+        .start();
+    edge.get("site.example").assert_forwarded();
+    let records = edge.finish();
+    let record = only(&records, "request.exempted");
+    assert_eq!((record.text("case"), record.texts("also")), ("strict", vec!["trial"]));
+    assert!(of_kind(&records, "request.shadowed").is_empty());
+}

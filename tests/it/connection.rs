@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{CaseFile, Edge, Origin, Setup};
+use crate::harness::{CaseFile, Edge, Origin, Setup, wait_until};
 
 const BLOCKED: &str = "blocked.example";
 
@@ -107,4 +107,52 @@ fn a_stopping_edge_closes_idle_connections_and_ends_at_once() {
     edge.stop();
     assert!(began.elapsed() < Duration::from_secs(10), "it waited {:?}", began.elapsed());
     idle.assert_closed();
+}
+
+#[test]
+fn a_line_end_too_many_after_a_body_is_no_request() {
+    let origin = Origin::start();
+    let edge = edge(&origin, "header_timeout = \"100ms\"\nidle_timeout = \"400ms\"");
+    let mut client = edge.connect();
+    client.send("POST /echo HTTP/1.1\r\nHost: allowed.example\r\nContent-Length: 2\r\n\r\nhi\r\n");
+    client.response().unwrap().assert_forwarded();
+    // Neither a 408 that the client would take for its next answer, nor anything else.
+    client.assert_closed();
+}
+
+#[test]
+fn a_client_that_takes_none_of_its_answers_is_let_go() {
+    let origin = Origin::start();
+    let edge = edge(&origin, "client_timeout = \"300ms\"");
+    let flood = format!("HEAD / HTTP/1.1\r\nHost: {BLOCKED}\r\n\r\n").repeat(1000);
+    let mut client = edge.connect();
+    client.send_until_full(flood.as_bytes());
+    let connections = || edge.admin("/status").json()["connections"].as_u64().unwrap();
+    wait_until("the edge gives the connection up", || connections() == 0);
+    drop(client);
+}
+
+#[test]
+fn an_upgrade_that_is_not_passed_on_keeps_what_comes_after_it_for_later() {
+    let origin = Origin::start();
+    let edge = edge(&origin, "");
+    let mut client = edge.connect();
+    let upgrade = "GET / HTTP/1.1\r\nHost: allowed.example\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n";
+    let blocked = format!("GET / HTTP/1.1\r\nHost: {BLOCKED}\r\n\r\n");
+    client.send(format!("{upgrade}{blocked}"));
+    client.response().unwrap().assert_forwarded();
+    client.response().unwrap().assert_blocked(403);
+    let request = origin.only_request();
+    assert!(request.field("upgrade").is_empty() && request.field("http2-settings").is_empty());
+}
+
+#[test]
+fn a_target_with_strange_characters_is_refused_by_the_edge_itself() {
+    let origin = Origin::start();
+    let edge = edge(&origin, "");
+    for target in ["/<", "/a`b", "/?\"", "/>"] {
+        let answer = edge.send(format!("GET {target} HTTP/1.1\r\nHost: allowed.example\r\n\r\n")).unwrap();
+        assert_eq!((answer.status, answer.field("server")), (400, None), "{target}");
+    }
+    origin.assert_untouched();
 }

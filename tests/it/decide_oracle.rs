@@ -44,13 +44,17 @@ impl Judged {
             (Reverse(*degree), case.mode == Mode::Shadow, case.action == Action::Page, case.id.as_str())
         });
         let standing = ranked.iter().position(|(case, ..)| !exempts(case, client, now));
-        let verdict = match standing.map(|at| ranked[at].0.mode) {
-            _ if ranked.is_empty() => return Self { verdict: "allow", ids: Vec::new(), matched: None },
-            None => "exempt",
-            Some(Mode::Enforce) => "block",
-            Some(Mode::Shadow) => "shadow",
+        if ranked.is_empty() {
+            return Self { verdict: "allow", ids: Vec::new(), matched: None };
+        }
+        // Every case before the one that stands exempts the client.
+        let waived = ranked[..standing.unwrap_or(0)].iter().position(|(case, ..)| case.mode == Mode::Enforce);
+        let (verdict, at) = match standing.map(|at| (at, ranked[at].0.mode)) {
+            None => ("exempt", 0),
+            Some((at, Mode::Enforce)) => ("block", at),
+            Some((at, Mode::Shadow)) => waived.map_or(("shadow", at), |waived| ("exempt", waived)),
         };
-        let winner = ranked.remove(standing.unwrap_or(0));
+        let winner = ranked.remove(at);
         let ids = std::iter::once(&winner).chain(&ranked).map(|(case, ..)| case.id.to_string()).collect();
         Self { verdict, ids, matched: Some(winner.2) }
     }

@@ -175,3 +175,26 @@ fn a_host_of_another_origin_is_left_alone() {
     let edge = Setup::new().origin(&origin).case(closed_networks(&["203.0.113.0/24"])).start();
     edge.get("shop.example").assert_forwarded();
 }
+
+#[test]
+fn a_refused_origin_behind_a_dead_one_gets_no_byte_either() {
+    let origin = Origin::named("origin", "127.0.0.2:0");
+    let edge = Setup::new()
+        .route(&["*"], &[&dead_address().to_string(), &origin.address().to_string()])
+        .case(closed_networks(&["127.0.0.2/32"]).refuse())
+        .start();
+    let mut client = edge.connect();
+    client.send("GET / HTTP/1.1\r\nHost: free.example\r\n\r\n").assert_closed();
+    assert!(edge.connect_h2().get("free.example", "/").is_err());
+    origin.assert_untouched();
+    assert_eq!(of_kind(&edge.finish(), "upstream.refused").len(), 2);
+}
+
+#[test]
+fn a_name_that_cannot_be_resolved_delays_nobody_who_need_not_go_there() {
+    let origin = Origin::start();
+    let second = "no-such-host.invalid:80";
+    let edge = Setup::new().route(&["*"], &[&origin.address().to_string(), second]).start();
+    edge.get("free.example").assert_forwarded();
+    assert!(!edge.process().stderr().contains("no-such-host"), "it was asked for without need");
+}

@@ -38,6 +38,13 @@ impl Client {
         }
     }
 
+    /// Sends the same bytes again and again until the peer takes no more, without ever reading.
+    pub fn send_until_full(&mut self, bytes: &[u8]) {
+        self.stream.set_nonblocking(true).unwrap();
+        while self.stream.write(bytes).is_ok() {}
+        self.stream.set_nonblocking(false).unwrap();
+    }
+
     /// Closes the sending side and goes on reading.
     pub fn end_sending(&mut self) -> &mut Self {
         self.stream.shutdown(std::net::Shutdown::Write).unwrap();

@@ -65,6 +65,7 @@ impl Http2 {
             let mut response = Response {
                 status: head.status.as_u16(),
                 fields: fields(&head.headers),
+                head_ends: stream.is_end_stream(),
                 ..Response::default()
             };
             if let Some(id) = response.enforcement_id() {

@@ -3,6 +3,8 @@
 /// A whole response.
 #[derive(Debug, Clone, Default)]
 pub struct Response {
+    /// HTTP/2: whether the header block ended the stream.
+    pub head_ends: bool,
     /// The status code.
     pub status: u16,
     /// The fields in the order they came, names in lower case.
