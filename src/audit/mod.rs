@@ -1,1 +1,45 @@
-//! stub
+//! The audit log: no client sees the effect of an enforcement action before its record is in the journal.
+//!
+//! ```text
+//! record:   event -> line (outside the lock) -> id, seq, time -> one write -> receipt
+//! trouble:  failed write -> cut back -> counted gap -> retry -> gap record -> next record
+//! restart:  lock -> read the last segment -> set a torn tail aside -> go on after the last record
+//! ```
+//!
+//! A directory holds `lock`, `segments/<first seq>.jsonl` and `torn/`. [`Audit::record`] never fails and never
+//! waits for the disk's platter: what cannot be written is counted exactly, and the counts are written down as
+//! an `audit.gap` record before anything else once writing works again, so that
+//! `decided = durable + gap` holds at every moment.
+
+mod log;
+mod check;
+mod disk;
+mod event;
+mod gap;
+mod id;
+mod journal;
+mod lines;
+mod lock;
+mod privacy;
+mod read;
+mod record;
+mod recover;
+mod segment;
+mod tail;
+mod text;
+
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod tests;
+
+pub use log::{Audit, Counters, MIN_SEGMENT_BYTES, OpenError, Options, SEGMENT_BYTES};
+pub use check::{CheckError, Checked, check};
+pub use event::{Enforcement, Event, Kind, Receipt, RequestFacts, UnknownKind};
+pub use id::{EventId, EventIdError};
+pub use lock::LockError;
+pub use privacy::{ClientPrivacy, ClientText, KeyError};
+pub use read::{Problem, ReadError, Record, Records, export, records};
+pub use record::line_of;
+pub use recover::{Recovery, Scan, scan};
+pub use tail::Tail;
