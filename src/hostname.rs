@@ -13,7 +13,9 @@ pub enum HostnameError {
 impl Hostname {
     /// stub
     pub fn parse(text: &str) -> Result<Self, HostnameError> {
-        if text.is_empty() { return Err(HostnameError::Empty) }
+        if text.is_empty() {
+            return Err(HostnameError::Empty);
+        }
         Ok(Self(text.trim_end_matches('.').to_ascii_lowercase().into()))
     }
     /// stub
@@ -27,9 +29,13 @@ impl Hostname {
         Ok((Self::parse(h)?, p))
     }
     /// stub
-    pub fn as_str(&self) -> &str { &self.0 }
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
     /// stub
-    pub fn ip(&self) -> Option<IpAddr> { self.0.trim_matches(['[', ']']).parse().ok() }
+    pub fn ip(&self) -> Option<IpAddr> {
+        self.0.trim_matches(['[', ']']).parse().ok()
+    }
     /// stub
     pub fn suffixes(&self) -> impl Iterator<Item = &str> {
         let mut rest = Some(self.as_str());
@@ -42,5 +48,7 @@ impl Hostname {
     }
 }
 impl fmt::Display for Hostname {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { f.write_str(&self.0) }
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }

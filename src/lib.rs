@@ -28,10 +28,10 @@ pub mod listen;
 pub mod reload;
 
 // What is done with a request once it is judged.
-pub mod forward;
-pub mod gate;
 pub mod act;
 pub mod audit;
+pub mod forward;
+pub mod gate;
 
 // Pure: what a request is about, and what the rules say of it. No I/O, no clock.
 pub mod decide;

@@ -73,9 +73,10 @@ impl Kind {
                 "case", "customer", "basis", "action", "names", "matched", "method", "client", "listener",
                 "protocol", "revision",
             ],
-            Self::UpstreamRefused => {
-                &["case", "customer", "basis", "action", "matched", "client", "listener", "revision", "upstream"]
-            }
+            Self::UpstreamRefused => &[
+                "case", "customer", "basis", "action", "matched", "client", "listener", "revision",
+                "upstream",
+            ],
             Self::HandshakeRefused | Self::ConnectionCut => {
                 &["case", "customer", "basis", "action", "matched", "client", "listener", "revision"]
             }

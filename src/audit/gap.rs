@@ -57,7 +57,10 @@ impl Gap {
             && case.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
         let key = (if valid { case } else { OTHERS }.to_owned(), kind);
         let known = self.counts.len() < MAX_COUNTS || self.counts.contains_key(&key);
-        self.add(if known { key } else { (OTHERS.to_owned(), kind) }, Count { count: 1, first: now, last: now });
+        self.add(
+            if known { key } else { (OTHERS.to_owned(), kind) },
+            Count { count: 1, first: now, last: now },
+        );
     }
 
     fn add(&mut self, key: (String, Kind), count: Count) {
@@ -138,6 +141,7 @@ mod tests {
             gap.count(Some(&format!("{number:064}")), kind, Timestamp::UNIX_EPOCH);
         }
         gap.counts.values_mut().for_each(|count| count.count = u64::MAX / 10_000);
+        gap.missed = gap.counts.values().map(|count| count.count).sum();
         let mut out = Vec::new();
         gap.take_all().body(&mut out, &"\u{1}".repeat(300));
         assert!((out.len() as u64) < RESERVE, "{}", out.len());

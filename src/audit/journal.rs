@@ -55,19 +55,16 @@ impl Unsynced {
 
 impl Journal {
     /// Goes on where recovery ended.
-    pub(super) fn new(disk: Arc<dyn Disk>, next_seq: u64, resume: Option<Resume>, segment_bytes: u64) -> Self {
+    pub(super) fn new(
+        disk: Arc<dyn Disk>,
+        next_seq: u64,
+        resume: Option<Resume>,
+        segment_bytes: u64,
+    ) -> Self {
         // A segment that cannot be opened again stays as it is; a new one follows it.
         let segment = resume
             .and_then(|last| Segment::resume(disk.as_ref(), last.first, last.length, segment_bytes).ok());
-        Self {
-            disk,
-            segment,
-            next_seq,
-            segment_bytes,
-            retired: Vec::new(),
-            new_names: true,
-            disturbed: 0,
-        }
+        Self { disk, segment, next_seq, segment_bytes, retired: Vec::new(), new_names: true, disturbed: 0 }
     }
 
     /// The `seq` of the next line.
@@ -87,7 +84,9 @@ impl Journal {
 
     /// Appends a line to the segment there is, into its reserve if need be.
     pub(super) fn append_here(&mut self, line: &[u8]) -> io::Result<()> {
-        let Some(segment) = &mut self.segment else { return Err(io::Error::other("no segment could be opened")) };
+        let Some(segment) = &mut self.segment else {
+            return Err(io::Error::other("no segment could be opened"));
+        };
         match segment.append(line) {
             Ok(()) => {
                 self.next_seq += 1;
@@ -149,10 +148,7 @@ impl Journal {
     /// Takes over what has to be synced, so that it can be done outside the lock.
     pub(super) fn unsynced(&mut self) -> Unsynced {
         let names = std::mem::take(&mut self.new_names);
-        Unsynced {
-            files: std::mem::take(&mut self.retired),
-            disk: names.then(|| Arc::clone(&self.disk)),
-        }
+        Unsynced { files: std::mem::take(&mut self.retired), disk: names.then(|| Arc::clone(&self.disk)) }
     }
 
     /// Ends the segment and syncs everything.

@@ -308,7 +308,11 @@ impl State {
         let mut line = std::mem::take(&mut self.gap_line);
         gap.body(&mut line, edge);
         let id = self.ids.next(now);
-        let written = if rotate { self.append(&mut line, id, now).map(|_| ()) } else { self.append_here(&mut line, id, now) };
+        let written = if rotate {
+            self.append(&mut line, id, now).map(|_| ())
+        } else {
+            self.append_here(&mut line, id, now)
+        };
         self.gap_line = line;
         if written.is_err() {
             self.gap.put_back(gap);

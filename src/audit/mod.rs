@@ -11,7 +11,6 @@
 //! an `audit.gap` record before anything else once writing works again, so that
 //! `decided = durable + gap` holds at every moment.
 
-mod log;
 mod check;
 mod disk;
 mod event;
@@ -20,6 +19,7 @@ mod id;
 mod journal;
 mod lines;
 mod lock;
+mod log;
 mod privacy;
 mod read;
 mod record;
@@ -33,11 +33,11 @@ mod faults;
 #[cfg(test)]
 mod tests;
 
-pub use log::{Audit, Counters, MIN_SEGMENT_BYTES, OpenError, Options, SEGMENT_BYTES};
 pub use check::{CheckError, Checked, check};
 pub use event::{Enforcement, Event, Kind, Receipt, RequestFacts, UnknownKind};
 pub use id::{EventId, EventIdError};
 pub use lock::LockError;
+pub use log::{Audit, Counters, MIN_SEGMENT_BYTES, OpenError, Options, SEGMENT_BYTES};
 pub use privacy::{ClientPrivacy, ClientText, KeyError};
 pub use read::{Problem, ReadError, Record, Records, export, records};
 pub use record::line_of;

@@ -100,7 +100,9 @@ impl Privacy {
         let client = client.to_canonical();
         match (self, client) {
             (Self::Full, address) => ClientText { address, prefix: None },
-            (Self::Pseudonym(key), address) => ClientText { address: key.encrypt_ipaddr(address), prefix: None },
+            (Self::Pseudonym(key), address) => {
+                ClientText { address: key.encrypt_ipaddr(address), prefix: None }
+            }
             (Self::Truncated, IpAddr::V4(v4)) => {
                 let [a, b, c, _] = v4.octets();
                 ClientText { address: Ipv4Addr::new(a, b, c, 0).into(), prefix: Some(24) }
@@ -180,7 +182,11 @@ mod tests {
         for (key, client, expected) in [
             ("0123456789abcdeffedcba9876543210", "0.0.0.0", "bde9:6789:d353:824c:d7c6:f58a:6bd2:26eb"),
             ("2b7e151628aed2a6abf7158809cf4f3c", "192.0.2.1", "1dbd:c1b9:fff1:7586:7d0b:67b4:e76e:4777"),
-            ("2b7e151628aed2a6abf7158809cf4f3c", "::ffff:192.0.2.1", "1dbd:c1b9:fff1:7586:7d0b:67b4:e76e:4777"),
+            (
+                "2b7e151628aed2a6abf7158809cf4f3c",
+                "::ffff:192.0.2.1",
+                "1dbd:c1b9:fff1:7586:7d0b:67b4:e76e:4777",
+            ),
         ] {
             std::fs::write(&path, key).unwrap();
             std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
@@ -211,7 +217,9 @@ mod tests {
             assert!(matches!(pseudonym(&path), Err(KeyError::Open { mode: found, .. }) if found == mode));
         }
         std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
-        for content in ["", "00", "+123456789abcdeffedcba9876543210", "0123456789abcdeffedcba98765432100", "\u{e9}\n"] {
+        for content in
+            ["", "00", "+123456789abcdeffedcba9876543210", "0123456789abcdeffedcba98765432100", "\u{e9}\n"]
+        {
             std::fs::write(&path, content).unwrap();
             assert!(matches!(pseudonym(&path), Err(KeyError::Content { .. })), "{content}");
         }

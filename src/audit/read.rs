@@ -117,7 +117,8 @@ impl Head {
     /// Reads a line where a record with about the `seq` `expected` should be.
     pub(super) fn parse(line: &[u8], expected: u64) -> Option<Self> {
         let raw: RawHead<'_> = serde_json::from_slice(line).ok()?;
-        let plausible = raw.seq >= 1 && raw.seq <= expected.saturating_add(MAX_HOLE) && raw.seq < u64::MAX / 2;
+        let plausible =
+            raw.seq >= 1 && raw.seq <= expected.saturating_add(MAX_HOLE) && raw.seq < u64::MAX / 2;
         let (id, time) = (raw.id.parse().ok()?, raw.time.parse().ok()?);
         plausible.then_some(Self { id, seq: raw.seq, time, revision: raw.revision })
     }
@@ -266,7 +267,9 @@ impl Cursor {
         let segment = current.first;
         let end = self.ahead.front().copied().unwrap_or(u64::MAX);
         let path = segments_of(&self.directory).join(file_name(segment));
-        while let Some(line) = current.lines.next().map_err(|error| ReadError::Io { path: path.clone(), error })? {
+        while let Some(line) =
+            current.lines.next().map_err(|error| ReadError::Io { path: path.clone(), error })?
+        {
             let offset = line.offset;
             let expected = self.expected.unwrap_or(segment);
             let Some(head) = Head::parse(line.bytes, expected) else {

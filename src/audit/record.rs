@@ -33,8 +33,30 @@ const MAX_DEPTH: usize = 8;
 
 /// Keys that every record may have and a detail may not take.
 const TAKEN: &[&str] = &[
-    "id", "seq", "time", "edge", "kind", "case", "customer", "basis", "action", "status", "host", "names", "matched",
-    "method", "path", "client", "listener", "protocol", "tls", "user_agent", "revision", "also", "upstream", "truncated",
+    "id",
+    "seq",
+    "time",
+    "edge",
+    "kind",
+    "case",
+    "customer",
+    "basis",
+    "action",
+    "status",
+    "host",
+    "names",
+    "matched",
+    "method",
+    "path",
+    "client",
+    "listener",
+    "protocol",
+    "tls",
+    "user_agent",
+    "revision",
+    "also",
+    "upstream",
+    "truncated",
 ];
 
 /// Writes everything of the line that follows `time`, its end included.
@@ -137,10 +159,13 @@ fn without_userinfo(name: &[u8]) -> &[u8] {
 }
 
 /// Kind-specific fields, flat, within [`MAX_DETAIL`]: a list is cut where the budget ends, and `truncated` says so.
+/// Plain values come first, so that a long list takes no space from a count.
 fn detail(out: &mut Vec<u8>, fields: &Map<String, Value>) {
     let limit = out.len() + MAX_DETAIL;
     let mut truncated = false;
-    for (name, value) in fields {
+    let is_plain = |value: &Value| !value.is_array() && !value.is_object();
+    let plain = fields.iter().filter(|(_, value)| is_plain(value));
+    for (name, value) in plain.chain(fields.iter().filter(|(_, value)| !is_plain(value))) {
         let before = out.len();
         out.extend_from_slice(b",");
         let name = if TAKEN.contains(&name.as_str()) { &format!("_{name}") } else { name };

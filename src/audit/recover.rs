@@ -93,7 +93,14 @@ pub fn scan(bytes: &[u8], first: u64) -> Scan {
 
 impl Scan {
     fn empty(first: u64) -> Self {
-        Self { records: 0, next_seq: first, last_time: None, last_revision: None, whole_bytes: 0, problems: Vec::new() }
+        Self {
+            records: 0,
+            next_seq: first,
+            last_time: None,
+            last_revision: None,
+            whole_bytes: 0,
+            problems: Vec::new(),
+        }
     }
 }
 
@@ -107,8 +114,12 @@ fn scan_source<R: ReadAt>(source: R, first: u64) -> io::Result<Scan> {
                 scan.last_time = Some(head.time);
                 scan.last_revision = head.revision.or(scan.last_revision);
                 let expected = std::mem::replace(&mut scan.next_seq, head.seq + 1);
-                (head.seq != expected)
-                    .then_some(Problem::Hole { segment: first, offset: line.offset, expected, found: head.seq })
+                (head.seq != expected).then_some(Problem::Hole {
+                    segment: first,
+                    offset: line.offset,
+                    expected,
+                    found: head.seq,
+                })
             }
             None => {
                 scan.next_seq += 1;
@@ -155,9 +166,13 @@ pub(super) fn recover(disk: &dyn Disk) -> io::Result<(Recovery, Option<Resume>)>
             Ok(next) => next_seq = next_seq.max(next),
             Err(error) => {
                 recovery.report(Problem::Unreadable { segment: first, error: error.to_string() });
-                // Whatever it holds, its records cannot have got further than this.
-                let length = disk.open(&Place::Segment(first)).and_then(|file| file.state()).map_or(1 << 40, |state| state.length);
-                next_seq = next_seq.max(first.saturating_add(1 + length / LEAST_RECORD));
+                // Whatever it holds, its records cannot have got further than this: a hole in the sequence is better
+                // than a number given twice.
+                let length = disk
+                    .open(&Place::Segment(first))
+                    .and_then(|file| file.state())
+                    .map_or(1 << 36, |state| state.length);
+                next_seq = next_seq.max(first.saturating_add(length / LEAST_RECORD));
             }
         }
         previous = Some(first);
@@ -213,7 +228,10 @@ fn end_of(disk: &dyn Disk, first: u64, next: Option<u64>, recovery: &mut Recover
     while let Some(line) = lines.next()? {
         if !std::mem::take(&mut partial) {
             // Near the end the name of the next segment is the best guess of what to expect.
-            last = Some((line.offset, Head::parse(line.bytes, next.unwrap_or(first).saturating_sub(1).max(first))));
+            last = Some((
+                line.offset,
+                Head::parse(line.bytes, next.unwrap_or(first).saturating_sub(1).max(first)),
+            ));
         }
     }
     match last {

@@ -151,7 +151,12 @@ pub(super) enum Condition {
 }
 
 /// Copies `from..to` of one file to the start of another.
-pub(super) fn copy_range(source: &dyn SegmentFile, target: &dyn SegmentFile, from: u64, to: u64) -> io::Result<()> {
+pub(super) fn copy_range(
+    source: &dyn SegmentFile,
+    target: &dyn SegmentFile,
+    from: u64,
+    to: u64,
+) -> io::Result<()> {
     let mut buffer = vec![0u8; 256 * 1024];
     let mut at = from;
     while at < to {
