@@ -153,6 +153,13 @@ impl SegmentFile for FaultyFile {
     }
 }
 
+/// Whether a segment could not be read; a torn tail that could not be moved leaves no hole.
+fn is_blind(recovery: &Recovery) -> bool {
+    recovery.problems.iter().any(
+        |problem| matches!(problem, Problem::Unreadable { error, .. } if !error.starts_with("torn tail")),
+    )
+}
+
 struct Outcome {
     calls: u64,
     acknowledged: Vec<(u64, String)>,
@@ -170,7 +177,7 @@ fn run(directory: &Path, from: u64, to: u64, mode: Mode) -> Outcome {
     let mut outcome =
         Outcome { calls: 0, acknowledged: Vec::new(), counters: None, closed: false, blind: false };
     if let Ok((audit, recovery)) = Audit::open_on(disk, options(directory), Steps::of_millis(40)) {
-        outcome.blind = !recovery.problems.is_empty();
+        outcome.blind = is_blind(&recovery);
         let path = vec![b'/'; 2048];
         for number in 0..70u64 {
             let case = format!("TS-{}", number % 3);
@@ -254,7 +261,7 @@ const MODES: &[Mode] = &[
 #[test]
 fn each_system_call_may_fail_once_or_a_few_times_and_nothing_is_lost_or_miscounted() {
     for mode in MODES.iter().copied() {
-        for width in [1, 2, 3, 5] {
+        for width in [1, 2, 5] {
             let mut call = 0;
             loop {
                 let directory = prepared();
@@ -311,7 +318,7 @@ impl DyingRun<'_> {
         let mut outcome =
             Outcome { calls: 0, acknowledged: Vec::new(), counters: None, closed: false, blind: false };
         if let Ok((audit, recovery)) = Audit::open_on(disk, options(self.directory), Steps::of_millis(40)) {
-            outcome.blind = !recovery.problems.is_empty();
+            outcome.blind = is_blind(&recovery);
             let path = vec![b'/'; 2048];
             for _ in 0..70 {
                 let receipt = blocked("TS-1", &path, |event| audit.record(event));

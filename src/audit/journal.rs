@@ -104,7 +104,9 @@ impl Journal {
     /// Makes sure that writing works again before a gap ends.
     pub(super) fn restart(&mut self) -> io::Result<()> {
         self.verify()?;
-        self.make_room(RESTART_ROOM)
+        // An old segment that was deleted to make space gives it back only when nobody holds it open.
+        let synced = self.unsynced().sync();
+        self.make_room(RESTART_ROOM).and(synced)
     }
 
     /// Opens a new segment when the one there is has less room than this.

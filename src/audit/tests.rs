@@ -306,7 +306,7 @@ fn a_tail_shows_the_last_records_and_follows_rotation() {
     for last in [0, 1, 7, 150, 399, 400, 9999] {
         let mut tail = Tail::open(directory.path(), last).unwrap();
         let mut seen = Vec::new();
-        while let Some(item) = tail.next().unwrap() {
+        while let Some(item) = tail.poll().unwrap() {
             seen.push(item.unwrap().seq);
         }
         let from = 400u64.saturating_sub(last as u64) + 1;
@@ -315,7 +315,7 @@ fn a_tail_shows_the_last_records_and_follows_rotation() {
     let mut tail = Tail::open(directory.path(), 1).unwrap();
     let mut seen = Vec::new();
     for _ in 0..40 {
-        while let Some(item) = tail.next().unwrap() {
+        while let Some(item) = tail.poll().unwrap() {
             seen.push(item.unwrap().seq);
         }
         record_some(&audit, 17);
@@ -330,14 +330,14 @@ fn a_reader_waits_for_the_end_of_a_line() {
     record_some(&audit, 1);
     let path = segment(directory.path(), 1);
     let mut tail = Tail::open(directory.path(), 10).unwrap();
-    assert!(tail.next().unwrap().is_some());
+    assert!(tail.poll().unwrap().is_some());
     fs::File::options().append(true).open(&path).unwrap().write_all(b"{\"half").unwrap();
-    assert!(tail.next().unwrap().is_none());
+    assert!(tail.poll().unwrap().is_none());
     let checked = check(directory.path()).unwrap();
     assert_eq!((checked.records, checked.unacknowledged_bytes), (1, 6));
     // The writer overwrites what is not acknowledged.
     record_some(&audit, 1);
-    assert_eq!(tail.next().unwrap().unwrap().unwrap().seq, 2);
+    assert_eq!(tail.poll().unwrap().unwrap().unwrap().seq, 2);
 }
 
 #[test]
