@@ -28,7 +28,7 @@ impl Tail {
     ///
     /// # Errors
     /// When the log cannot be read.
-    pub fn poll(&mut self) -> Result<Option<Result<Record, Problem>>, ReadError> {
+    pub fn next_record(&mut self) -> Result<Option<Result<Record, Problem>>, ReadError> {
         self.cursor.next()
     }
 }

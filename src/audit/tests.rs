@@ -287,6 +287,25 @@ fn a_segment_that_somebody_else_cut_is_left_and_the_loss_is_seen() {
 }
 
 #[test]
+fn a_line_larger_than_a_segment_gets_one_of_its_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let (audit, _, _) = opened(directory.path());
+    let (path, list) = ([1; 4096], vec!["\u{1}".repeat(4000); 9]);
+    let detail = json!({ "list": list });
+    let names = [&path[..]; 8];
+    let large = |event: &Event<'_>| {
+        let request = event.request.map(|request| RequestFacts { names: &names, ..request });
+        audit.record(&Event { detail: detail.as_object(), request, ..*event })
+    };
+    assert!(blocked("TS-1", &path, large).is_recorded());
+    record_some(&audit, 1);
+    assert!(blocked("TS-1", &path, large).is_recorded());
+    audit.close().unwrap();
+    assert_eq!(check(directory.path()).unwrap().records, 3);
+    assert!(super::disk::segments(directory.path()).unwrap().len() > 1);
+}
+
+#[test]
 fn a_closed_log_counts_what_still_comes() {
     let directory = tempfile::tempdir().unwrap();
     let (audit, _, _) = opened(directory.path());
@@ -306,7 +325,7 @@ fn a_tail_shows_the_last_records_and_follows_rotation() {
     for last in [0, 1, 7, 150, 399, 400, 9999] {
         let mut tail = Tail::open(directory.path(), last).unwrap();
         let mut seen = Vec::new();
-        while let Some(item) = tail.poll().unwrap() {
+        while let Some(item) = tail.next_record().unwrap() {
             seen.push(item.unwrap().seq);
         }
         let from = 400u64.saturating_sub(last as u64) + 1;
@@ -315,7 +334,7 @@ fn a_tail_shows_the_last_records_and_follows_rotation() {
     let mut tail = Tail::open(directory.path(), 1).unwrap();
     let mut seen = Vec::new();
     for _ in 0..40 {
-        while let Some(item) = tail.poll().unwrap() {
+        while let Some(item) = tail.next_record().unwrap() {
             seen.push(item.unwrap().seq);
         }
         record_some(&audit, 17);
@@ -330,14 +349,14 @@ fn a_reader_waits_for_the_end_of_a_line() {
     record_some(&audit, 1);
     let path = segment(directory.path(), 1);
     let mut tail = Tail::open(directory.path(), 10).unwrap();
-    assert!(tail.poll().unwrap().is_some());
+    assert!(tail.next_record().unwrap().is_some());
     fs::File::options().append(true).open(&path).unwrap().write_all(b"{\"half").unwrap();
-    assert!(tail.poll().unwrap().is_none());
+    assert!(tail.next_record().unwrap().is_none());
     let checked = check(directory.path()).unwrap();
     assert_eq!((checked.records, checked.unacknowledged_bytes), (1, 6));
     // The writer overwrites what is not acknowledged.
     record_some(&audit, 1);
-    assert_eq!(tail.poll().unwrap().unwrap().unwrap().seq, 2);
+    assert_eq!(tail.next_record().unwrap().unwrap().unwrap().seq, 2);
 }
 
 #[test]

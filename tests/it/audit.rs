@@ -333,7 +333,7 @@ fn records_are_read_while_they_are_written() {
         let mut tail = audit::Tail::open(directory.path(), 0).unwrap();
         let mut last = None;
         while last != Some(5000) {
-            if let Some(item) = tail.poll().unwrap() {
+            if let Some(item) = tail.next_record().unwrap() {
                 let seq = item.unwrap().seq;
                 assert!(last.is_none_or(|last| seq == last + 1));
                 last = Some(seq);
