@@ -1,6 +1,6 @@
 //! What one record costs on the request path, beside writing the same bytes with less ado.
 
-#![expect(clippy::unwrap_used, missing_docs, reason = "a bench may stop at the first surprise")]
+#![expect(clippy::unwrap_used, reason = "a bench may stop at the first surprise")]
 
 use std::{
     fs::File,

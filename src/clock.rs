@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 /// Tells the time; tests bring their own.
-pub trait Clock: Send + Sync {
+pub trait Clock: std::fmt::Debug + Send + Sync {
     /// The current moment, UTC.
     fn now(&self) -> Timestamp;
 }

@@ -1,1 +1,268 @@
-//! stub
+//! The gate every request passes: decide -> record -> act.
+//!
+//! It holds the ruleset in force and the audit log, and is the same for HTTP/1, HTTP/2 and proxies that
+//! embed this crate. It knows neither sockets nor Pingora: the facts of a request come in, a ruling goes out.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use serde_json::{Map, Value, json};
+use smallvec::SmallVec;
+
+use crate::act::{self, Answer, Ask};
+use crate::audit::{Audit, Enforcement, Event, Kind, Receipt, RequestFacts};
+use crate::clock::Clock;
+use crate::decide::{self, Match, Subject, Verdict};
+use crate::diagnostic::Diagnostics;
+use crate::identify::Identity;
+use crate::limits;
+use crate::metrics::Metrics;
+use crate::policy::{Action, Ruleset, Transition, TransitionKind};
+
+/// What the gate must know of a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// The names the request is about.
+    pub identity: &'a Identity,
+    /// Who asks.
+    pub client: IpAddr,
+    /// The address the connection came in on.
+    pub listener: Option<SocketAddr>,
+    /// `HTTP/1.0`, `HTTP/1.1` or `HTTP/2`.
+    pub protocol: &'a str,
+    /// The request method.
+    pub method: &'a str,
+    /// The path; a query behind it is never recorded.
+    pub path: &'a [u8],
+    /// The `User-Agent` field.
+    pub user_agent: Option<&'a [u8]>,
+    /// What kind of answer the client understands.
+    pub ask: Ask<'a>,
+}
+
+/// What is to be done with a request.
+#[derive(Debug)]
+pub enum Ruling {
+    /// Nothing stands against it: forward it to an origin.
+    Forward,
+    /// It is blocked, and this has been recorded: give this answer and nothing else.
+    Enforce(Answer),
+}
+
+/// The ruleset in force, the log and the clock, shared by all request threads.
+#[derive(Debug)]
+pub struct Gate {
+    ruleset: ArcSwap<Ruleset>,
+    audit: Arc<Audit>,
+    metrics: Arc<Metrics>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Gate {
+    /// A gate that starts with this ruleset.
+    #[must_use]
+    pub fn new(
+        ruleset: Arc<Ruleset>,
+        audit: Arc<Audit>,
+        metrics: Arc<Metrics>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { ruleset: ArcSwap::new(ruleset), audit, metrics, clock }
+    }
+
+    /// The ruleset in force. A request asks once and keeps to it until its end.
+    #[must_use]
+    pub fn ruleset(&self) -> Arc<Ruleset> {
+        self.ruleset.load_full()
+    }
+
+    /// Puts another ruleset in force and returns the one before, for the caller to drop in good time.
+    #[must_use]
+    pub fn swap(&self, ruleset: Arc<Ruleset>) -> Arc<Ruleset> {
+        self.ruleset.swap(ruleset)
+    }
+
+    /// The audit log behind this gate.
+    #[must_use]
+    pub fn audit(&self) -> &Arc<Audit> {
+        &self.audit
+    }
+
+    /// The counters of this gate.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// The clock of this gate.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// Judges a request by its names. Whatever is not plainly allowed has been recorded on return.
+    #[must_use]
+    pub fn judge(&self, ruleset: &Ruleset, asked: &Asked<'_>) -> Ruling {
+        let began = Instant::now();
+        let subject = Subject { names: &asked.identity.names, client: asked.client };
+        let verdict = decide::decide(ruleset, &subject, self.clock.now());
+        self.metrics.judged(began.elapsed());
+        match &verdict {
+            Verdict::Allow => {
+                self.metrics.allowed();
+                Ruling::Forward
+            }
+            Verdict::Block(found) => self.enforce(Kind::RequestBlocked, ruleset, found, asked, None),
+            Verdict::Shadow(found) => self.let_pass(Kind::RequestShadowed, ruleset, found, asked, None),
+            Verdict::Exempt(found) => self.let_pass(Kind::RequestExempted, ruleset, found, asked, None),
+        }
+    }
+
+    /// Judges a connection to an origin before it is opened. On [`Ruling::Enforce`] it must not be.
+    #[must_use]
+    pub fn judge_origin(&self, ruleset: &Ruleset, asked: &Asked<'_>, upstream: SocketAddr) -> Ruling {
+        match decide::judge_origin(ruleset, upstream.ip(), asked.client, self.clock.now()) {
+            Verdict::Allow => Ruling::Forward,
+            Verdict::Block(found) => {
+                self.enforce(Kind::UpstreamRefused, ruleset, &found, asked, Some(upstream))
+            }
+            Verdict::Shadow(found) => {
+                self.let_pass(Kind::RequestShadowed, ruleset, &found, asked, Some(upstream))
+            }
+            Verdict::Exempt(found) => {
+                self.let_pass(Kind::RequestExempted, ruleset, &found, asked, Some(upstream))
+            }
+        }
+    }
+
+    fn enforce(
+        &self,
+        kind: Kind,
+        ruleset: &Ruleset,
+        found: &Match<'_>,
+        asked: &Asked<'_>,
+        upstream: Option<SocketAddr>,
+    ) -> Ruling {
+        let receipt = self.record_found(kind, ruleset, found, asked, upstream);
+        Ruling::Enforce(act::answer(&receipt, found.case, &asked.ask))
+    }
+
+    /// Records what was found, and forwards: a case in shadow mode, or a client that is exempt.
+    fn let_pass(
+        &self,
+        kind: Kind,
+        ruleset: &Ruleset,
+        found: &Match<'_>,
+        asked: &Asked<'_>,
+        upstream: Option<SocketAddr>,
+    ) -> Ruling {
+        let _receipt = self.record_found(kind, ruleset, found, asked, upstream);
+        Ruling::Forward
+    }
+
+    fn record_found(
+        &self,
+        kind: Kind,
+        ruleset: &Ruleset,
+        found: &Match<'_>,
+        asked: &Asked<'_>,
+        upstream: Option<SocketAddr>,
+    ) -> Receipt {
+        let case = found.case;
+        self.metrics.verdict(kind.as_str(), case.id.as_str());
+        let also: SmallVec<[&str; 4]> = found.also.iter().map(|other| other.id.as_str()).collect();
+        let names: SmallVec<[&[u8]; 4]> = asked.identity.seen.iter().map(AsRef::as_ref).collect();
+        let listener = asked.listener.map(|address| address.to_string()).unwrap_or_default();
+        self.audit.record(&Event {
+            kind,
+            revision: ruleset.revision().0,
+            enforcement: Some(Enforcement {
+                case: case.id.as_str(),
+                customer: &case.customer,
+                basis: case.basis.as_str(),
+                action: case.action.as_str(),
+                status: (case.action == Action::Page).then_some(case.status),
+                matched: &found.matched,
+                also: &also,
+            }),
+            request: Some(RequestFacts {
+                host: asked.identity.host.as_str(),
+                names: &names,
+                method: asked.method,
+                path: asked.path,
+                client: asked.client,
+                listener: &listener,
+                protocol: asked.protocol,
+                tls: None,
+                user_agent: asked.user_agent,
+                upstream,
+            }),
+            detail: None,
+        })
+    }
+
+    /// Records that a policy set comes into force; `from` says where it came from.
+    pub fn record_application(&self, ruleset: &Ruleset, from: &str) {
+        let detail = object(json!({
+            "result": from,
+            "digest": ruleset.digest().to_string(),
+            "cases": ruleset.cases().len(),
+            "hosts": ruleset.host_count(),
+        }));
+        self.record_plain(Kind::PolicyApplied, ruleset.revision().0, &detail);
+    }
+
+    /// Records that a policy set was refused, with its first errors.
+    pub fn record_rejection(&self, diagnostics: &Diagnostics) {
+        let errors: Vec<String> =
+            diagnostics.errors().take(limits::REPORTED_DIAGNOSTICS).map(ToString::to_string).collect();
+        let detail = object(json!({ "error_count": diagnostics.error_count(), "errors": errors }));
+        self.record_plain(Kind::PolicyRejected, self.ruleset().revision().0, &detail);
+    }
+
+    /// Records that a case has started or ended by itself.
+    pub fn record_transition(&self, ruleset: &Ruleset, transition: &Transition) {
+        let kind = match transition.kind {
+            TransitionKind::Effective => Kind::CaseEffective,
+            TransitionKind::Expired => Kind::CaseExpired,
+        };
+        let case = &transition.case;
+        tracing::info!(case = %case.id, at = %transition.at, kind = kind.as_str(), "a case changed by itself");
+        let _receipt = self.audit.record(&Event {
+            kind,
+            revision: ruleset.revision().0,
+            enforcement: Some(Enforcement {
+                case: case.id.as_str(),
+                customer: &case.customer,
+                basis: case.basis.as_str(),
+                action: case.action.as_str(),
+                status: None,
+                matched: "",
+                also: &[],
+            }),
+            request: None,
+            detail: Some(&object(json!({ "at": transition.at.to_string() }))),
+        });
+    }
+
+    /// Records something that concerns no request.
+    pub fn record_plain(&self, kind: Kind, revision: u64, detail: &Map<String, Value>) {
+        let _receipt = self.audit.record(&Event {
+            kind,
+            revision,
+            enforcement: None,
+            request: None,
+            detail: Some(detail),
+        });
+    }
+}
+
+/// The fields of a JSON object written in place.
+pub(crate) fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    }
+}

@@ -9,7 +9,7 @@
 //! policy:   source -> parse -> check -> compile -> guard -> swap -> record
 //! ```
 //!
-//! A module imports only modules that stand below it in this list; `tests/it/tidy.rs` holds that.
+//! A module imports only modules that stand below it in this list; `tests/it/tidy` holds that.
 //!
 //! # Invariants
 //!
@@ -20,12 +20,14 @@
 
 // Top floor: what a person runs.
 pub mod cli;
+pub mod embed;
 pub mod server;
 
 // Where requests and policies come in.
 pub mod config;
 pub mod listen;
 pub mod reload;
+pub mod status;
 
 // What is done with a request once it is judged.
 pub mod act;

@@ -1,1 +1,158 @@
-//! stub
+//! Every bound in one place: what is refused, cut or counted beyond a size, and in which unit.
+//!
+//! A bound is there so that no input, broken or hostile, takes the edge's memory or time away from its
+//! requests. None of them is a tuning knob: what an operator may change is in `[limits]` of `edge.toml`.
+
+use std::time::Duration;
+
+/// Largest `edge.toml`, in bytes.
+pub const CONFIG_FILE_BYTES: u64 = 1024 * 1024;
+
+/// Largest case file, in bytes. Long lists of names belong into a host list.
+pub const CASE_FILE_BYTES: u64 = 1024 * 1024;
+
+/// Largest host list, in bytes: about three million names of a usual length.
+pub const LIST_FILE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Largest block page template, in bytes. It is held once per case and language.
+pub const PAGE_FILE_BYTES: u64 = 256 * 1024;
+
+/// Most files in one policy set: cases, lists and pages together.
+pub const FILES_PER_SET: usize = 100_000;
+
+/// Most bytes in one policy set, all files together.
+pub const SET_BYTES: u64 = 512 * 1024 * 1024;
+
+/// Most characters in the path of a policy file, relative to the policy directory.
+pub const PATH_CHARS: usize = 255;
+
+/// Most host patterns in one policy set, lists included; a list that several cases name counts each time.
+pub const HOSTS_PER_SET: usize = 10_000_000;
+
+/// Most patterns written into `hosts` or `except` of one case file.
+pub const HOSTS_PER_CASE_FILE: usize = 20_000;
+
+/// Most lists, networks, exemptions or people that one case names, each.
+pub const ITEMS_PER_CASE: usize = 10_000;
+
+/// Longest line of a host list that is looked at, in bytes; a name has 253 at most.
+pub const LIST_LINE_BYTES: usize = 1024;
+
+/// Longest id of a case and longest name of an edge, in characters.
+pub const ID_CHARS: usize = 64;
+
+/// Longest short text of a case (customer, a person, an authority, a reference, a reason), in characters.
+pub const SHORT_TEXT_CHARS: usize = 256;
+
+/// Longest `summary` and `statement`, in characters.
+pub const LONG_TEXT_CHARS: usize = 8_000;
+
+/// Longest URL in a case, in bytes; it goes into a header field.
+pub const URL_BYTES: usize = 2_000;
+
+/// Most errors, and most warnings, that are kept with their text; the rest is counted.
+pub const DIAGNOSTICS_KEPT: usize = 1_000;
+
+/// Most errors, and most warnings, of one file that are kept with their text, so that one bad file leaves room
+/// for the findings in others; the rest is counted.
+pub const DIAGNOSTICS_KEPT_PER_FILE: usize = 100;
+
+/// Most characters of somebody's text that a diagnostic repeats.
+pub const EXCERPT_CHARS: usize = 80;
+
+/// Largest TOML file whose syntax errors are all reported; of a larger one only the first is. A damaged
+/// file can hold an error per byte.
+pub const ALL_SYNTAX_ERRORS_BYTES: usize = 64 * 1024;
+
+/// Longest word that a "did you mean" is looked for, in characters; the search is quadratic.
+pub const SUGGESTION_CHARS: usize = 64;
+
+/// Most `[[listen]]` and most `[[route]]` tables in `edge.toml`, each.
+pub const TABLES_PER_CONFIG: usize = 10_000;
+
+/// Most origins of one route.
+pub const ORIGINS_PER_ROUTE: usize = 256;
+
+/// The longest block page that is made from a template, in bytes.
+pub const PAGE_BYTES: usize = 256 * 1024;
+
+/// Steps a page template may take: an endless loop in a page must not stop a reload.
+pub const PAGE_FUEL: u64 = 1_000_000;
+
+/// How much of a statement goes into a `grpc-message`, in bytes before they are encoded.
+pub const GRPC_MESSAGE_BYTES: usize = 512;
+
+/// How many elements of an `Accept` or `Accept-Language` header are looked at.
+pub const ACCEPT_ELEMENTS: usize = 32;
+
+// ---- connections ----
+
+/// Octets read from a connection at once.
+pub const READ_BUFFER_BYTES: usize = 8 * 1024;
+/// Octets of requests sent ahead of their turn that are kept for one connection; then it is not read.
+pub const PIPELINE_BYTES: usize = 64 * 1024;
+/// Header fields of one HTTP/1 request.
+pub const HEADER_FIELDS: usize = 128;
+/// Octets of the decoded header list of one HTTP/2 request (RFC 9113 §6.5.2).
+pub const HTTP2_HEADER_LIST_BYTES: u32 = 32 * 1024;
+/// Streams of one HTTP/2 connection at a time.
+pub const HTTP2_STREAMS: u32 = 100;
+/// Between two pieces of a request body.
+pub const CLIENT_READ: Duration = Duration::from_secs(60);
+/// For a client to take one piece of an answer.
+pub const CLIENT_WRITE: Duration = Duration::from_secs(60);
+/// How long a connection that has its answer is still read, so that the answer is not lost to a reset.
+pub const LINGER: Duration = Duration::from_secs(2);
+/// Octets read in that time.
+pub const LINGER_BYTES: usize = 1024 * 1024;
+/// How long a stopping edge waits at least, so that what was accepted last is counted.
+pub const STOP_SETTLES: Duration = Duration::from_millis(100);
+
+// ---- origins ----
+
+/// Addresses tried for one request.
+pub const UPSTREAMS_TRIED: usize = 16;
+/// How long an idle connection to an origin is kept.
+pub const UPSTREAM_IDLE: Duration = Duration::from_secs(60);
+/// How long an answer of the resolver is used without asking again.
+pub const RESOLVED_FRESH: Duration = Duration::from_secs(5);
+/// How long it is used when the resolver fails.
+pub const RESOLVED_USABLE: Duration = Duration::from_secs(300);
+/// For the resolver to answer.
+pub const RESOLVE_AT_MOST: Duration = Duration::from_secs(5);
+
+// ---- reloads ----
+
+/// Octets of file changes read from inotify at once.
+pub const INOTIFY_BUFFER_BYTES: usize = 16 * 1024;
+/// How often a directory that changes while it is read is read again.
+pub const SOURCE_ATTEMPTS: usize = 5;
+/// How deep lists may lie in directories.
+pub const SOURCE_DEPTH: usize = 8;
+/// How long the policy directory must be still, unless the configuration says otherwise.
+pub const SETTLE_QUIET: Duration = Duration::from_millis(20);
+/// How long it must be still after something was taken away.
+pub const SETTLE_AFTER_REMOVAL: Duration = Duration::from_millis(200);
+/// How long changes are waited out at most.
+pub const SETTLE_AT_MOST: Duration = Duration::from_secs(2);
+/// How often the directory is compared with what was read, for changes inotify cannot tell.
+pub const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How often replaced rulesets, gaps of the log and the clock are looked after.
+pub const TEND_EVERY: Duration = Duration::from_millis(250);
+/// Policy sets kept in the state directory.
+pub const KEPT_REVISIONS: usize = 10;
+/// Diagnostics of one reload that go into the log, the status and the record.
+pub const REPORTED_DIAGNOSTICS: usize = 20;
+/// Requests for a reload that wait at a time.
+pub const RELOAD_REQUESTS: usize = 16;
+
+// ---- control and tools ----
+
+/// Octets of one line on the control socket.
+pub const CONTROL_LINE_BYTES: u64 = 4096;
+/// For a caller of the control socket to send its line.
+pub const CONTROL_PATIENCE: Duration = Duration::from_secs(5);
+/// Between two attempts to accept on the control socket when the system refuses.
+pub const CONTROL_RETRY: Duration = Duration::from_millis(100);
+/// How often `audit tail --follow` looks for new records.
+pub const TAIL_EVERY: Duration = Duration::from_millis(100);

@@ -1,2 +1,10 @@
 //! The `interdict` command.
-fn main() {}
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use interdict::cli::{self, Cli};
+
+fn main() -> ExitCode {
+    cli::run(Cli::parse()).into()
+}

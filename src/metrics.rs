@@ -1,1 +1,206 @@
-//! stub
+//! Counters and gauges in the Prometheus text format.
+
+use std::time::Duration;
+
+use prometheus::{
+    Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    TextEncoder,
+};
+
+/// Why the metrics could not be set up or written.
+#[derive(Debug, thiserror::Error)]
+#[error("metrics: {0}")]
+pub struct MetricsError(#[from] prometheus::Error);
+
+/// Everything the edge counts. Counters are written by request threads; gauges when somebody looks.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    verdicts: IntCounterVec,
+    allowed: IntCounter,
+    verdict_seconds: Histogram,
+    rejected: IntCounterVec,
+    connections: IntGauge,
+    reloads: IntCounterVec,
+    /// The gauges that are read off other parts of the edge when somebody looks.
+    pub gauges: Gauges,
+}
+
+/// Values that somebody else keeps; set just before they are shown.
+#[derive(Debug)]
+pub struct Gauges {
+    /// The revision in force.
+    pub revision: IntGauge,
+    /// Cases in the set in force.
+    pub cases: IntGauge,
+    /// Host patterns in the set in force.
+    pub hosts: IntGauge,
+    /// Whether the last reload succeeded: 1 or 0.
+    pub reload_ok: IntGauge,
+    /// Seconds since the last reload.
+    pub reload_age: Gauge,
+    /// How long the last reload took, in seconds.
+    pub reload_seconds: Gauge,
+    /// Events decided since the edge started.
+    pub audit_decided: IntGauge,
+    /// Events written to the journal since the edge started.
+    pub audit_durable: IntGauge,
+    /// Events that could not be written since the edge started.
+    pub audit_gap: IntGauge,
+    /// Whether the journal can be written: 1 or 0.
+    pub audit_writing: IntGauge,
+}
+
+/// Upper bounds of the verdict histogram, in seconds: a look-up takes well under a microsecond.
+const VERDICT_BUCKETS: [f64; 10] = [2e-7, 5e-7, 1e-6, 2e-6, 5e-6, 1e-5, 5e-5, 1e-4, 1e-3, 1e-2];
+
+impl Metrics {
+    /// Sets everything up at zero.
+    ///
+    /// # Errors
+    /// When two metrics have one name, which a test rules out.
+    pub fn new() -> Result<Self, MetricsError> {
+        let registry = Registry::new();
+        let add = Adder { registry: &registry };
+        Ok(Self {
+            verdicts: add.counters(
+                "interdict_verdicts_total",
+                "Recorded verdicts by case and kind.",
+                &["case", "kind"],
+            )?,
+            allowed: add.counter("interdict_requests_allowed_total", "Requests that no case concerns.")?,
+            verdict_seconds: add.histogram(
+                "interdict_verdict_seconds",
+                "Time to decide on one request.",
+                &VERDICT_BUCKETS,
+            )?,
+            rejected: add.counters(
+                "interdict_requests_rejected_total",
+                "Requests refused before a verdict, by reason.",
+                &["reason"],
+            )?,
+            connections: add.gauge("interdict_connections", "Open client connections.")?,
+            reloads: add.counters("interdict_reloads_total", "Reloads by result.", &["result"])?,
+            gauges: Gauges {
+                revision: add.gauge("interdict_policy_revision", "Revision in force.")?,
+                cases: add.gauge("interdict_policy_cases", "Cases in the set in force.")?,
+                hosts: add.gauge("interdict_policy_hosts", "Host patterns in the set in force.")?,
+                reload_ok: add.gauge("interdict_policy_reload_ok", "1 when the last reload succeeded.")?,
+                reload_age: add
+                    .float("interdict_policy_reload_age_seconds", "Seconds since the last reload.")?,
+                reload_seconds: add
+                    .float("interdict_policy_reload_seconds", "How long the last reload took.")?,
+                audit_decided: add.gauge("interdict_audit_decided", "Events decided since the start.")?,
+                audit_durable: add
+                    .gauge("interdict_audit_durable", "Events in the journal since the start.")?,
+                audit_gap: add.gauge("interdict_audit_gap", "Events missed since the start.")?,
+                audit_writing: add.gauge("interdict_audit_writing", "1 when the journal can be written.")?,
+            },
+            registry,
+        })
+    }
+
+    /// Counts a recorded verdict.
+    pub fn verdict(&self, kind: &str, case: &str) {
+        self.verdicts.with_label_values(&[case, kind]).inc();
+    }
+
+    /// Counts a request that no case concerns.
+    pub fn allowed(&self) {
+        self.allowed.inc();
+    }
+
+    /// Notes how long a verdict took.
+    pub fn judged(&self, time: Duration) {
+        self.verdict_seconds.observe(time.as_secs_f64());
+    }
+
+    /// Counts a request that was refused before a verdict.
+    pub fn rejected(&self, reason: &str) {
+        self.rejected.with_label_values(&[reason]).inc();
+    }
+
+    /// Counts a reload.
+    pub fn reloaded(&self, result: &str) {
+        self.reloads.with_label_values(&[result]).inc();
+    }
+
+    /// A client connection was opened.
+    pub fn connection_opened(&self) {
+        self.connections.inc();
+    }
+
+    /// A client connection was closed.
+    pub fn connection_closed(&self) {
+        self.connections.dec();
+    }
+
+    /// How many client connections are open.
+    #[must_use]
+    pub fn connections(&self) -> i64 {
+        self.connections.get()
+    }
+
+    /// All of it in the Prometheus text format.
+    ///
+    /// # Errors
+    /// When a metric cannot be written as text.
+    pub fn text(&self) -> Result<Vec<u8>, MetricsError> {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(text)
+    }
+}
+
+struct Adder<'r> {
+    registry: &'r Registry,
+}
+
+impl Adder<'_> {
+    fn counter(&self, name: &str, help: &str) -> Result<IntCounter, MetricsError> {
+        let metric = IntCounter::new(name, help)?;
+        self.registry.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, MetricsError> {
+        let metric = IntCounterVec::new(Opts::new(name, help), labels)?;
+        self.registry.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, MetricsError> {
+        let metric = IntGauge::new(name, help)?;
+        self.registry.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn float(&self, name: &str, help: &str) -> Result<Gauge, MetricsError> {
+        let metric = Gauge::new(name, help)?;
+        self.registry.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Result<Histogram, MetricsError> {
+        let metric = Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?;
+        self.registry.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_counted_is_in_the_text() {
+        let metrics = Metrics::new().unwrap();
+        metrics.verdict("request.blocked", "TS-1");
+        metrics.judged(Duration::from_nanos(300));
+        metrics.gauges.revision.set(7);
+        let text = String::from_utf8(metrics.text().unwrap()).unwrap();
+        assert!(text.contains(r#"interdict_verdicts_total{case="TS-1",kind="request.blocked"} 1"#), "{text}");
+        assert!(text.contains("interdict_policy_revision 7"), "{text}");
+        assert!(text.contains(r#"interdict_verdict_seconds_bucket{le="0.0000005"} 1"#), "{text}");
+    }
+}

@@ -202,3 +202,11 @@ impl Receipt {
         self.seq.is_some()
     }
 }
+
+#[cfg(test)]
+impl Receipt {
+    /// A receipt for tests of what may only be done with one.
+    pub(crate) fn for_test(id: u128) -> Self {
+        Self::recorded(EventId::from_u128(id), 1)
+    }
+}

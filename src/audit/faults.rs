@@ -21,6 +21,7 @@ use super::{
 use crate::clock::Clock;
 
 /// A clock that goes on by itself, a bit with each look.
+#[derive(Debug)]
 pub(super) struct Steps {
     now: Mutex<Timestamp>,
     step: SignedDuration,

@@ -30,6 +30,11 @@ impl EventId {
         self.0.as_u128()
     }
 
+    #[cfg(test)]
+    pub(super) fn from_u128(bits: u128) -> Self {
+        Self(Uuid::from_u128(bits))
+    }
+
     /// The 36 characters, lower case.
     pub(super) fn encode(self, buffer: &mut [u8; 36]) -> &str {
         self.0.hyphenated().encode_lower(buffer)

@@ -2,7 +2,7 @@
 
 use std::{
     cell::Cell,
-    io,
+    fmt, io,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -121,6 +121,12 @@ struct State {
     last_error: Option<(Timestamp, String)>,
     tried_at: Timestamp,
     verified_at: Timestamp,
+}
+
+impl fmt::Debug for Audit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Audit").field("edge", &self.edge).finish_non_exhaustive()
+    }
 }
 
 thread_local! {

@@ -1,1 +1,139 @@
-//! stub
+//! `edge.toml`, settled: every path absolute or relative to where the file is, every number within bounds.
+
+mod load;
+mod parse;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use self::load::ConfigError;
+use crate::audit::ClientPrivacy;
+use crate::forward::Routes;
+use crate::limits;
+
+/// Everything an edge is told at its start.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The name of this edge in its records. Default: the machine's host name.
+    pub edge: EdgeName,
+    /// Where requests come in; at least one.
+    pub listen: Vec<Listen>,
+    /// Where the cases are and how they are watched.
+    pub policy: Policy,
+    /// Where and how records are kept.
+    pub audit: Audit,
+    /// Where requests that may pass go.
+    pub routes: Routes,
+    /// Where an operator looks; nothing when `[admin]` is absent.
+    pub admin: Option<Admin>,
+    /// Bounds on connections and requests.
+    pub limits: Limits,
+}
+
+/// The name of an edge, `[A-Za-z0-9._-]{1,64}`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EdgeName(String);
+
+impl EdgeName {
+    /// Takes a text that is a valid name, or nothing.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+        ((1..=limits::ID_CHARS).contains(&text.len()) && text.bytes().all(allowed))
+            .then(|| Self(text.to_owned()))
+    }
+
+    /// The name as it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// `edge`, for a machine whose own name is none.
+impl Default for EdgeName {
+    fn default() -> Self {
+        Self("edge".to_owned())
+    }
+}
+
+impl fmt::Display for EdgeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One `[[listen]]`: cleartext HTTP/1 and HTTP/2 (prior knowledge).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listen {
+    /// The address and port; port 0 takes any free one.
+    pub address: SocketAddr,
+}
+
+/// `[policy]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// The policy directory. Default: `policies`.
+    pub directory: PathBuf,
+    /// The last good ruleset and the revision counter. Default: `state`.
+    pub state: PathBuf,
+    /// How long the directory must be quiet before a change is read: `debounce_ms`, 0 to 60,000.
+    /// Default: 50 ms.
+    pub debounce: Duration,
+    /// The URL of whoever runs this edge, for `Link: …; rel="blocked-by"` (RFC 7725 §4): `blocked_by`.
+    pub blocked_by: Option<String>,
+}
+
+/// `[audit]`. Records are acknowledged by the process (`acknowledge = "process"`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Audit {
+    /// The log's directory. Default: `audit`.
+    pub directory: PathBuf,
+    /// How a client's address is written.
+    pub client: ClientPrivacy,
+    /// The size at which a segment ends, in bytes: 4 KiB to 16 GiB. Default: 64 MiB.
+    pub segment_bytes: u64,
+}
+
+/// `[admin]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    /// The address of `/status` and `/metrics`; loopback unless there is a token.
+    pub listen: SocketAddr,
+    /// A file whose first line every admin request has to bear as a token.
+    pub token_file: Option<PathBuf>,
+}
+
+/// `[limits]`: durations are written with a unit, `"500ms"`, `"10s"`, `"5m"`, `"1h"`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// From the first byte of a request to the end of its head: 10 ms to 10 min. Default: 10 s.
+    pub header_timeout: Duration,
+    /// Of a connection between two requests: 10 ms to 1 h. Default: 60 s.
+    pub idle_timeout: Duration,
+    /// Of a request's head, in bytes: 1 KiB to 1 MiB. Default: 64 KiB.
+    pub head_bytes: usize,
+    /// For one connection to an origin: 10 ms to 10 min. Default: 5 s.
+    pub connect_timeout: Duration,
+    /// For an origin that is silent: 10 ms to 1 h. Default: 60 s.
+    pub upstream_timeout: Duration,
+    /// For requests under way when the edge stops: 0 to 1 h. Default: 10 s.
+    pub stop_grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(60),
+            head_bytes: 64 * 1024,
+            connect_timeout: Duration::from_secs(5),
+            upstream_timeout: Duration::from_secs(60),
+            stop_grace: Duration::from_secs(10),
+        }
+    }
+}

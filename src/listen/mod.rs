@@ -1,1 +1,21 @@
-//! stub
+//! Where requests come in, and the only place that knows Pingora.
+//!
+//! ```text
+//! connection: accept -> read a whole head -> identify -> Pingora's proxy -> the next head
+//! request:    enforce (gate: decide -> record -> act) -> forward to an origin the gate permits
+//! ```
+
+mod admin;
+mod connection;
+mod enforce;
+mod head;
+mod proxy;
+mod respond;
+mod sockets;
+mod stream;
+
+pub use admin::{Admin, AdminError};
+pub use connection::{EdgeApp, Timeouts};
+pub use enforce::{Passed, carry_out, enforce_request, judge_origin};
+pub use proxy::{Context, EdgeProxy, Patience, server_conf};
+pub use sockets::{BindError, BoundListener, Listening};

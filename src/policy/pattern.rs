@@ -15,6 +15,18 @@ pub enum Form {
     Below,
 }
 
+impl Form {
+    /// What is written before the name.
+    #[must_use]
+    pub const fn prefix(self) -> &'static str {
+        match self {
+            Self::Exact => "",
+            Self::Subtree => ".",
+            Self::Below => "*.",
+        }
+    }
+}
+
 /// A host pattern of a case or list.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pattern {
@@ -33,6 +45,17 @@ pub enum PatternError {
     /// `.192.0.2.1` and the like.
     #[error("an address has no names below it")]
     AddressSubtree,
+}
+
+impl PatternError {
+    /// What to write instead, when there is something to say.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Hostname(error) => error.hint(),
+            Self::AddressSubtree => Some("write the address alone".to_owned()),
+        }
+    }
 }
 
 impl Pattern {
@@ -67,11 +90,6 @@ impl Pattern {
 
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let prefix = match self.form {
-            Form::Exact => "",
-            Form::Subtree => ".",
-            Form::Below => "*.",
-        };
-        write!(f, "{prefix}{}", self.name)
+        write!(f, "{}{}", self.form.prefix(), self.name)
     }
 }

@@ -1,11 +1,47 @@
-//! Everything from outside: the library's promises and the binary's.
+//! The integration tests, one binary: every file is a topic.
+//!
+//! Most start a real edge process on port 0 with real origins and clients. The harness checks the audit log at the end
+//! of every such test (see [`harness::audit::check`]), so a test that only looks at answers still fails when a record is
+//! missing, doubled or out of order.
 
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test may stop at the first surprise"
+    reason = "a test stops at the first surprise, in its helper functions too"
 )]
+#![allow(unreachable_pub, reason = "a test binary exports nothing")]
 
+mod harness;
+
+// The house itself.
+mod tidy;
+
+// What is pure, against tables and oracles.
+mod config_cases;
+mod damaged_files;
+mod decide_oracle;
+mod hostname;
+mod policy_cases;
+mod table_cases;
+
+// What a request is about, and what happens to it.
+mod actions;
+mod cases;
+mod connection;
+mod identity;
+mod upstream;
+
+// Rules and records while things change or break.
 mod audit;
+mod durability;
+mod reload;
+mod swap;
+
+// What a person runs.
+mod commands;
+mod embed;
+
+// Public block lists, where they are at hand.
+mod real_lists;

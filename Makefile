@@ -1,0 +1,36 @@
+# What a person does with this repository. `make` alone says what there is.
+#
+# Everything is built with the dev profile (optimised, see Cargo.toml): `run`, `test` and `ci` then share every
+# artefact, and a fresh machine compiles Pingora once, not twice. A release build is for `make bench` and packaging.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help run test bench ci tools build-tools
+.ONESHELL:
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+run: build-tools ## Build and start an edge on 127.0.0.1:8080 with policies/ and a demo origin
+	@examples/demo.sh
+
+test: tools ## Build and pass every test
+	@if cargo nextest --version >/dev/null 2>&1; then
+	  cargo nextest run --locked
+	else
+	  cargo test --locked --lib --bins --tests
+	fi
+	cargo test --locked --doc
+
+bench: tools ## Measure: look-up, compile, swap, block path, audit (release build, minutes)
+	@cargo bench --locked
+
+ci: ## All that must hold before a change goes in
+	@.ci/run
+
+build-tools: # what a build needs: Pingora's zlib-ng is built with CMake
+	@.ci/tools cmake
+
+tools: # what the tests need on top: clients written by others
+	@.ci/tools cmake curl h2load nghttp jq

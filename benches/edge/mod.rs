@@ -1,0 +1,117 @@
+//! A real edge process for benches that ask what the whole thing costs.
+
+#![allow(dead_code, unreachable_pub, reason = "each bench uses its part")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// An edge on free ports, with its files in a directory of its own.
+pub struct Edge {
+    pub address: SocketAddr,
+    pub home: tempfile::TempDir,
+    process: Child,
+}
+
+/// A case file that blocks `hosts`, given as TOML array items, with a page.
+pub fn case(id: &str, lines: &str) -> String {
+    format!(
+        "id = \"{id}\"\ncustomer = \"cust-{id}\"\nbasis = \"terms-of-service\"\n\
+         decided = 2026-11-20T22:15:00Z\ndecided_by = [\"j.doe\"]\nsummary = \"bench\"\n\
+         statement = \"This site's service was ended.\"\n{lines}\n"
+    )
+}
+
+/// Writes a file of the policy directory in one step, as a careful tool does.
+pub fn save(policies: &Path, name: &str, text: &str) {
+    let path = policies.join(name);
+    let draft = path.with_file_name(".draft");
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&draft, text).unwrap();
+    fs::rename(draft, path).unwrap();
+}
+
+impl Edge {
+    /// Starts an edge on the policy files that `prepare` writes, with all routes to `origin`.
+    pub fn start(origin: SocketAddr, prepare: impl FnOnce(&Path)) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let policies = home.path().join("policies");
+        fs::create_dir_all(policies.join("cases")).unwrap();
+        prepare(&policies);
+        let config = home.path().join("edge.toml");
+        let text = format!(
+            "edge = \"bench\"\n[[listen]]\naddress = \"127.0.0.1:0\"\n[[route]]\nhosts = [\"*\"]\n\
+             origins = [\"{origin}\"]\n"
+        );
+        fs::write(&config, text).unwrap();
+        let mut process = Command::new(env!("CARGO_BIN_EXE_interdict"))
+            .args(["run", "--config"])
+            .arg(&config)
+            .env("INTERDICT_LOG", "error")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let listening = lines.next().unwrap().unwrap();
+        assert_eq!(lines.next().unwrap().unwrap(), "ready");
+        let address = listening.strip_prefix("listening ").unwrap().parse().unwrap();
+        Self { address, home, process }
+    }
+
+    pub fn policies(&self) -> PathBuf {
+        self.home.path().join("policies")
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+}
+
+impl Drop for Edge {
+    fn drop(&mut self) {
+        self.process.kill().ok();
+        self.process.wait().ok();
+    }
+}
+
+/// Processor time a process has used so far, in microseconds: user and system.
+pub fn cpu_us(pid: u32) -> (f64, f64) {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    // Clock ticks of 10 ms, as Linux shows them on every platform: fields 14 and 15 of proc(5).
+    let ticks = |at: usize| fields[at].parse::<f64>().unwrap() * 10_000.0;
+    (ticks(11), ticks(12))
+}
+
+/// One request on a new connection; the status of its answer.
+pub fn status(edge: SocketAddr, host: &str) -> u16 {
+    let mut stream = TcpStream::connect(edge).unwrap();
+    write!(stream, "GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+/// An origin that answers 200 to everything, one connection at a time in threads of its own.
+pub fn origin() -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || answer_all(stream));
+        }
+    });
+    address
+}
+
+fn answer_all(mut stream: TcpStream) {
+    let mut buffer = [0; 8192];
+    while stream.read(&mut buffer).is_ok_and(|count| count > 0) {
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+        if stream.write_all(answer).is_err() {
+            return;
+        }
+    }
+}

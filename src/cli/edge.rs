@@ -1,0 +1,46 @@
+//! `run`, `status` and `reload`.
+
+use serde_json::Value;
+use tracing_subscriber::EnvFilter;
+
+use super::{ConfigArgs, Exit, LogFormat, RunArgs, complain};
+use crate::config::Config;
+use crate::server;
+
+pub(super) fn run(args: &RunArgs) -> Exit {
+    start_log(args.log_format);
+    match server::run(&args.config.config) {
+        Ok(()) => Exit::Fine,
+        Err(error) if error.is_configuration() => complain(Exit::Usage, &error),
+        Err(error) => complain(Exit::Io, &error),
+    }
+}
+
+/// Structured log lines on standard error. Pingora's own are shown from warnings upwards.
+fn start_log(format: LogFormat) {
+    let quiet_by_default = "info,pingora_core=warn,pingora_proxy=warn,pingora_pool=warn";
+    let filter =
+        EnvFilter::try_from_env("INTERDICT_LOG").unwrap_or_else(|_| EnvFilter::new(quiet_by_default));
+    let lines =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    match format {
+        LogFormat::Text => lines.init(),
+        LogFormat::Json => lines.json().init(),
+    }
+}
+
+pub(super) fn ask(args: &ConfigArgs, command: &str) -> Exit {
+    let config = match Config::load(&args.config) {
+        Ok(config) => config,
+        Err(error) => return complain(Exit::Usage, &error),
+    };
+    match server::ask(&config.policy.state, command) {
+        Ok(answer) => {
+            print!("{answer}");
+            let answer: Value = serde_json::from_str(&answer).unwrap_or_default();
+            let failed = answer.get("error").is_some() || answer.get("result") == Some(&"rejected".into());
+            if failed { Exit::No } else { Exit::Fine }
+        }
+        Err(error) => complain(Exit::Io, &format!("{error}; is the edge running?")),
+    }
+}

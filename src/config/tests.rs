@@ -1,0 +1,107 @@
+//! Tests of configurations.
+
+use std::path::Path;
+
+use super::*;
+use crate::hostname::Hostname;
+
+const LISTEN: &str = "[[listen]]\naddress = \"127.0.0.1:0\"\n";
+
+fn parse(text: &str) -> Config {
+    Config::parse(&format!("{LISTEN}{text}"), "edge.toml", Path::new("/etc/interdict")).unwrap()
+}
+
+fn port_for(routes: &Routes, host: &str) -> Option<u16> {
+    let route = routes.find(&Hostname::parse(host).unwrap())?;
+    route.origins.first().map(|origin| origin.port)
+}
+
+#[test]
+fn the_most_specific_route_wins_whatever_the_order() {
+    let patterns = ["*", ".example", "*.a.example", ".a.example", "a.example", "192.0.2.1"];
+    let text = |order: &[usize]| -> String {
+        let route = |index: &usize| {
+            let pattern = patterns[*index];
+            format!("[[route]]\nhosts = [\"{pattern}\"]\norigins = [\"127.0.0.1:{}\"]\n", 9000 + index)
+        };
+        order.iter().map(route).collect()
+    };
+    for order in [[0, 1, 2, 3, 4, 5], [5, 4, 3, 2, 1, 0]] {
+        let routes = parse(&text(&order)).routes;
+        assert_eq!(port_for(&routes, "a.example"), Some(9004));
+        assert_eq!(port_for(&routes, "x.a.example"), Some(9002));
+        assert_eq!(port_for(&routes, "b.example"), Some(9001));
+        assert_eq!(port_for(&routes, "example"), Some(9001));
+        assert_eq!(port_for(&routes, "b.test"), Some(9000));
+        assert_eq!(port_for(&routes, "192.0.2.1"), Some(9005));
+        assert_eq!(port_for(&routes, "192.0.2.2"), Some(9000));
+    }
+}
+
+#[test]
+fn without_a_route_there_is_none() {
+    assert_eq!(port_for(&parse("").routes, "a.example"), None);
+    let routes = parse("[[route]]\nhosts = [\"*.a.example\"]\norigins = [\"127.0.0.1:9000\"]\n").routes;
+    assert_eq!(port_for(&routes, "a.example"), None);
+    assert_eq!(port_for(&routes, "b.a.example"), Some(9000));
+}
+
+#[test]
+fn every_key_of_the_full_example_is_taken() {
+    let full = include_str!("../../tests/cases/config/full.toml");
+    let config = Config::parse(full, "edge.toml", Path::new("/etc/interdict")).unwrap();
+    assert_eq!(config.edge.as_str(), "fra-3");
+    assert_eq!(config.listen.len(), 2);
+    assert_eq!(config.policy.debounce, Duration::from_millis(20));
+    assert_eq!(config.audit.client, ClientPrivacy::Pseudonym("/etc/interdict/secrets/client.key".into()));
+    assert_eq!(config.audit.segment_bytes, 1_048_576);
+    let admin = config.admin.unwrap();
+    assert_eq!(admin.token_file.as_deref(), Some(Path::new("/etc/interdict/secrets/admin.token")));
+    let origins: Vec<_> = config.routes.all()[0].origins.iter().map(ToString::to_string).collect();
+    assert_eq!(origins, ["127.0.0.1:9000", "[2001:db8::1]:80"]);
+    let limits = Limits {
+        header_timeout: Duration::from_millis(500),
+        idle_timeout: Duration::from_secs(120),
+        head_bytes: 16 * 1024,
+        connect_timeout: Duration::from_secs(3),
+        upstream_timeout: Duration::from_secs(3600),
+        stop_grace: Duration::ZERO,
+    };
+    assert_eq!(config.limits, limits);
+}
+
+#[test]
+fn relative_paths_are_relative_to_the_file_and_absolute_ones_stay() {
+    let config = parse("[policy]\ndirectory = \"p\"\nstate = \"/var/lib/interdict\"\n");
+    assert_eq!(config.policy.directory, Path::new("/etc/interdict/p"));
+    assert_eq!(config.policy.state, Path::new("/var/lib/interdict"));
+    assert_eq!(config.audit.directory, Path::new("/etc/interdict/audit"));
+    assert_eq!(config.audit.client, ClientPrivacy::Pseudonym("/var/lib/interdict/client.key".into()));
+}
+
+#[test]
+fn a_file_is_read_from_disk_and_the_edge_gets_the_name_of_the_machine() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("edge.toml");
+    std::fs::write(&path, LISTEN).unwrap();
+    let config = Config::load(&path).unwrap();
+    assert_eq!(config.policy.directory, directory.path().join("policies"));
+    assert!(EdgeName::parse(config.edge.as_str()).is_some());
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_no_wrong_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let missing = Config::load(&directory.path().join("edge.toml")).unwrap_err();
+    assert!(matches!(missing, ConfigError::Read { .. }), "{missing}");
+    let not_a_file = Config::load(directory.path()).unwrap_err();
+    assert!(matches!(not_a_file, ConfigError::Read { .. }), "{not_a_file}");
+
+    let path = directory.path().join("huge.toml");
+    std::fs::write(&path, "# ".repeat(1024 * 1024)).unwrap();
+    assert!(matches!(Config::load(&path), Err(ConfigError::Invalid(_))));
+    std::fs::write(&path, b"edge = \"\xFF\"").unwrap();
+    let Err(ConfigError::Invalid(found)) = Config::load(&path) else { panic!("bytes that are no text") };
+    let first = found.errors().next().unwrap();
+    assert_eq!((first.line, first.column), (1, 9));
+}

@@ -1,0 +1,214 @@
+//! The connection-level application that wraps Pingora's proxy.
+//!
+//! For HTTP/1 it reads each head whole and below HTTP, finds out which names the request is about, and hands
+//! Pingora exactly one request at a time. HTTP/2 with prior knowledge is recognised by its preface and
+//! handed over as it is; each of its streams is judged in the proxy.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora::apps::{HttpServerApp, ServerApp};
+use pingora::protocols::Stream;
+use pingora::protocols::http::ServerSession;
+use pingora::server::ShutdownWatch;
+
+use super::head::{Head, Next, await_first_byte, read_head, with_target};
+use super::respond;
+use super::stream::EdgeStream;
+use crate::identify::{self, Identity, RequestParts, Target, Version};
+use crate::metrics::Metrics;
+
+/// How long a client may take on one connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// For one whole request head, from its first byte.
+    pub header: Duration,
+    /// Between two requests, and before the first.
+    pub idle: Duration,
+    /// Between two pieces of a request body.
+    pub read: Duration,
+    /// For the client to take one piece of an answer.
+    pub write: Duration,
+}
+
+/// Wraps an HTTP application of Pingora's, usually its proxy.
+#[derive(Debug)]
+pub struct EdgeApp<A> {
+    inner: Arc<A>,
+    timeouts: Timeouts,
+    /// Octets of one head, at most.
+    head_bytes: usize,
+    metrics: Arc<Metrics>,
+}
+
+/// Counts a connection for as long as it lives.
+struct Counted<'m>(&'m Metrics);
+
+impl<'m> Counted<'m> {
+    fn new(metrics: &'m Metrics) -> Self {
+        metrics.connection_opened();
+        Self(metrics)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.connection_closed();
+    }
+}
+
+impl<A> EdgeApp<A>
+where
+    A: HttpServerApp + Send + Sync + 'static,
+{
+    /// Wraps `inner`; `head_bytes` bounds one request head.
+    #[must_use]
+    pub fn new(inner: A, timeouts: Timeouts, head_bytes: usize, metrics: Arc<Metrics>) -> Self {
+        Self { inner: Arc::new(inner), timeouts, head_bytes, metrics }
+    }
+
+    async fn serve(&self, mut stream: EdgeStream, shutdown: &ShutdownWatch) {
+        while let Some(next) = self.next_head(&mut stream, shutdown).await {
+            let head_len = match next {
+                Next::Head(length) => length,
+                Next::Http2 => return self.serve_http2(stream, shutdown).await,
+                Next::Broken => return,
+                Next::Slow => {
+                    return self.reject(&mut stream, 408, "slow", "the request took too long").await;
+                }
+                Next::TooLarge => {
+                    let reason = "the request head is too large";
+                    return self.reject(&mut stream, 431, "head-too-large", reason).await;
+                }
+            };
+            let identity = match prepare(&mut stream, head_len) {
+                Ok(identity) => identity,
+                Err(refusal) => {
+                    let Refusal { status, label, reason } = refusal;
+                    return self.reject(&mut stream, status, label, &reason).await;
+                }
+            };
+            match self.serve_request(stream, identity, shutdown).await {
+                Some(reusable) => stream = reusable,
+                None => return,
+            }
+        }
+    }
+
+    /// The next head of the connection; nothing when the connection is to be closed instead.
+    async fn next_head(&self, stream: &mut EdgeStream, shutdown: &ShutdownWatch) -> Option<Next> {
+        let mut shutdown = shutdown.clone();
+        let begun = tokio::select! {
+            biased;
+            begun = await_first_byte(stream, self.timeouts.idle) => begun,
+            // A stopping edge closes what is idle; a request that has begun is still served.
+            _ = shutdown.wait_for(|stopping| *stopping) => false,
+        };
+        if !begun {
+            return None;
+        }
+        match read_head(stream, self.timeouts.header, self.head_bytes).await {
+            Ok(next) => Some(next),
+            Err(error) => {
+                tracing::debug!(%error, "a client connection broke");
+                None
+            }
+        }
+    }
+
+    async fn serve_request(
+        &self,
+        stream: EdgeStream,
+        identity: Identity,
+        shutdown: &ShutdownWatch,
+    ) -> Option<EdgeStream> {
+        let mut session = ServerSession::new_http1(Box::new(stream));
+        session.set_keepalive((!*shutdown.borrow()).then(|| self.timeouts.idle.as_secs().max(1)));
+        session.set_read_timeout(Some(self.timeouts.read));
+        session.set_write_timeout(Some(self.timeouts.write));
+        session.set_total_drain_timeout(Some(self.timeouts.read));
+        // Clients may close their sending side once they have asked (RFC 9112 §9.6).
+        session.set_abort_on_close(false);
+        session.set_connection_user_context(Some(Box::new(identity)));
+        let reused = self.inner.process_new_http(session, shutdown).await?;
+        let (stream, _settings) = reused.consume();
+        stream.into_any().downcast::<EdgeStream>().ok().map(|stream| *stream)
+    }
+
+    /// With h2c on and a stream that does not offer peeking, Pingora takes it for HTTP/2.
+    async fn serve_http2(&self, mut stream: EdgeStream, shutdown: &ShutdownWatch) {
+        stream.admit(super::stream::Budget::Unlimited);
+        self.inner.process_new(Box::new(stream), shutdown).await;
+    }
+
+    async fn reject(&self, stream: &mut EdgeStream, status: u16, label: &str, reason: &str) {
+        self.metrics.rejected(label);
+        respond::reject(stream, status, reason).await;
+    }
+}
+
+/// A request that cannot be taken: which status to send, and why.
+struct Refusal {
+    status: u16,
+    label: &'static str,
+    reason: String,
+}
+
+/// Finds out what the buffered head asks for, and opens the gate for this one request.
+fn prepare(stream: &mut EdgeStream, head_len: usize) -> Result<Identity, Refusal> {
+    let bytes = stream.buffered().get(..head_len).unwrap_or_default();
+    let head = Head::parse(bytes).map_err(|error| Refusal {
+        status: error.status(),
+        label: "malformed",
+        reason: error.to_string(),
+    })?;
+    let parts = RequestParts {
+        version: if head.http10 { Version::Http10 } else { Version::Http11 },
+        method: head.method,
+        target: head.target,
+        authority: None,
+        hosts: &head.hosts,
+        sni: None,
+    };
+    let identity = identify::identify(&parts).map_err(|error| Refusal {
+        status: 400,
+        label: "no-identity",
+        reason: error.to_string(),
+    })?;
+    let (budget, rewritten) = (head.budget, in_origin_form(bytes, &head));
+    drop(head);
+    match rewritten {
+        Some(rewritten) => {
+            stream.admit(budget.resized(head_len, rewritten.len()));
+            stream.replace_head(head_len, &rewritten);
+        }
+        None => stream.admit(budget),
+    }
+    Ok(identity)
+}
+
+/// The head with its absolute-form target put into origin-form; nothing when it has none.
+fn in_origin_form(bytes: &[u8], head: &Head<'_>) -> Option<Vec<u8>> {
+    let target = Target::parse(head.method, head.target).ok()?;
+    if !matches!(target, Target::Absolute { .. }) {
+        return None;
+    }
+    with_target(bytes, head.target, &target.for_origin(head.method)?)
+}
+
+#[async_trait]
+impl<A> ServerApp for EdgeApp<A>
+where
+    A: HttpServerApp + Send + Sync + 'static,
+{
+    async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        let _counted = Counted::new(&self.metrics);
+        self.serve(EdgeStream::new(stream), shutdown).await;
+        None
+    }
+
+    async fn cleanup(&self) {
+        self.inner.http_cleanup().await;
+    }
+}

@@ -1,0 +1,134 @@
+//! Enforcement for one Pingora session: its facts go to the gate, and the gate's answer to the client.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use http::{HeaderName, header};
+use pingora::Result;
+use pingora::http::RequestHeader;
+use pingora::proxy::Session;
+use smallvec::SmallVec;
+
+use super::respond;
+use crate::act::Ask;
+use crate::gate::{Asked, Gate, Ruling};
+use crate::identify::{self, IdentifyError, Identity, RequestParts, Version};
+use crate::policy::Ruleset;
+
+/// Proof that a request was judged and may pass. Only [`enforce_request`] makes one, and whatever is done for
+/// the request afterwards asks for it.
+#[derive(Debug)]
+pub struct Passed {
+    identity: Identity,
+    /// The ruleset the request was judged by, and will be until its end.
+    ruleset: Arc<Ruleset>,
+}
+
+impl Passed {
+    /// The names the request is about.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+}
+
+/// Judges the request of `session`. A blocked one is recorded and then answered here, as is one that names
+/// no host; nothing is left to do for either, and `request_filter` returns `Ok(true)`.
+///
+/// `found` is its identity where that is known already; otherwise it is read from the session's header.
+///
+/// # Errors
+/// When the answer cannot be written to the client.
+pub async fn enforce_request(
+    gate: &Gate,
+    session: &mut Session,
+    found: Option<Identity>,
+) -> Result<Option<Passed>> {
+    let identity = match found.map_or_else(|| identify(session.req_header()), Ok) {
+        Ok(identity) => identity,
+        Err(error) => {
+            gate.metrics().rejected("no-identity");
+            session.set_keepalive(None);
+            respond::write_plain(session, 400, &error.to_string()).await?;
+            return Ok(None);
+        }
+    };
+    let ruleset = gate.ruleset();
+    match with_facts(session, &identity, |asked| gate.judge(&ruleset, asked)) {
+        Ruling::Forward => Ok(Some(Passed { identity, ruleset })),
+        Ruling::Enforce(answer) => {
+            respond::give(session, answer).await?;
+            Ok(None)
+        }
+    }
+}
+
+/// The gate's ruling on a connection to an origin. Only on [`Ruling::Forward`] may it be opened; a ruling
+/// against it has been recorded, and is carried out with [`carry_out`].
+#[must_use]
+pub fn judge_origin(gate: &Gate, session: &Session, passed: &Passed, upstream: SocketAddr) -> Ruling {
+    with_facts(session, &passed.identity, |asked| gate.judge_origin(&passed.ruleset, asked, upstream))
+}
+
+/// Gives the answer of a ruling. Returns whether there was one, and so nothing is left to do.
+///
+/// # Errors
+/// When the answer cannot be written to the client.
+pub async fn carry_out(session: &mut Session, ruling: Ruling) -> Result<bool> {
+    match ruling {
+        Ruling::Forward => Ok(false),
+        Ruling::Enforce(answer) => {
+            respond::give(session, answer).await?;
+            Ok(true)
+        }
+    }
+}
+
+/// The names of a request as Pingora has parsed it.
+fn identify(request: &RequestHeader) -> Result<Identity, IdentifyError> {
+    let hosts: SmallVec<[&[u8]; 1]> =
+        request.headers.get_all(header::HOST).iter().map(|value| value.as_bytes()).collect();
+    identify::identify(&RequestParts {
+        version: version(request),
+        method: request.method.as_str(),
+        target: request.raw_path(),
+        authority: request.uri.authority().map(|authority| authority.as_str().as_bytes()),
+        hosts: &hosts,
+        sni: None,
+    })
+}
+
+fn with_facts<T>(session: &Session, identity: &Identity, judge: impl FnOnce(&Asked<'_>) -> T) -> T {
+    let request = session.req_header();
+    let field = |name: HeaderName| request.headers.get(name).map(|value| value.as_bytes());
+    let asked = Asked {
+        identity,
+        client: client_ip(session),
+        listener: session.server_addr().and_then(|address| address.as_inet()).copied(),
+        protocol: version(request).as_str(),
+        method: request.method.as_str(),
+        path: request.raw_path(),
+        user_agent: field(header::USER_AGENT),
+        ask: Ask {
+            head: request.method == http::Method::HEAD,
+            accept: field(header::ACCEPT),
+            accept_language: field(header::ACCEPT_LANGUAGE),
+            content_type: field(header::CONTENT_TYPE),
+        },
+    };
+    judge(&asked)
+}
+
+fn version(request: &RequestHeader) -> Version {
+    match request.version {
+        http::Version::HTTP_2 => Version::Http2,
+        http::Version::HTTP_11 => Version::Http11,
+        _ => Version::Http10,
+    }
+}
+
+/// The client's address; 0.0.0.0 for one that has none, such as a peer on a Unix socket.
+fn client_ip(session: &Session) -> IpAddr {
+    let inet = session.client_addr().and_then(|address| address.as_inet());
+    inet.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), SocketAddr::ip)
+}

@@ -1,0 +1,265 @@
+//! One whole request head, read below HTTP against one deadline.
+//!
+//! Pingora's own limit is a time per read, so a byte a minute keeps a connection for ever (pingora #447).
+//! Here the clock starts with the first byte of a head and runs until its last.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::stream::{Budget, EdgeStream};
+use crate::limits;
+
+/// The client connection preface of HTTP/2 (RFC 9113 §3.4).
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// What the next bytes of a connection are.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// A complete HTTP/1 head of so many buffered bytes.
+    Head(usize),
+    /// The start of an HTTP/2 connection; nothing has been taken from the buffer.
+    Http2,
+    /// The client went away in the middle of a head.
+    Broken,
+    /// The head took longer than allowed.
+    Slow,
+    /// The head is larger than allowed.
+    TooLarge,
+}
+
+/// Waits for the first byte of a request. Returns whether one came; a client that goes away between two
+/// requests, or breaks the connection there, is no error.
+pub(super) async fn await_first_byte(stream: &mut EdgeStream, idle: Duration) -> bool {
+    if !stream.buffered().is_empty() {
+        return true;
+    }
+    matches!(timeout(idle, stream.fill()).await, Ok(Ok(count)) if count > 0)
+}
+
+/// Reads until one head is complete: `whole` is the time for all of it, `max` its octets, line ends included.
+pub(super) async fn read_head(stream: &mut EdgeStream, whole: Duration, max: usize) -> io::Result<Next> {
+    let deadline = Instant::now() + whole;
+    let mut scan = Scan::default();
+    loop {
+        if let Some(next) = classify(stream.buffered(), &mut scan, max) {
+            return Ok(next);
+        }
+        match timeout_at(deadline, stream.fill()).await {
+            Err(_) => return Ok(Next::Slow),
+            Ok(Ok(0)) => return Ok(Next::Broken),
+            Ok(read) => read?,
+        };
+    }
+}
+
+/// Where the search for the end of a head has got to, so that no byte is looked at twice.
+#[derive(Debug, Default)]
+struct Scan {
+    searched: usize,
+}
+
+fn classify(buffer: &[u8], scan: &mut Scan, max: usize) -> Option<Next> {
+    if buffer.starts_with(HTTP2_PREFACE) {
+        return Some(Next::Http2);
+    }
+    if !buffer.is_empty() && HTTP2_PREFACE.starts_with(buffer) {
+        return None;
+    }
+    match end_of_head(buffer, scan) {
+        Some(end) if end <= max => Some(Next::Head(end)),
+        Some(_) => Some(Next::TooLarge),
+        None if buffer.len() >= max => Some(Next::TooLarge),
+        None => None,
+    }
+}
+
+/// The length of the head: through the first empty line. Lines end in LF, with or without CR, as the
+/// parser behind accepts both; empty lines before the request line are skipped (RFC 9112 §2.2).
+fn end_of_head(buffer: &[u8], scan: &mut Scan) -> Option<usize> {
+    let start = buffer.iter().position(|byte| !matches!(byte, b'\r' | b'\n'))?;
+    let mut from = scan.searched.max(start);
+    while let Some(offset) = buffer.get(from..)?.iter().position(|byte| *byte == b'\n') {
+        let line_end = from + offset;
+        match buffer.get(line_end + 1..)? {
+            [b'\n', ..] => return Some(line_end + 2),
+            [b'\r', b'\n', ..] => return Some(line_end + 3),
+            [] | [b'\r'] => {
+                scan.searched = line_end;
+                return None;
+            }
+            _ => from = line_end + 1,
+        }
+    }
+    scan.searched = buffer.len();
+    None
+}
+
+/// What the edge needs to know of a head before Pingora reads it.
+#[derive(Debug)]
+pub(super) struct Head<'b> {
+    pub(super) method: &'b str,
+    pub(super) target: &'b [u8],
+    pub(super) http10: bool,
+    pub(super) hosts: smallvec::SmallVec<[&'b [u8]; 1]>,
+    /// How many bytes of the connection belong to this request, its head included.
+    pub(super) budget: Budget,
+}
+
+/// Why a head cannot be understood. Every one of them is the client's fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum HeadError {
+    #[error("the request head is malformed: {0}")]
+    Malformed(httparse::Error),
+    #[error("the request has more than {} header fields", limits::HEADER_FIELDS)]
+    TooManyFields,
+    #[error("the request head is cut short")]
+    Incomplete,
+}
+
+impl HeadError {
+    /// The status that tells the client (RFC 9110 §15.5.1, RFC 6585 §5).
+    pub(super) fn status(self) -> u16 {
+        match self {
+            Self::Malformed(_) | Self::Incomplete => 400,
+            Self::TooManyFields => 431,
+        }
+    }
+}
+
+impl<'b> Head<'b> {
+    /// Parses a complete head.
+    pub(super) fn parse(bytes: &'b [u8]) -> Result<Self, HeadError> {
+        let mut fields = [httparse::EMPTY_HEADER; limits::HEADER_FIELDS];
+        let mut request = httparse::Request::new(&mut fields);
+        match request.parse(bytes) {
+            Ok(httparse::Status::Complete(length)) if length == bytes.len() => {}
+            Ok(_) => return Err(HeadError::Incomplete),
+            Err(httparse::Error::TooManyHeaders) => return Err(HeadError::TooManyFields),
+            Err(error) => return Err(HeadError::Malformed(error)),
+        }
+        let method = request.method.ok_or(HeadError::Incomplete)?;
+        let mut framing = Framing::default();
+        let mut hosts = smallvec::SmallVec::new();
+        for field in request.headers.iter() {
+            if field.name.eq_ignore_ascii_case("host") {
+                hosts.push(field.value);
+            }
+            framing.note(field);
+        }
+        Ok(Self {
+            method,
+            target: request.path.ok_or(HeadError::Incomplete)?.as_bytes(),
+            http10: request.version == Some(0),
+            hosts,
+            budget: if method == "CONNECT" { Budget::Unlimited } else { framing.budget(bytes.len()) },
+        })
+    }
+}
+
+/// How long the message is (RFC 9112 §6.3). Whatever is not plain is left to Pingora, which refuses what
+/// is ambiguous; this only keeps pipelined bytes out of its hands where the length is certain.
+#[derive(Debug, Default)]
+struct Framing {
+    lengths: usize,
+    length: Option<u64>,
+    uncertain: bool,
+}
+
+impl Framing {
+    fn note(&mut self, field: &httparse::Header<'_>) {
+        if field.name.eq_ignore_ascii_case("content-length") {
+            self.lengths += 1;
+            self.length = std::str::from_utf8(field.value)
+                .ok()
+                .filter(|text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()))
+                .and_then(|text| text.parse().ok());
+        }
+        let unframed = ["transfer-encoding", "upgrade"];
+        self.uncertain |= unframed.iter().any(|name| field.name.eq_ignore_ascii_case(name));
+    }
+
+    fn budget(&self, head: usize) -> Budget {
+        match (self.uncertain, self.lengths, self.length) {
+            (false, 0, _) => Budget::Bytes(head as u64),
+            (false, 1, Some(length)) => Budget::Bytes(length.saturating_add(head as u64)),
+            _ => Budget::Unlimited,
+        }
+    }
+}
+
+/// The same head with its absolute-form target put into origin-form (RFC 9112 §3.2.1): Pingora compares an
+/// absolute-form's authority with `Host` octet by octet, which would refuse other spellings of one name.
+pub(super) fn with_target(head: &[u8], old: &[u8], new: &[u8]) -> Option<Vec<u8>> {
+    let at = head.windows(old.len()).position(|window| window == old)?;
+    let mut rewritten = Vec::with_capacity(head.len() - old.len() + new.len());
+    rewritten.extend_from_slice(head.get(..at)?);
+    rewritten.extend_from_slice(new);
+    rewritten.extend_from_slice(head.get(at + old.len()..)?);
+    Some(rewritten)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn end(bytes: &[u8]) -> Option<usize> {
+        end_of_head(bytes, &mut Scan::default())
+    }
+
+    #[test]
+    fn a_head_ends_at_its_first_empty_line() {
+        assert_eq!(end(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nbody"), Some(27));
+        assert_eq!(end(b"GET / HTTP/1.1\nHost: a\n\nbody"), Some(24));
+        assert_eq!(end(b"\r\n\r\nGET / HTTP/1.0\r\n\r\n"), Some(22));
+        assert_eq!(end(b"GET / HTTP/1.1\r\nHost: a\r\n"), None);
+        assert_eq!(end(b"\r\n\r\n"), None);
+    }
+
+    #[test]
+    fn a_head_that_comes_byte_by_byte_is_found_at_the_same_place() {
+        let head = b"GET / HTTP/1.1\r\nHost: a\nX: b\r\n\r\n";
+        let mut scan = Scan::default();
+        for count in 0..head.len() {
+            assert_eq!(end_of_head(&head[..count], &mut scan), None, "after {count} bytes");
+        }
+        assert_eq!(end_of_head(head, &mut scan), Some(head.len()));
+    }
+
+    #[test]
+    fn the_preface_of_http2_is_told_from_a_request() {
+        let mut scan = Scan::default();
+        assert_eq!(classify(b"PRI * HTTP/2.0\r\n\r\n", &mut scan, 1000), None);
+        assert_eq!(classify(HTTP2_PREFACE, &mut scan, 1000), Some(Next::Http2));
+        let head = b"PRINT / HTTP/1.1\r\n\r\n";
+        assert_eq!(classify(head, &mut Scan::default(), 1000), Some(Next::Head(head.len())));
+    }
+
+    #[test]
+    fn a_head_larger_than_the_limit_is_found_out_before_its_end() {
+        assert_eq!(classify(&[b'a'; 100], &mut Scan::default(), 100), Some(Next::TooLarge));
+        assert_eq!(classify(&[b'a'; 99], &mut Scan::default(), 100), None);
+    }
+
+    #[test]
+    fn the_budget_follows_the_announced_length() {
+        let budget = |head: &str| Head::parse(head.as_bytes()).unwrap().budget;
+        assert_eq!(budget("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), Budget::Bytes(27));
+        let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n";
+        assert_eq!(budget(post), Budget::Bytes(post.len() as u64 + 5));
+        for uncertain in ["Transfer-Encoding: chunked", "Upgrade: websocket", "Content-Length: +5"] {
+            let head = format!("POST / HTTP/1.1\r\nHost: a\r\n{uncertain}\r\n\r\n");
+            assert_eq!(budget(&head), Budget::Unlimited, "{uncertain}");
+        }
+        let twice = "POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n";
+        assert_eq!(budget(twice), Budget::Unlimited);
+    }
+
+    #[test]
+    fn only_the_target_is_rewritten() {
+        let head = b"GET http://a.example/x HTTP/1.1\r\nHost: a.example\r\n\r\n";
+        let rewritten = with_target(head, b"http://a.example/x", b"/x").unwrap();
+        assert_eq!(rewritten, b"GET /x HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    }
+}

@@ -1,0 +1,261 @@
+//! The edge as Pingora's proxy sees it.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use http::{HeaderValue, header};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
+use pingora::prelude::HttpPeer;
+use pingora::proxy::{FailToProxy, ProxyHttp, Session};
+use pingora::server::configuration::ServerConf;
+use pingora::{Error, ErrorType, Result};
+
+use super::enforce::{self, Passed};
+use super::respond;
+use crate::forward::{Resolver, Route, Routes};
+use crate::gate::{Gate, Ruling};
+use crate::identify::Identity;
+use crate::limits;
+
+/// Enforces and forwards.
+#[derive(Debug)]
+pub struct EdgeProxy {
+    gate: Arc<Gate>,
+    routes: Routes,
+    patience: Patience,
+    resolver: Resolver,
+}
+
+/// How long an origin may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// To accept a connection.
+    pub connect: Duration,
+    /// Between two pieces of a request or an answer.
+    pub silence: Duration,
+}
+
+/// One request on its way.
+#[derive(Debug, Default)]
+pub struct Context {
+    /// Found out below HTTP for HTTP/1; HTTP/2 brings its names with each stream.
+    identity: Option<Identity>,
+    /// Given back when the answer begins, so that a long download or an open WebSocket does not keep a
+    /// replaced ruleset in memory.
+    passed: Option<Passed>,
+    /// Addresses still to be tried. The first is the one in use.
+    upstreams: VecDeque<SocketAddr>,
+    /// The address that may be connected to: one verdict and one record hold for every attempt at it.
+    admitted: Option<SocketAddr>,
+}
+
+impl EdgeProxy {
+    /// An edge that enforces by `gate` and forwards by `routes`.
+    #[must_use]
+    pub fn new(gate: Arc<Gate>, routes: Routes, patience: Patience) -> Self {
+        Self { gate, routes, patience, resolver: Resolver::default() }
+    }
+
+    /// Fills in every address of the route's origins, in the order they are to be tried.
+    async fn find_upstreams(&self, route: &Route, context: &mut Context) {
+        for origin in &route.origins {
+            match self.resolver.addresses(origin).await {
+                Ok(addresses) => context.upstreams.extend(addresses),
+                Err(error) => tracing::warn!(%error, "an origin has no address"),
+            }
+        }
+        context.upstreams.truncate(limits::UPSTREAMS_TRIED);
+    }
+
+    /// Passes over the addresses that a case refuses, up to one that may be connected to. When none is left,
+    /// the first refusal is the ruling.
+    fn next_upstream(&self, session: &Session, context: &mut Context) -> Result<Ruling> {
+        let mut refusal = None;
+        while let Some(&upstream) = context.upstreams.front() {
+            if context.admitted == Some(upstream) {
+                return Ok(Ruling::Forward);
+            }
+            let passed = context.passed()?;
+            match enforce::judge_origin(&self.gate, session, passed, upstream) {
+                Ruling::Forward => {
+                    context.admitted = Some(upstream);
+                    return Ok(Ruling::Forward);
+                }
+                refused @ Ruling::Enforce(_) => {
+                    tracing::info!(%upstream, host = %passed.identity().host, "a case refuses this origin");
+                    refusal.get_or_insert(refused);
+                }
+            }
+            context.upstreams.pop_front();
+        }
+        refusal.ok_or_else(|| Error::explain(ErrorType::HTTPStatus(502), "no origin can be reached"))
+    }
+
+    /// Finds an origin for the request, or answers it. Returns whether it has been answered.
+    async fn route(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
+        let Some(route) = self.routes.find(&context.passed()?.identity().host) else {
+            self.gate.metrics().rejected("no-route");
+            respond::write_plain(session, 404, "this edge has no route for the name asked for").await?;
+            return Ok(true);
+        };
+        self.find_upstreams(route, context).await;
+        let ruling = self.next_upstream(session, context)?;
+        enforce::carry_out(session, ruling).await
+    }
+}
+
+impl Context {
+    fn passed(&self) -> Result<&Passed> {
+        let unjudged = || Error::explain(ErrorType::InternalError, "a request went on without being judged");
+        self.passed.as_ref().ok_or_else(unjudged)
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for EdgeProxy {
+    type CTX = Context;
+
+    fn new_ctx(&self) -> Context {
+        Context::default()
+    }
+
+    /// None: the edge passes bodies through as they are.
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+
+    fn on_connection_reuse(
+        &self,
+        _session: &mut Session,
+        context: &mut Context,
+        found: Box<dyn Any + Send + Sync>,
+    ) {
+        context.identity = found.downcast::<Identity>().ok().map(|identity| *identity);
+    }
+
+    async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
+        let found = context.identity.take();
+        let Some(passed) = enforce::enforce_request(&self.gate, session, found).await? else {
+            return Ok(true);
+        };
+        if session.req_header().method == http::Method::CONNECT {
+            self.gate.metrics().rejected("connect");
+            session.set_keepalive(None);
+            respond::write_plain(session, 405, "this edge makes no tunnels").await?;
+            return Ok(true);
+        }
+        context.passed = Some(passed);
+        self.route(session, context).await
+    }
+
+    /// Called again after a failure: the address that failed has been taken off the front by then.
+    async fn upstream_peer(&self, session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
+        if let Ruling::Enforce(answer) = self.next_upstream(session, context)? {
+            // Reached only when a reachable origin failed and the others are refused.
+            respond::give(session, answer).await?;
+            return Err(Error::explain(ErrorType::HTTPStatus(403), "the remaining origins are refused"));
+        }
+        let upstream = context
+            .upstreams
+            .front()
+            .ok_or_else(|| Error::explain(ErrorType::HTTPStatus(502), "no origin can be reached"))?;
+        let mut peer = HttpPeer::new(*upstream, false, String::new());
+        peer.options.connection_timeout = Some(self.patience.connect);
+        peer.options.read_timeout = Some(self.patience.silence);
+        peer.options.write_timeout = Some(self.patience.silence);
+        peer.options.idle_timeout = Some(limits::UPSTREAM_IDLE);
+        Ok(Box::new(peer))
+    }
+
+    fn fail_to_connect(
+        &self,
+        _session: &mut Session,
+        peer: &HttpPeer,
+        context: &mut Context,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        context.upstreams.pop_front();
+        tracing::warn!(%peer, %error, left = context.upstreams.len(), "cannot connect to an origin");
+        error.set_retry(!context.upstreams.is_empty());
+        error
+    }
+
+    /// The origin gets the one canonical name that was judged, whatever the client's spelling of it.
+    async fn upstream_request_filter(
+        &self,
+        _session: &mut Session,
+        request: &mut RequestHeader,
+        context: &mut Context,
+    ) -> Result<()> {
+        let host = HeaderValue::from_str(&context.passed()?.identity().authority())
+            .map_err(|error| Error::because(ErrorType::InternalError, "a canonical name", error))?;
+        request.insert_header(header::HOST, host)?;
+        keep_to_http1(request);
+        Ok(())
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        _session: &mut Session,
+        response: &mut ResponseHeader,
+        context: &mut Context,
+    ) -> Result<()> {
+        let begins = !response.status.is_informational();
+        if begins || response.status == http::StatusCode::SWITCHING_PROTOCOLS {
+            context.passed = None;
+        }
+        Ok(())
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, _: &mut Context) -> FailToProxy {
+        let status = match (error.etype(), error.esource()) {
+            (ErrorType::HTTPStatus(status), _) => *status,
+            (ErrorType::ConnectTimedout | ErrorType::ReadTimedout, pingora::ErrorSource::Upstream) => 504,
+            (_, pingora::ErrorSource::Upstream) => 502,
+            (ErrorType::WriteError | ErrorType::ReadError | ErrorType::ConnectionClosed, _) => 0,
+            (_, pingora::ErrorSource::Downstream) => 400,
+            _ => 500,
+        };
+        session.set_keepalive(None);
+        if status > 0 && session.response_written().is_none() {
+            let reason = match status {
+                502 | 504 => "the origin of this site cannot be reached",
+                400 => "the request cannot be understood",
+                _ => "the request cannot be served",
+            };
+            // A client that is gone by now gets no answer, and needs none.
+            respond::write_plain(session, status, reason).await.ok();
+        }
+        FailToProxy { error_code: status, can_reuse_downstream: false }
+    }
+}
+
+/// Lets only a WebSocket leave HTTP: an origin that switched to another protocol, such as h2c, could be
+/// asked for other names through the same tunnel, unseen.
+fn keep_to_http1(request: &mut RequestHeader) {
+    let websocket = request
+        .headers
+        .get(header::UPGRADE)
+        .is_none_or(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    if !websocket {
+        request.remove_header(&header::UPGRADE);
+        request.remove_header("HTTP2-Settings");
+        request.remove_header(&header::CONNECTION);
+    }
+}
+
+/// Pingora's settings, made in code: read from a file, it would pass over keys it does not know.
+#[must_use]
+pub fn server_conf(threads: usize, stop_grace: Duration) -> ServerConf {
+    ServerConf {
+        threads,
+        // The edge ends as soon as the last connection is done; this is the longest it waits.
+        grace_period_seconds: Some(stop_grace.as_secs_f64().ceil() as u64),
+        graceful_shutdown_timeout_seconds: Some(1),
+        max_retries: limits::UPSTREAMS_TRIED,
+        ..ServerConf::default()
+    }
+}

@@ -1,0 +1,119 @@
+//! A case as the data plane holds it: without its host names, with its pages made and its networks sorted.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+
+use crate::hostname::Hostname;
+use crate::network::Networks;
+
+use super::case::{Action, Basis, Case, CaseId, Exemption, Legal, Mode};
+use super::index::{IndexFull, PatternSet};
+use super::page::RenderedPages;
+
+/// One case, compiled. Its host names live in the index of the [`Ruleset`](super::Ruleset).
+#[derive(Debug)]
+pub struct CompiledCase {
+    /// The id, unique in its set.
+    pub id: CaseId,
+    /// The customer, in the operator's own words.
+    pub customer: String,
+    /// Why.
+    pub basis: Basis,
+    /// When it was decided.
+    pub decided: Timestamp,
+    /// Who decided.
+    pub decided_by: Vec<String>,
+    /// Internal text: audit and tools only, never shown to a visitor.
+    pub summary: String,
+    /// Public text, shown on the block page.
+    pub statement: String,
+    /// What happens.
+    pub action: Action,
+    /// The HTTP status of the page: 403, 410 or 451.
+    pub status: u16,
+    /// Whether it is carried out.
+    pub mode: Mode,
+    /// In force from here on (inclusive).
+    pub effective: Option<Timestamp>,
+    /// In force until here (exclusive).
+    pub expires: Option<Timestamp>,
+    /// When it is to be looked at again.
+    pub review: Option<Date>,
+    /// The order behind it, when the basis is a legal one.
+    pub legal: Option<Legal>,
+    /// How many host patterns it has, those of its lists included.
+    pub host_count: usize,
+    /// The prepared answers; none when the action is [`Action::Refuse`].
+    pub pages: Option<RenderedPages>,
+    except: PatternSet,
+    /// `None`: the case concerns every client.
+    territory: Option<Networks>,
+    exempt: Vec<CompiledExemption>,
+}
+
+#[derive(Debug)]
+struct CompiledExemption {
+    clients: Networks,
+    expires: Option<Timestamp>,
+}
+
+impl CompiledCase {
+    /// Takes over a case whose hosts are in the index already.
+    pub(super) fn new(case: Case, pages: Option<RenderedPages>) -> Result<Self, IndexFull> {
+        let territory = case.legal.as_ref().map(|legal| legal.territory.as_slice()).unwrap_or_default();
+        Ok(Self {
+            except: PatternSet::new(&case.except)?,
+            territory: (!territory.is_empty()).then(|| territory.iter().copied().collect()),
+            exempt: case.exempt.iter().map(CompiledExemption::new).collect(),
+            host_count: case.hosts.len(),
+            pages,
+            id: case.id,
+            customer: case.customer,
+            basis: case.basis,
+            decided: case.decided,
+            decided_by: case.decided_by,
+            summary: case.summary,
+            statement: case.statement,
+            action: case.action,
+            status: case.status,
+            mode: case.mode,
+            effective: case.effective,
+            expires: case.expires,
+            review: case.review,
+            legal: case.legal,
+        })
+    }
+
+    /// Whether the case is in force at `now`: `effective <= now < expires`.
+    #[must_use]
+    pub fn in_force(&self, now: Timestamp) -> bool {
+        self.effective.is_none_or(|start| start <= now) && self.expires.is_none_or(|end| now < end)
+    }
+
+    /// Whether the case concerns a client at this address, that is: its territory is everywhere or here.
+    #[must_use]
+    pub fn concerns(&self, client: IpAddr) -> bool {
+        self.territory.as_ref().is_none_or(|networks| networks.contains(client))
+    }
+
+    /// Whether the case lets this client through at `now`.
+    #[must_use]
+    pub fn exempts(&self, client: IpAddr, now: Timestamp) -> bool {
+        let running = |one: &CompiledExemption| one.expires.is_none_or(|end| now < end);
+        self.exempt.iter().any(|one| running(one) && one.clients.contains(client))
+    }
+
+    /// Whether the case never touches this name, whatever its patterns say.
+    #[must_use]
+    pub fn excepts(&self, host: &Hostname) -> bool {
+        self.except.covers(host)
+    }
+}
+
+impl CompiledExemption {
+    fn new(exemption: &Exemption) -> Self {
+        Self { clients: exemption.clients.iter().copied().collect(), expires: exemption.expires }
+    }
+}

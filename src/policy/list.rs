@@ -1,0 +1,292 @@
+//! Host lists: one pattern a line, `#` comments, blank lines; a list that several cases name is read once.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::{Pattern, PolicyFiles};
+use crate::diagnostic::{Diagnostic, Diagnostics, Severity, excerpt_bytes};
+use crate::document::BYTE_ORDER_MARK;
+use crate::limits;
+
+/// What a case does with entries of its lists that are no host pattern (`on_bad_entry`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BadEntries {
+    /// The whole policy set is refused.
+    Refuse,
+    /// They are counted, reported and left out.
+    Skip,
+}
+
+impl BadEntries {
+    pub(super) const ALL: [Self; 2] = [Self::Refuse, Self::Skip];
+
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Refuse => "refuse",
+            Self::Skip => "skip",
+        }
+    }
+}
+
+/// A list, read.
+#[derive(Debug, Default)]
+struct List {
+    patterns: Arc<[Pattern]>,
+    /// Why the list as a whole was not taken, whatever its cases say of bad entries.
+    refusal: Option<Diagnostic>,
+    bad: Vec<BadEntry>,
+    /// Every bad entry, kept or not.
+    bad_count: usize,
+    /// The first case file that refuses bad entries, else the first that skips them.
+    user: String,
+    refused: bool,
+}
+
+/// An entry that is no host pattern.
+#[derive(Debug)]
+struct BadEntry {
+    line: u32,
+    column: u32,
+    text: String,
+    reason: String,
+    hint: Option<String>,
+}
+
+/// The lists of one policy set, each read when the first case names it.
+#[derive(Debug)]
+pub(super) struct Lists<'f> {
+    files: &'f PolicyFiles,
+    read: BTreeMap<String, List>,
+}
+
+impl<'f> Lists<'f> {
+    pub(super) fn new(files: &'f PolicyFiles) -> Self {
+        Self { files, read: BTreeMap::new() }
+    }
+
+    /// The patterns of a list that the case file `user` names; nothing when there is no such list.
+    pub(super) fn patterns(&mut self, path: &str, user: &str, on_bad: BadEntries) -> Option<Arc<[Pattern]>> {
+        if !self.read.contains_key(path) {
+            let content = self.files.get(path)?;
+            self.read.insert(path.to_owned(), read_list(path, content));
+        }
+        let list = self.read.get_mut(path)?;
+        let refuses = on_bad == BadEntries::Refuse;
+        if list.user.is_empty() || (refuses && !list.refused) {
+            user.clone_into(&mut list.user);
+        }
+        list.refused |= refuses;
+        Some(Arc::clone(&list.patterns))
+    }
+
+    /// What was wrong in the lists: errors where a case refuses bad entries, warnings where all skip them.
+    pub(super) fn findings(self) -> Diagnostics {
+        let mut found = Diagnostics::new();
+        for (path, list) in self.read {
+            let severity = if list.refused { Severity::Error } else { Severity::Warning };
+            if let Some(refusal) = list.refusal {
+                found.push(refusal);
+                continue;
+            }
+            found.count(severity, list.bad_count.saturating_sub(list.bad.len()));
+            if list.patterns.is_empty() && list.bad_count == 0 {
+                let message = format!("the list is empty; `{}` names it", list.user);
+                found.push(Diagnostic::warning(path, message).with_hint("check where the list comes from"));
+                continue;
+            }
+            for entry in list.bad {
+                found.push_with(severity, || entry.diagnostic(&path, &list.user, list.refused));
+            }
+        }
+        found
+    }
+}
+
+impl BadEntry {
+    fn diagnostic(self, path: &str, user: &str, refused: bool) -> Diagnostic {
+        let Self { line, column, text, reason, hint } = self;
+        let skipped = if refused { "" } else { "skipped, " };
+        let message = format!("`{text}` is no host pattern: {reason} ({skipped}in a list of `{user}`)");
+        let mut diagnostic =
+            if refused { Diagnostic::error(path, message) } else { Diagnostic::warning(path, message) };
+        diagnostic.text = text;
+        let fallback =
+            || refused.then(|| format!("correct the line, or write `on_bad_entry = \"skip\"` in `{user}`"));
+        diagnostic.hint = hint.or_else(fallback);
+        diagnostic.at(line, column)
+    }
+}
+
+/// Reads a list. It cannot fail: what is no pattern is kept apart.
+fn read_list(path: &str, content: &[u8]) -> List {
+    let mut list = List::default();
+    let bytes = u64::try_from(content.len()).unwrap_or(u64::MAX);
+    if let Some(oversize) = PolicyFiles::check_size(path, bytes) {
+        list.refusal = Some(oversize);
+        return list;
+    }
+    let content = content.strip_prefix(BYTE_ORDER_MARK).unwrap_or(content);
+    let mut patterns = Vec::new();
+    for (line, number) in content.split(|byte| *byte == b'\n').zip(1_u32..) {
+        let Some((column, entry)) = entry_of(line) else { continue };
+        match parse_entry(entry) {
+            Ok(_) if patterns.len() >= limits::HOSTS_PER_SET => {
+                let message = format!("the list has more than the {} entries allowed", limits::HOSTS_PER_SET);
+                list.refusal = Some(Diagnostic::error(path, message).at(number, 1));
+                return list;
+            }
+            Ok(pattern) => patterns.push(pattern),
+            Err(reason) => {
+                list.bad_count += 1;
+                if list.bad.len() < limits::DIAGNOSTICS_KEPT_PER_FILE {
+                    list.bad.push(reason.at(number, column, entry));
+                }
+            }
+        }
+    }
+    list.patterns = patterns.into();
+    list
+}
+
+/// The entry of a line without blanks and comment, and the offset of its first byte; nothing when there is none.
+fn entry_of(line: &[u8]) -> Option<(usize, &[u8])> {
+    let start = line.iter().position(|byte| !is_blank(*byte))?;
+    let (_, rest) = line.split_at_checked(start)?;
+    let mut end = rest.len();
+    let mut after_blank = true;
+    for (at, byte) in rest.iter().enumerate() {
+        if *byte == b'#' && after_blank {
+            end = at;
+            break;
+        }
+        after_blank = is_blank(*byte);
+    }
+    let entry = rest.get(..end)?;
+    let length = entry.iter().rposition(|byte| !is_blank(*byte))? + 1;
+    Some((start, entry.get(..length)?))
+}
+
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r')
+}
+
+/// Why an entry is no pattern, before its place is known.
+struct Reason {
+    reason: String,
+    hint: Option<String>,
+    /// Where in the entry, in bytes.
+    offset: usize,
+}
+
+impl Reason {
+    fn new(reason: impl Into<String>, hint: Option<&str>) -> Self {
+        Self { reason: reason.into(), hint: hint.map(str::to_owned), offset: 0 }
+    }
+
+    fn at(self, line: u32, start: usize, entry: &[u8]) -> BadEntry {
+        let before = entry.get(..self.offset).unwrap_or_default();
+        let column = start + String::from_utf8_lossy(before).chars().count() + 1;
+        // Only so much of a long line is looked at; the excerpt is shorter still.
+        let shown = entry.get(..limits::LIST_LINE_BYTES).unwrap_or(entry);
+        BadEntry {
+            line,
+            column: u32::try_from(column).unwrap_or(u32::MAX),
+            text: excerpt_bytes(shown),
+            reason: self.reason,
+            hint: self.hint,
+        }
+    }
+}
+
+fn parse_entry(entry: &[u8]) -> Result<Pattern, Reason> {
+    if entry.len() > limits::LIST_LINE_BYTES {
+        let reason = format!("the line has {} bytes, more than {}", entry.len(), limits::LIST_LINE_BYTES);
+        return Err(Reason::new(reason, Some("write one pattern a line")));
+    }
+    let text = std::str::from_utf8(entry).map_err(|error| Reason {
+        reason: "it is not UTF-8".to_owned(),
+        hint: Some("save the list in the encoding UTF-8".to_owned()),
+        offset: error.valid_up_to(),
+    })?;
+    let pattern = Pattern::parse(text).map_err(|error| {
+        let hint = error.hint();
+        let known = foreign_format(text).map(str::to_owned);
+        Reason { reason: error.to_string(), hint: known.or(hint), offset: 0 }
+    })?;
+    // `0.0.0.0forum.example` is a name by the letter, and never what was meant: the name that was meant would
+    // be missed in silence.
+    match pattern.name.glued_address() {
+        Some((_, name)) => {
+            let hint = format!("a blank seems to be missing: write `{name}`");
+            Err(Reason::new("an address and a name are written together", Some(&hint)))
+        }
+        None => Ok(pattern),
+    }
+}
+
+/// What to do with an entry that looks like one of another list format.
+fn foreign_format(text: &str) -> Option<&'static str> {
+    let mut words = text.split_ascii_whitespace();
+    let first = words.next().unwrap_or_default();
+    if words.next().is_some() {
+        let hosts_file = first.parse::<IpAddr>().is_ok();
+        return Some(if hosts_file {
+            "this is the format of a hosts file: write the name alone"
+        } else {
+            "write one pattern a line, and a blank before a `#` comment"
+        });
+    }
+    if text.starts_with("||") || text.starts_with("@@") || text.starts_with('!') {
+        return Some("this is a filter rule of a browser: write the name alone");
+    }
+    if text.starts_with("address=/") || text.starts_with("server=/") || text.starts_with("local=/") {
+        return Some("this is a line of dnsmasq: write the name alone");
+    }
+    text.contains('#').then_some("write a blank before a `#` comment")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(content: &[u8]) -> Vec<String> {
+        read_list("lists/a.txt", content).patterns.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn comments_blanks_line_ends_and_a_byte_order_mark_are_no_entries() {
+        let content = b"\xEF\xBB\xBF# a list\r\na.example\r\n\r\n  .b.example\t# why\r\n*.c.example #\n#d.example\n\te.example";
+        assert_eq!(names(content), ["a.example", ".b.example", "*.c.example", "e.example"]);
+        assert_eq!(read_list("lists/a.txt", content).bad_count, 0);
+    }
+
+    #[test]
+    fn an_address_glued_to_a_name_is_reported_and_not_taken() {
+        let list = read_list("lists/a.txt", b"a.example\n0.0.0.0forum.example\n1.2.3.4.example\n");
+        assert_eq!(list.patterns.len(), 2);
+        assert_eq!(list.bad[0].line, 2);
+        assert!(list.bad[0].hint.as_ref().unwrap().contains("`forum.example`"));
+    }
+
+    #[test]
+    fn an_entry_that_is_not_utf_8_is_found_at_its_byte() {
+        let list = read_list("lists/a.txt", b"a.example\n  b\xC3\xBC\xFFc.example\nd.example\n");
+        assert_eq!(list.patterns.len(), 2);
+        assert_eq!((list.bad[0].line, list.bad[0].column), (2, 5));
+    }
+
+    #[test]
+    fn bad_entries_beyond_the_bound_are_counted_only() {
+        let list = read_list("lists/a.txt", ".\n".repeat(390_000).as_bytes());
+        assert_eq!(list.bad_count, 390_000);
+        assert_eq!(list.bad.len(), limits::DIAGNOSTICS_KEPT_PER_FILE);
+    }
+
+    #[test]
+    fn a_line_without_end_is_not_looked_through() {
+        let list = read_list("lists/a.txt", &b"x".repeat(1_000_000));
+        assert_eq!(list.bad_count, 1);
+        assert!(list.bad[0].text.len() < 100);
+    }
+}

@@ -1,0 +1,234 @@
+//! The keeper: one thread that hears of changes and carries them out.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+
+use super::report::Report;
+use super::schedule::Schedule;
+use super::swap::Swapper;
+use super::watch::{Change, Settling, Watcher};
+use crate::audit::Audit;
+use crate::clock::Clock;
+use crate::gate::Gate;
+use crate::limits;
+
+/// Somebody asks for a reload and waits for its report.
+#[derive(Debug)]
+pub struct ReloadRequest {
+    answer: oneshot::Sender<Report>,
+}
+
+/// Everything the keeper's thread works with.
+pub struct Keeper {
+    /// Carries out reloads.
+    pub swapper: Swapper,
+    /// Announces starts and ends of cases after this moment.
+    pub announced: Timestamp,
+    /// The log whose gaps are closed from here.
+    pub audit: Arc<Audit>,
+    /// Tells the time of cases.
+    pub clock: Arc<dyn Clock>,
+    /// How long the directory must be still before it is read.
+    pub debounce: Duration,
+    /// Whether `SIGHUP` asks for a reload; a library leaves signals to its host.
+    pub hangup: bool,
+}
+
+/// Reaches the keeper's thread, and ends it.
+#[derive(Debug)]
+pub struct KeeperHandle {
+    requests: mpsc::Sender<ReloadRequest>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl KeeperHandle {
+    /// A way to ask for reloads that can be handed on.
+    #[must_use]
+    pub fn requests(&self) -> mpsc::Sender<ReloadRequest> {
+        self.requests.clone()
+    }
+
+    /// Ends the thread and waits for it.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        // With its last sender gone the keeper's loop ends.
+        let (dead_end, _) = mpsc::channel(1);
+        self.requests = dead_end;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the keeper of the policy set ended in a panic");
+        }
+    }
+}
+
+impl Drop for KeeperHandle {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Asks for a reload and waits for its report; nothing when the keeper has ended.
+pub async fn request_reload(requests: &mpsc::Sender<ReloadRequest>) -> Option<Report> {
+    let (answer, report) = oneshot::channel();
+    requests.send(ReloadRequest { answer }).await.ok()?;
+    report.await.ok()
+}
+
+impl Keeper {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When the system gives no thread, no inotify instance or no signal handler.
+    pub fn spawn(self) -> io::Result<KeeperHandle> {
+        let (requests, inbox) = mpsc::channel(limits::RELOAD_REQUESTS);
+        let (started, outcome) = std::sync::mpsc::channel();
+        let thread = std::thread::Builder::new().name("keeper".to_owned()).spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            match runtime {
+                Ok(runtime) => runtime.block_on(self.run(inbox, &started)),
+                Err(error) => {
+                    started.send(Err(error)).ok();
+                }
+            }
+        })?;
+        match outcome.recv() {
+            Ok(Ok(())) => Ok(KeeperHandle { requests, thread: Some(thread) }),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(io::Error::other("the keeper ended before it had started")),
+        }
+    }
+
+    async fn run(
+        self,
+        mut inbox: mpsc::Receiver<ReloadRequest>,
+        started: &std::sync::mpsc::Sender<io::Result<()>>,
+    ) {
+        let gate = self.swapper.gate();
+        let mut work = match Work::new(self, gate) {
+            Ok(work) => work,
+            Err(error) => {
+                started.send(Err(error)).ok();
+                return;
+            }
+        };
+        started.send(Ok(())).ok();
+        let mut look = interval(limits::LOOK_EVERY);
+        let mut tend = interval(limits::TEND_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        tend.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let due = work.settling.due();
+            let transition = work.next_transition();
+            tokio::select! {
+                request = inbox.recv() => match request {
+                    Some(request) => work.reload_for(request),
+                    None => return,
+                },
+                change = work.watcher.change() => work.note(change),
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => drop(work.reload()),
+                () = hung_up(&mut work.hangup) => drop(work.reload()),
+                () = sleep_until(transition) => work.announce(),
+                _ = look.tick() => work.look(),
+                _ = tend.tick() => work.tend(),
+            }
+        }
+    }
+}
+
+async fn hung_up(hangup: &mut Option<Signal>) {
+    match hangup {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// The keeper's state while it runs.
+struct Work {
+    swapper: Swapper,
+    gate: Arc<Gate>,
+    schedule: Schedule,
+    watcher: Watcher,
+    settling: Settling,
+    hangup: Option<Signal>,
+    audit: Arc<Audit>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Work {
+    fn new(keeper: Keeper, gate: Arc<Gate>) -> io::Result<Self> {
+        Ok(Self {
+            watcher: Watcher::new(keeper.swapper.directory())?,
+            hangup: keeper.hangup.then(|| signal(SignalKind::hangup())).transpose()?,
+            swapper: keeper.swapper,
+            gate,
+            schedule: Schedule::new(keeper.announced),
+            settling: Settling::new(keeper.debounce),
+            audit: keeper.audit,
+            clock: keeper.clock,
+        })
+    }
+
+    fn note(&mut self, change: io::Result<Change>) {
+        let change = change.unwrap_or_else(|error| {
+            tracing::error!(%error, "cannot read file changes");
+            Change::Unknown
+        });
+        self.settling.note(change, Instant::now());
+    }
+
+    fn reload(&mut self) -> Report {
+        self.settling.clear();
+        // Directories first: what changes in a new one while the set is read must be heard.
+        self.watcher.refresh();
+        let report = self.swapper.reload();
+        self.announce();
+        report
+    }
+
+    fn reload_for(&mut self, request: ReloadRequest) {
+        let report = self.reload();
+        // Whoever asked may have gone away; the reload stands.
+        request.answer.send(report).ok();
+    }
+
+    /// Catches what inotify cannot tell: network file systems, links whose target changed, lost events.
+    fn look(&mut self) {
+        if self.settling.due().is_none() && self.swapper.is_stale() {
+            self.settling.note(Change::Unknown, Instant::now());
+        }
+    }
+
+    fn tend(&mut self) {
+        self.swapper.drop_retired();
+        self.audit.retry();
+        self.announce();
+    }
+
+    fn announce(&mut self) {
+        self.schedule.announce(&self.gate, self.clock.now());
+    }
+
+    /// When the next case starts or ends, on the runtime's clock. Looked at again with every turn of the
+    /// loop, and that is at least every [`limits::TEND_EVERY`], so a clock that jumps is followed.
+    fn next_transition(&self) -> Instant {
+        let wait = self.schedule.next(&self.gate).map(|at| at.duration_since(self.clock.now()));
+        let wait = wait.and_then(|wait| Duration::try_from(wait).ok()).unwrap_or(Duration::ZERO);
+        match self.schedule.next(&self.gate) {
+            Some(_) => Instant::now() + wait.min(limits::LOOK_EVERY),
+            None => Instant::now() + limits::LOOK_EVERY,
+        }
+    }
+}

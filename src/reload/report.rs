@@ -1,0 +1,73 @@
+//! What the last reload came to, for `/status` and `/metrics`.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+/// How a reload ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Result {
+    /// A new set is in force.
+    Applied,
+    /// The files are those of the set in force.
+    Unchanged,
+    /// The files hold errors; the set in force stays.
+    Rejected,
+    /// The edge started on the last good set, because the files hold errors.
+    LastGood,
+}
+
+impl Result {
+    /// The word used in status, metrics and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Unchanged => "unchanged",
+            Self::Rejected => "rejected",
+            Self::LastGood => "last-good",
+        }
+    }
+
+    /// Every result, in the order of the documentation.
+    pub const ALL: [Self; 4] = [Self::Applied, Self::Unchanged, Self::Rejected, Self::LastGood];
+}
+
+/// The last reload.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// How it ended.
+    pub result: Result,
+    /// When, UTC.
+    pub at: Timestamp,
+    /// How long it took, in seconds, from the first byte read to the swap.
+    pub seconds: f64,
+    /// Its errors, one line each; the first ones when there are many.
+    pub errors: Vec<String>,
+    /// Its warnings, one line each; the first ones when there are many.
+    pub warnings: Vec<String>,
+}
+
+/// The last report, shared with whoever shows it. Written by the keeper only.
+#[derive(Debug, Clone)]
+pub struct SharedReport(Arc<Mutex<Report>>);
+
+impl SharedReport {
+    /// Starts with the report of the load at start.
+    #[must_use]
+    pub fn new(report: Report) -> Self {
+        Self(Arc::new(Mutex::new(report)))
+    }
+
+    /// The last report.
+    #[must_use]
+    pub fn latest(&self) -> Report {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set(&self, report: Report) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = report;
+    }
+}

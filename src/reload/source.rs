@@ -1,0 +1,219 @@
+//! The policy directory as it is on disk at one moment, read whole.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::limits;
+use crate::policy::PolicyFiles;
+
+/// Everything the policy directory held while it did not change.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The files, by their path in the directory.
+    pub files: PolicyFiles,
+    /// What tells this state of the directory from another without reading it.
+    pub fingerprint: Fingerprint,
+}
+
+/// Names, sizes, inodes and change times of the files of a policy directory.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Fingerprint(BTreeMap<String, (u64, u64, i64, i64)>);
+
+/// Why no snapshot could be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// Files that cannot be read, or that break a limit.
+    #[error("{0}")]
+    Unreadable(Diagnostics),
+    /// Somebody was writing all the time.
+    #[error("the policy directory changed while it was read")]
+    Unsettled,
+}
+
+/// Which files of a subdirectory belong to a policy set.
+#[derive(Debug, Clone, Copy)]
+struct Part {
+    directory: &'static str,
+    /// `cases/` must be there: a directory that is not mounted must not end every block.
+    required: bool,
+    recursive: bool,
+}
+
+const PARTS: [Part; 3] = [
+    Part { directory: "cases", required: true, recursive: false },
+    Part { directory: "lists", required: false, recursive: true },
+    Part { directory: "pages", required: false, recursive: false },
+];
+
+/// Reads the directory whole. When it changes meanwhile, reads again, a few times.
+///
+/// # Errors
+/// All files that cannot be taken, at once; or that the directory never stood still.
+pub fn read(root: &Path) -> Result<Snapshot, SourceError> {
+    for _ in 0..limits::SOURCE_ATTEMPTS {
+        let before = scan(root);
+        let (files, problems) = load(&before.found);
+        let after = scan(root);
+        if before.fingerprint() != after.fingerprint() {
+            continue;
+        }
+        let mut diagnostics = before.problems;
+        diagnostics.extend(problems);
+        if diagnostics.has_errors() {
+            return Err(SourceError::Unreadable(diagnostics));
+        }
+        return Ok(Snapshot { files, fingerprint: after.fingerprint() });
+    }
+    Err(SourceError::Unsettled)
+}
+
+/// The fingerprint alone, for a cheap look whether anything changed.
+#[must_use]
+pub(super) fn fingerprint(root: &Path) -> Fingerprint {
+    scan(root).fingerprint()
+}
+
+/// Every directory a change may happen in.
+#[must_use]
+pub(super) fn directories(root: &Path) -> Vec<PathBuf> {
+    let mut found = vec![root.to_path_buf()];
+    for part in PARTS {
+        collect_directories(&root.join(part.directory), 0, &mut found);
+    }
+    found
+}
+
+fn collect_directories(directory: &Path, depth: usize, found: &mut Vec<PathBuf>) {
+    if depth > limits::SOURCE_DEPTH || !directory.is_dir() {
+        return;
+    }
+    found.push(directory.to_path_buf());
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        collect_directories(&entry.path(), depth + 1, found);
+    }
+}
+
+struct Found {
+    path: PathBuf,
+    metadata: fs::Metadata,
+}
+
+#[derive(Default)]
+struct Scan {
+    found: BTreeMap<String, Found>,
+    problems: Diagnostics,
+}
+
+impl Scan {
+    fn fingerprint(&self) -> Fingerprint {
+        let mark = |found: &Found| {
+            let meta = &found.metadata;
+            (meta.ino(), meta.size(), meta.mtime(), meta.mtime_nsec())
+        };
+        Fingerprint(self.found.iter().map(|(name, found)| (name.clone(), mark(found))).collect())
+    }
+
+    fn problem(&mut self, file: &str, message: impl Into<String>, hint: &str) {
+        self.problems.push(Diagnostic::error(file, message).with_hint(hint));
+    }
+}
+
+fn scan(root: &Path) -> Scan {
+    let mut scan = Scan::default();
+    for part in PARTS {
+        scan_directory(&mut scan, &root.join(part.directory), part.directory, part, 0);
+    }
+    scan
+}
+
+fn scan_directory(scan: &mut Scan, directory: &Path, name: &str, part: Part, depth: usize) {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !part.required => return,
+        Err(error) => {
+            let hint = "create the directory, or name another one";
+            let message = format!("cannot read the directory `{}`: {error}", directory.display());
+            return scan.problem(name, message, hint);
+        }
+    };
+    for entry in entries {
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(error) => {
+                scan.problem(name, format!("cannot read the directory: {error}"), "check the disk");
+                continue;
+            }
+        };
+        let file_name = entry.file_name();
+        let Some(file_name) = file_name.to_str() else {
+            scan.problem(name, format!("the file name {file_name:?} is not UTF-8"), "rename the file");
+            continue;
+        };
+        scan_entry(scan, &entry.path(), &format!("{name}/{file_name}"), part, depth);
+    }
+}
+
+fn scan_entry(scan: &mut Scan, path: &Path, name: &str, part: Part, depth: usize) {
+    if !PolicyFiles::belongs(name) {
+        return;
+    }
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() && part.recursive => {
+            if depth >= limits::SOURCE_DEPTH {
+                scan.problem(name, "directories are nested too deep", "move the lists up");
+            } else {
+                scan_directory(scan, path, name, part, depth + 1);
+            }
+        }
+        Ok(metadata) if metadata.is_dir() => {
+            scan.problem(name, "this is a directory where a file belongs", "remove it, or put the file back");
+        }
+        Ok(metadata) if !metadata.is_file() => {
+            scan.problem(name, "this is neither a file nor a link to one", "remove it");
+        }
+        Ok(metadata) => {
+            scan.found.insert(name.to_owned(), Found { path: path.to_path_buf(), metadata });
+        }
+        // A file that was there a moment ago: the second scan sees the difference, and all is read again.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !path.is_symlink() => {}
+        Err(error) => scan.problem(name, format!("cannot read the file: {error}"), "correct or remove it"),
+    }
+}
+
+fn load(found: &BTreeMap<String, Found>) -> (PolicyFiles, Diagnostics) {
+    let mut files = PolicyFiles::new();
+    let mut problems = Diagnostics::default();
+    let bytes = found.values().map(|file| file.metadata.len()).sum();
+    if let Some(problem) = PolicyFiles::check_total(found.len(), bytes) {
+        problems.push(problem);
+        return (files, problems);
+    }
+    for (name, file) in found {
+        // The size is asked for before anything is read: a huge file costs nothing but its error.
+        if let Some(problem) = PolicyFiles::check_size(name, file.metadata.len()) {
+            problems.push(problem);
+            continue;
+        }
+        match read_bounded(&file.path, file.metadata.len()) {
+            Ok(bytes) => files.insert(name.clone(), bytes),
+            Err(error) => {
+                let message = format!("cannot read the file: {error}");
+                problems.push(Diagnostic::error(name, message).with_hint("check its permissions"));
+            }
+        }
+    }
+    (files, problems)
+}
+
+/// The content. A file that has grown since it was looked at is read no further than a byte past its end:
+/// the set is read again anyway, and a file that grows for ever must not fill the memory.
+fn read_bounded(path: &Path, expected: u64) -> io::Result<Arc<[u8]>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(expected + 1).read_to_end(&mut bytes)?;
+    Ok(bytes.into())
+}

@@ -1,0 +1,309 @@
+//! The last good policy sets, kept on disk under their revisions.
+//!
+//! `objects/<sha256>` holds each file's content once, `revisions/<number>.json` the manifest of one set.
+//! A swap writes only what is new, so a changed case file costs its own size, not that of every list.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::limits;
+use crate::policy::PolicyFiles;
+
+/// One kept policy set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Its revision: 1, 2, 3 …, never given twice.
+    pub revision: u64,
+    /// The SHA-256 of the set, in hexadecimal.
+    pub digest: String,
+    /// When it came into force, UTC.
+    pub applied: Timestamp,
+    /// The SHA-256 of each file, in hexadecimal, by its path in the policy directory.
+    pub files: BTreeMap<String, String>,
+}
+
+/// A kept policy set, read back whole and held against its digests.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    /// What it is.
+    pub manifest: Manifest,
+    /// Its files.
+    pub files: PolicyFiles,
+}
+
+/// Why the state directory could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// An operation on the disk failed.
+    #[error("cannot {what} `{path}`: {cause}")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// Why it failed.
+        cause: io::Error,
+    },
+    /// Another edge uses the directory.
+    #[error("`{0}` is in use by another edge; give each edge a state directory of its own")]
+    InUse(PathBuf),
+    /// A kept file is not what its name says.
+    #[error("`{0}` is damaged; a file in the state directory was altered or cut")]
+    Damaged(PathBuf),
+}
+
+/// The state directory of one edge, locked for as long as this lives.
+#[derive(Debug)]
+pub struct Store {
+    root: PathBuf,
+    /// The newest revision ever given, whether or not its set can still be read.
+    newest: u64,
+    _lock: File,
+}
+
+impl Store {
+    /// Opens or creates the directory and takes its lock.
+    ///
+    /// # Errors
+    /// When the disk refuses, or another edge holds the lock.
+    pub fn open(root: &Path) -> Result<Self, StoreError> {
+        for directory in ["objects", "revisions"] {
+            let path = root.join(directory);
+            fs::create_dir_all(&path).map_err(failed("create", &path))?;
+        }
+        let lock_path = root.join("lock");
+        let lock = File::options().create(true).truncate(false).write(true).open(&lock_path);
+        let lock = lock.map_err(failed("open", &lock_path))?;
+        rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive)
+            .map_err(|_| StoreError::InUse(root.to_path_buf()))?;
+        let mut store = Self { root: root.to_path_buf(), newest: 0, _lock: lock };
+        store.newest = store.revisions()?.last().copied().unwrap_or(0);
+        Ok(store)
+    }
+
+    /// Raises the counter, when a record of a higher revision was found elsewhere.
+    pub fn seen(&mut self, revision: u64) {
+        self.newest = self.newest.max(revision);
+    }
+
+    /// The kept revisions, oldest first.
+    fn revisions(&self) -> Result<Vec<u64>, StoreError> {
+        let path = self.root.join("revisions");
+        let entries = fs::read_dir(&path).map_err(failed("list", &path))?;
+        let mut found: Vec<u64> = entries
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".json")?.parse().ok())
+            .collect();
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    /// The newest set that can be read back whole, and the problems met on the way to it.
+    ///
+    /// # Errors
+    /// When the directory cannot be listed.
+    pub fn last_good(&self) -> Result<(Option<Kept>, Vec<StoreError>), StoreError> {
+        let mut problems = Vec::new();
+        for revision in self.revisions()?.into_iter().rev() {
+            match self.load(revision) {
+                Ok(kept) => return Ok((Some(kept), problems)),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        Ok((None, problems))
+    }
+
+    fn load(&self, revision: u64) -> Result<Kept, StoreError> {
+        let path = self.manifest_path(revision);
+        let text = fs::read(&path).map_err(failed("read", &path))?;
+        let manifest: Manifest =
+            serde_json::from_slice(&text).map_err(|_| StoreError::Damaged(path.clone()))?;
+        let mut files = BTreeMap::new();
+        for (name, sha256) in &manifest.files {
+            files.insert(name.clone(), self.object(sha256)?);
+        }
+        let files = PolicyFiles { files };
+        if manifest.revision != revision || files.digest().to_string() != manifest.digest {
+            return Err(StoreError::Damaged(path));
+        }
+        Ok(Kept { manifest, files })
+    }
+
+    fn object(&self, sha256: &str) -> Result<Arc<[u8]>, StoreError> {
+        let path = self.root.join("objects").join(sha256);
+        let bytes = fs::read(&path).map_err(failed("read", &path))?;
+        if hex(&Sha256::digest(&bytes)) != sha256 {
+            return Err(StoreError::Damaged(path));
+        }
+        Ok(bytes.into())
+    }
+
+    /// The revision the next new set gets.
+    #[must_use]
+    pub fn next_revision(&self) -> u64 {
+        self.newest + 1
+    }
+
+    /// Takes the next revision for a set about to be swapped in, whether or not it can be kept.
+    pub fn take_revision(&mut self) -> u64 {
+        self.newest += 1;
+        self.newest
+    }
+
+    /// Keeps a set. The order: every new object is written to a temporary name, synced and renamed; their
+    /// directory is synced; then the manifest in the same way. A crash leaves the older sets whole, and at
+    /// most an object nobody names.
+    ///
+    /// # Errors
+    /// When the disk refuses. The set can be in force all the same.
+    pub fn keep(&self, revision: u64, files: &PolicyFiles, applied: Timestamp) -> Result<(), StoreError> {
+        let mut manifest =
+            Manifest { revision, digest: files.digest().to_string(), applied, files: BTreeMap::new() };
+        let objects = self.root.join("objects");
+        for (name, bytes) in &files.files {
+            let sha256 = hex(&Sha256::digest(bytes));
+            let path = objects.join(&sha256);
+            if !path.exists() {
+                write_durably(&path, bytes)?;
+            }
+            manifest.files.insert(name.clone(), sha256);
+        }
+        sync_directory(&objects)?;
+        let path = self.manifest_path(revision);
+        let text = serde_json::to_vec_pretty(&manifest).map_err(|error| StoreError::Io {
+            what: "write",
+            path: path.clone(),
+            cause: error.into(),
+        })?;
+        write_durably(&path, &text)?;
+        sync_directory(&self.root.join("revisions"))?;
+        self.forget_old()
+    }
+
+    /// Drops all but the newest few sets, and the objects none of these names.
+    fn forget_old(&self) -> Result<(), StoreError> {
+        let revisions = self.revisions()?;
+        let surplus = revisions.len().saturating_sub(limits::KEPT_REVISIONS);
+        if surplus == 0 {
+            return Ok(());
+        }
+        for revision in revisions.iter().take(surplus) {
+            let path = self.manifest_path(*revision);
+            fs::remove_file(&path).map_err(failed("remove", &path))?;
+        }
+        let mut named = HashSet::new();
+        for revision in revisions.iter().skip(surplus) {
+            let path = self.manifest_path(*revision);
+            let text = fs::read(&path).map_err(failed("read", &path))?;
+            // A manifest that cannot be read may name anything: then nothing is dropped.
+            let Ok(manifest) = serde_json::from_slice::<Manifest>(&text) else { return Ok(()) };
+            named.extend(manifest.files.into_values());
+        }
+        let objects = self.root.join("objects");
+        for entry in fs::read_dir(&objects).map_err(failed("list", &objects))?.flatten() {
+            if entry.file_name().to_str().is_none_or(|name| !named.contains(name)) {
+                fs::remove_file(entry.path()).map_err(failed("remove", &entry.path()))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn manifest_path(&self, revision: u64) -> PathBuf {
+        self.root.join("revisions").join(format!("{revision:012}.json"))
+    }
+}
+
+fn failed<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> StoreError + 'a {
+    move |cause| StoreError::Io { what, path: path.to_path_buf(), cause }
+}
+
+fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let temporary = path.with_extension("new");
+    let write = || -> io::Result<()> {
+        let mut file = File::create(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)
+    };
+    write().map_err(failed("write", path))
+}
+
+fn sync_directory(path: &Path) -> Result<(), StoreError> {
+    File::open(path).and_then(|directory| directory.sync_all()).map_err(failed("sync", path))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing into a String cannot fail.
+        write!(text, "{byte:02x}").ok();
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(text: &str) -> PolicyFiles {
+        PolicyFiles { files: BTreeMap::from([("cases/a.toml".to_owned(), Arc::from(text.as_bytes()))]) }
+    }
+
+    #[test]
+    fn a_kept_set_comes_back_and_its_revision_is_not_given_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = Store::open(directory.path()).unwrap();
+        let revision = store.take_revision();
+        store.keep(revision, &set("one"), Timestamp::UNIX_EPOCH).unwrap();
+        drop(store);
+        let store = Store::open(directory.path()).unwrap();
+        let (kept, problems) = store.last_good().unwrap();
+        assert!(problems.is_empty());
+        let Kept { manifest, files } = kept.unwrap();
+        assert_eq!((manifest.revision, files.files), (1, set("one").files));
+        assert_eq!(store.next_revision(), 2);
+    }
+
+    #[test]
+    fn a_damaged_set_is_passed_over_for_the_one_before() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = Store::open(directory.path()).unwrap();
+        for text in ["one", "two"] {
+            let revision = store.take_revision();
+            store.keep(revision, &set(text), Timestamp::UNIX_EPOCH).unwrap();
+        }
+        let damaged = store.root.join("objects").join(hex(&Sha256::digest("two")));
+        fs::write(&damaged, "twp").unwrap();
+        let (kept, problems) = store.last_good().unwrap();
+        assert_eq!(kept.unwrap().manifest.revision, 1);
+        assert_eq!(problems.len(), 1);
+        assert_eq!(store.next_revision(), 3);
+    }
+
+    #[test]
+    fn old_sets_are_dropped_with_the_files_only_they_had() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = Store::open(directory.path()).unwrap();
+        for number in 0..limits::KEPT_REVISIONS + 3 {
+            let revision = store.take_revision();
+            store.keep(revision, &set(&number.to_string()), Timestamp::UNIX_EPOCH).unwrap();
+        }
+        assert_eq!(store.revisions().unwrap().len(), limits::KEPT_REVISIONS);
+        assert_eq!(fs::read_dir(store.root.join("objects")).unwrap().count(), limits::KEPT_REVISIONS);
+    }
+
+    #[test]
+    fn two_edges_do_not_share_a_state_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        let _first = Store::open(directory.path()).unwrap();
+        assert!(matches!(Store::open(directory.path()), Err(StoreError::InUse(_))));
+    }
+}

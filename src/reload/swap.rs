@@ -1,0 +1,265 @@
+//! One reload: read, compile, swap, record, keep.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+use super::report::{Report, Result as ReloadResult, SharedReport};
+use super::source::{self, Fingerprint, SourceError};
+use super::store::{Kept, Store, StoreError};
+use crate::audit::Audit;
+use crate::clock::Clock;
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::gate::Gate;
+use crate::limits;
+use crate::metrics::Metrics;
+use crate::policy::{self, CompileOptions, PolicyFiles, Revision, Ruleset};
+
+/// Why an edge cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The policy directory holds errors and there is no last good set.
+    #[error("the policy directory cannot be used and no last good set is kept:\n{0}")]
+    NoPolicy(Diagnostics),
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Owns what a reload needs. Only the keeper's thread calls it.
+#[derive(Debug)]
+pub struct Swapper {
+    directory: PathBuf,
+    options: CompileOptions,
+    store: Store,
+    gate: Arc<Gate>,
+    clock: Arc<dyn Clock>,
+    report: SharedReport,
+    /// The directory as it was when last read, in force or not.
+    fingerprint: Fingerprint,
+    /// Replaced rulesets that a request may still hold. They are dropped here, never on a request thread.
+    retired: Vec<Arc<Ruleset>>,
+}
+
+/// A policy set that has passed every check, with its warnings.
+struct Built {
+    files: PolicyFiles,
+    ruleset: Ruleset,
+    warnings: Diagnostics,
+}
+
+impl Swapper {
+    /// Loads the first ruleset: from the directory, or else the last good one.
+    ///
+    /// # Errors
+    /// When there is neither, or the state directory cannot be read.
+    pub fn start(
+        directory: PathBuf,
+        options: CompileOptions,
+        mut store: Store,
+        audit: Arc<Audit>,
+        metrics: Arc<Metrics>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StartError> {
+        let began = Instant::now();
+        let (built, fingerprint) = read_and_build(&directory, &options);
+        let (kept, problems) = store.last_good()?;
+        for problem in problems {
+            tracing::error!(%problem, "a kept policy set cannot be used");
+        }
+        let now = clock.now();
+        let first = match built {
+            Ok(built) => from_directory(built, kept, &mut store, now),
+            Err(errors) => from_last_good(errors, kept, &options)?,
+        };
+        let gate = Gate::new(Arc::new(first.ruleset), audit, metrics, Arc::clone(&clock));
+        if first.result == ReloadResult::LastGood {
+            gate.record_rejection(&first.problems);
+        }
+        gate.record_application(&gate.ruleset(), first.result.as_str());
+        let report = report(first.result, &first.problems, now, began);
+        log_report(&report, &gate.ruleset());
+        Ok(Self {
+            directory,
+            options,
+            store,
+            gate: Arc::new(gate),
+            clock,
+            report: SharedReport::new(report),
+            fingerprint,
+            retired: Vec::new(),
+        })
+    }
+
+    /// The gate that serves the ruleset in force.
+    #[must_use]
+    pub fn gate(&self) -> Arc<Gate> {
+        Arc::clone(&self.gate)
+    }
+
+    /// The last report.
+    #[must_use]
+    pub fn report(&self) -> SharedReport {
+        self.report.clone()
+    }
+
+    /// The policy directory.
+    #[must_use]
+    pub fn directory(&self) -> &std::path::Path {
+        &self.directory
+    }
+
+    /// Whether the directory has changed since it was last read.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        source::fingerprint(&self.directory) != self.fingerprint
+    }
+
+    /// Reads the directory and, when it holds a good set that is not in force, swaps it in.
+    pub fn reload(&mut self) -> Report {
+        let began = Instant::now();
+        let (built, fingerprint) = read_and_build(&self.directory, &self.options);
+        self.fingerprint = fingerprint;
+        let now = self.clock.now();
+        let report = match built {
+            Err(errors) => {
+                self.gate.record_rejection(&errors);
+                report(ReloadResult::Rejected, &errors, now, began)
+            }
+            Ok(built) if built.files.digest() == self.gate.ruleset().digest() => {
+                report(ReloadResult::Unchanged, &built.warnings, now, began)
+            }
+            Ok(built) => return self.apply(built, now, began),
+        };
+        self.publish(&report);
+        report
+    }
+
+    fn publish(&self, report: &Report) {
+        self.report.set(report.clone());
+        self.gate.metrics().reloaded(report.result.as_str());
+        log_report(report, &self.gate.ruleset());
+    }
+
+    /// Record, then swap: no record may name a revision that the log has not introduced. Keeping the set
+    /// comes last, since a block must not wait for a disk to sync; the revision is safe in the log by then.
+    fn apply(&mut self, built: Built, now: Timestamp, began: Instant) -> Report {
+        let revision = Revision(self.store.take_revision());
+        let ruleset = Arc::new(built.ruleset.with_identity(revision, built.files.digest()));
+        self.gate.record_application(&ruleset, ReloadResult::Applied.as_str());
+        self.retired.push(self.gate.swap(ruleset));
+        let report = report(ReloadResult::Applied, &built.warnings, now, began);
+        self.publish(&report);
+        keep(&self.store, revision, &built.files, now);
+        report
+    }
+
+    /// Drops the replaced rulesets that no request holds any more.
+    pub fn drop_retired(&mut self) {
+        self.retired.retain(|ruleset| Arc::strong_count(ruleset) > 1);
+    }
+}
+
+/// What an edge starts on.
+struct First {
+    ruleset: Ruleset,
+    result: ReloadResult,
+    problems: Diagnostics,
+}
+
+fn from_directory(built: Built, kept: Option<Kept>, store: &mut Store, now: Timestamp) -> First {
+    let digest = built.files.digest();
+    // The very set that was in force before keeps its revision.
+    let known = kept.map(|kept| kept.manifest).filter(|known| known.revision + 1 == store.next_revision());
+    let revision = match known {
+        Some(manifest) if manifest.digest == digest.to_string() => Revision(manifest.revision),
+        _ => {
+            let revision = Revision(store.take_revision());
+            keep(store, revision, &built.files, now);
+            revision
+        }
+    };
+    let ruleset = built.ruleset.with_identity(revision, digest);
+    First { ruleset, result: ReloadResult::Applied, problems: built.warnings }
+}
+
+fn from_last_good(
+    errors: Diagnostics,
+    kept: Option<Kept>,
+    options: &CompileOptions,
+) -> Result<First, StartError> {
+    let Some(Kept { manifest, files }) = kept else { return Err(StartError::NoPolicy(errors)) };
+    let digest = files.digest();
+    let Ok(built) = build(files, options) else { return Err(StartError::NoPolicy(errors)) };
+    let ruleset = built.ruleset.with_identity(Revision(manifest.revision), digest);
+    Ok(First { ruleset, result: ReloadResult::LastGood, problems: errors })
+}
+
+fn read_and_build(
+    directory: &std::path::Path,
+    options: &CompileOptions,
+) -> (Result<Built, Diagnostics>, Fingerprint) {
+    match source::read(directory) {
+        Ok(snapshot) => (build(snapshot.files, options), snapshot.fingerprint),
+        Err(SourceError::Unreadable(errors)) => (Err(errors), source::fingerprint(directory)),
+        // An empty fingerprint makes the next comparison read it again.
+        Err(unsettled @ SourceError::Unsettled) => {
+            let name = directory.display().to_string();
+            let mut errors = Diagnostics::default();
+            errors.push(Diagnostic::error(name, unsettled.to_string()));
+            (Err(errors), Fingerprint::default())
+        }
+    }
+}
+
+fn build(files: PolicyFiles, options: &CompileOptions) -> Result<Built, Diagnostics> {
+    let (cases, diagnostics) = policy::parse_cases(&files);
+    if diagnostics.has_errors() {
+        return Err(diagnostics);
+    }
+    let ruleset = Ruleset::compile_with(cases, &files, options)?;
+    Ok(Built { files, ruleset, warnings: diagnostics })
+}
+
+fn keep(store: &Store, revision: Revision, files: &PolicyFiles, now: Timestamp) {
+    if let Err(error) = store.keep(revision.0, files, now) {
+        tracing::error!(%error, %revision, "the policy set is in force but could not be kept for a restart");
+    }
+}
+
+fn report(result: ReloadResult, diagnostics: &Diagnostics, at: Timestamp, began: Instant) -> Report {
+    let lines = |severity: Vec<&Diagnostic>| {
+        severity.into_iter().take(limits::REPORTED_DIAGNOSTICS).map(ToString::to_string).collect()
+    };
+    Report {
+        result,
+        at,
+        seconds: began.elapsed().as_secs_f64(),
+        errors: lines(diagnostics.errors().collect()),
+        warnings: lines(diagnostics.warnings().collect()),
+    }
+}
+
+fn log_report(report: &Report, ruleset: &Ruleset) {
+    for warning in &report.warnings {
+        tracing::warn!("{warning}");
+    }
+    for error in &report.errors {
+        tracing::error!("{error}");
+    }
+    let (revision, cases, hosts) = (ruleset.revision(), ruleset.cases().len(), ruleset.host_count());
+    match report.result {
+        ReloadResult::Applied => {
+            tracing::info!(%revision, cases, hosts, seconds = report.seconds, "policy set in force");
+        }
+        ReloadResult::Unchanged => tracing::info!(%revision, "policy set unchanged"),
+        ReloadResult::Rejected => {
+            tracing::error!(%revision, "policy set refused; the running one stays");
+        }
+        ReloadResult::LastGood => {
+            tracing::error!(%revision, "policy set refused; started on the last good one");
+        }
+    }
+}

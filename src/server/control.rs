@@ -1,0 +1,147 @@
+//! The control socket: how the commands talk to the running edge.
+//!
+//! One line in, one JSON line out. `control.sock` in the state directory, mode 0600.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use serde_json::json;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use crate::limits;
+use crate::reload::{ReloadRequest, request_reload};
+use crate::status::Status;
+
+/// The control socket cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("control socket `{path}`: {cause}")]
+pub struct ControlError {
+    path: PathBuf,
+    cause: io::Error,
+}
+
+/// The socket of a running edge, served by a thread of its own.
+pub(super) struct Control {
+    path: PathBuf,
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+/// What the socket answers from.
+struct Desk {
+    status: Arc<Status>,
+    reloads: mpsc::Sender<ReloadRequest>,
+}
+
+impl Control {
+    /// Makes the socket and starts to answer. One left by an edge that was killed is replaced: the lock on
+    /// the state directory says that no other edge uses it.
+    pub(super) fn start(
+        state: &Path,
+        status: Arc<Status>,
+        reloads: mpsc::Sender<ReloadRequest>,
+    ) -> Result<Self, ControlError> {
+        let path = state.join("control.sock");
+        let failed = |cause| ControlError { path: path.clone(), cause };
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+        let listener = std::os::unix::net::UnixListener::bind(&path).map_err(failed)?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
+        listener.set_nonblocking(true).map_err(failed)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+        let (stop, stopped) = oneshot::channel();
+        let desk = Arc::new(Desk { status, reloads });
+        let thread = std::thread::Builder::new()
+            .name("control".to_owned())
+            .spawn(move || {
+                runtime.block_on(async {
+                    tokio::select! {
+                        () = serve(listener, desk) => {}
+                        _ = stopped => {}
+                    }
+                });
+            })
+            .map_err(failed)?;
+        Ok(Self { path, stop, thread })
+    }
+
+    pub(super) fn stop(self) {
+        // The thread may have ended already; either way it is gone after this.
+        self.stop.send(()).ok();
+        if self.thread.join().is_err() {
+            tracing::error!("the control socket ended in a panic");
+        }
+        std::fs::remove_file(&self.path).ok();
+    }
+}
+
+async fn serve(listener: std::os::unix::net::UnixListener, desk: Arc<Desk>) {
+    let listener = match UnixListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "the control socket cannot be served"),
+    };
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let desk = Arc::clone(&desk);
+                tokio::spawn(async move {
+                    if let Err(error) = answer(stream, &desk).await {
+                        tracing::debug!(%error, "a caller of the control socket went away");
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::error!(%error, "the control socket cannot accept");
+                tokio::time::sleep(limits::CONTROL_RETRY).await;
+            }
+        }
+    }
+}
+
+async fn answer(stream: UnixStream, desk: &Desk) -> io::Result<()> {
+    let (reader, mut writer) = stream.into_split();
+    let mut line = String::new();
+    let mut reader = BufReader::new(reader.take(limits::CONTROL_LINE_BYTES));
+    timeout(limits::CONTROL_PATIENCE, reader.read_line(&mut line)).await??;
+    let answer = match line.trim() {
+        "status" => desk.status.to_json(),
+        "reload" => match request_reload(&desk.reloads).await {
+            Some(report) => line_of(&report),
+            None => line_of(&json!({ "error": "the edge is stopping" })),
+        },
+        other => line_of(&json!({ "error": format!("unknown command `{}`", other.escape_debug()) })),
+    };
+    writer.write_all(&answer).await?;
+    writer.shutdown().await
+}
+
+fn line_of(value: &impl serde::Serialize) -> Vec<u8> {
+    let mut line = serde_json::to_vec(value).unwrap_or_default();
+    line.push(b'\n');
+    line
+}
+
+/// Asks the edge that uses the state directory `state`, and returns its one-line answer.
+///
+/// # Errors
+/// When no edge answers there.
+pub fn ask(state: &Path, command: &str) -> Result<String, ControlError> {
+    use std::io::{Read, Write};
+    let path = state.join("control.sock");
+    let talk = || {
+        let mut stream = std::os::unix::net::UnixStream::connect(&path)?;
+        stream.write_all(format!("{command}\n").as_bytes())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    };
+    talk().map_err(|cause| ControlError { path: path.clone(), cause })
+}

@@ -1,0 +1,218 @@
+//! Everything enforcement needs, without a listener: for the edge, and for proxies that embed it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, json};
+use tokio::sync::mpsc;
+
+use crate::audit::{self, Audit, ClientPrivacy, Kind, OpenError, Recovery};
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
+use crate::gate::{Gate, object};
+use crate::limits;
+use crate::metrics::{Metrics, MetricsError};
+use crate::policy::CompileOptions;
+use crate::reload::{
+    Keeper, KeeperHandle, ReloadRequest, SharedReport, StartError, Store, StoreError, Swapper,
+};
+
+/// Where enforcement finds its files, and how it behaves.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The name of this edge in every record.
+    pub edge: String,
+    /// The policy directory.
+    pub policies: PathBuf,
+    /// Where the last good sets are kept.
+    pub state: PathBuf,
+    /// The audit log's directory.
+    pub audit: PathBuf,
+    /// How client addresses appear in records.
+    pub client: ClientPrivacy,
+    /// The size at which a segment of the log is closed, in bytes.
+    pub segment_bytes: u64,
+    /// How long the policy directory must be still before it is read.
+    pub debounce: Duration,
+    /// The URL of whoever runs this edge, for `Link: …; rel="blocked-by"` (RFC 7725 §4).
+    pub blocked_by: Option<String>,
+    /// Whether `SIGHUP` reloads.
+    pub hangup: bool,
+}
+
+impl Options {
+    /// Sensible settings for a proxy that embeds this crate: pseudonymous clients, no signal handler.
+    #[must_use]
+    pub fn new(
+        edge: &str,
+        policies: impl Into<PathBuf>,
+        state: impl Into<PathBuf>,
+        audit: impl Into<PathBuf>,
+    ) -> Self {
+        let state = state.into();
+        Self {
+            edge: edge.to_owned(),
+            policies: policies.into(),
+            client: ClientPrivacy::Pseudonym(state.join("client.key")),
+            state,
+            audit: audit.into(),
+            segment_bytes: audit::SEGMENT_BYTES,
+            debounce: limits::SETTLE_QUIET,
+            blocked_by: None,
+            hangup: false,
+        }
+    }
+
+    /// The settings of an edge.
+    #[must_use]
+    pub fn from_config(config: &Config) -> Self {
+        Self {
+            edge: config.edge.to_string(),
+            policies: config.policy.directory.clone(),
+            state: config.policy.state.clone(),
+            audit: config.audit.directory.clone(),
+            client: config.audit.client.clone(),
+            segment_bytes: config.audit.segment_bytes,
+            debounce: config.policy.debounce,
+            blocked_by: config.policy.blocked_by.clone(),
+            hangup: true,
+        }
+    }
+}
+
+/// Why enforcement cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum EnforcementError {
+    /// The audit log cannot be opened.
+    #[error(transparent)]
+    Audit(#[from] OpenError),
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// There is no policy set to start on.
+    #[error(transparent)]
+    Policy(#[from] StartError),
+    /// The metrics cannot be set up.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
+    /// The keeper's thread cannot be started.
+    #[error("cannot watch the policy directory: {0}")]
+    Keeper(std::io::Error),
+}
+
+impl EnforcementError {
+    /// Whether the policies are at fault, rather than the machine.
+    #[must_use]
+    pub fn is_configuration(&self) -> bool {
+        matches!(self, Self::Policy(StartError::NoPolicy(_)))
+    }
+}
+
+/// Running enforcement: a gate, and the keeper that keeps its ruleset up to date.
+#[derive(Debug)]
+pub struct Enforcement {
+    gate: Arc<Gate>,
+    audit: Arc<Audit>,
+    report: SharedReport,
+    keeper: KeeperHandle,
+}
+
+impl Enforcement {
+    /// Opens the log, loads the policies and starts to watch them.
+    ///
+    /// # Errors
+    /// When the log or the state cannot be opened, or there is no policy set to start on.
+    pub fn start(options: Options) -> Result<Self, EnforcementError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let metrics = Arc::new(Metrics::new()?);
+        let (audit, recovery) = Audit::open(
+            audit::Options {
+                directory: options.audit,
+                segment_bytes: options.segment_bytes,
+                edge: options.edge,
+                client: options.client,
+            },
+            Arc::clone(&clock),
+        )?;
+        let audit = Arc::new(audit);
+        let mut store = Store::open(&options.state)?;
+        store.seen(recovery.last_revision);
+        record_start(&audit, &recovery);
+        let swapper = Swapper::start(
+            options.policies,
+            CompileOptions { blocked_by: options.blocked_by },
+            store,
+            Arc::clone(&audit),
+            metrics,
+            Arc::clone(&clock),
+        );
+        let swapper = match swapper {
+            Ok(swapper) => swapper,
+            Err(error) => {
+                close(&audit);
+                return Err(error.into());
+            }
+        };
+        let (gate, report) = (swapper.gate(), swapper.report());
+        let keeper = Keeper {
+            swapper,
+            announced: recovery.last_time.unwrap_or_else(|| clock.now()),
+            audit: Arc::clone(&audit),
+            clock,
+            debounce: options.debounce,
+            hangup: options.hangup,
+        };
+        let keeper = keeper.spawn().map_err(EnforcementError::Keeper)?;
+        Ok(Self { gate, audit, report, keeper })
+    }
+
+    /// The gate requests pass.
+    #[must_use]
+    pub fn gate(&self) -> Arc<Gate> {
+        Arc::clone(&self.gate)
+    }
+
+    /// The last reload.
+    #[must_use]
+    pub fn report(&self) -> SharedReport {
+        self.report.clone()
+    }
+
+    /// A way to ask for reloads.
+    #[must_use]
+    pub fn reload_requests(&self) -> mpsc::Sender<ReloadRequest> {
+        self.keeper.requests()
+    }
+
+    /// Ends the keeper, records `edge.stopped` and closes the log.
+    pub fn stop(self) {
+        self.keeper.stop();
+        self.gate.record_plain(Kind::EdgeStopped, self.gate.ruleset().revision().0, &Map::new());
+        close(&self.audit);
+    }
+}
+
+fn close(audit: &Audit) {
+    if let Err(error) = audit.close() {
+        tracing::error!(%error, "the audit log could not be closed in order");
+    }
+}
+
+fn record_start(audit: &Audit, recovery: &Recovery) {
+    for problem in &recovery.problems {
+        tracing::error!(%problem, "the audit log is not as it was left");
+    }
+    if recovery.torn_bytes > 0 {
+        tracing::warn!(bytes = recovery.torn_bytes, "a record that was never acknowledged was set aside");
+    }
+    let mut detail = object(json!({ "version": env!("CARGO_PKG_VERSION") }));
+    detail.append(&mut recovery.detail());
+    let _receipt = audit.record(&audit::Event {
+        kind: Kind::EdgeStarted,
+        revision: recovery.last_revision,
+        enforcement: None,
+        request: None,
+        detail: Some(&detail),
+    });
+}

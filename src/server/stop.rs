@@ -1,0 +1,85 @@
+//! The signals that stop an edge, and knowing when it has served its last request.
+
+use std::sync::Arc;
+use std::sync::mpsc::{self, Sender};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use pingora::server::{ExecutionPhase, Server, ShutdownSignal, ShutdownSignalWatch};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::TryRecvError;
+
+use crate::limits;
+use crate::metrics::Metrics;
+
+/// The signals of an edge. Says when they are heard: whoever is told `ready` may send one at once.
+pub(super) struct Signals {
+    heard: Sender<std::io::Result<()>>,
+}
+
+impl Signals {
+    /// The watch, and what tells that it has begun.
+    pub(super) fn new() -> (Self, mpsc::Receiver<std::io::Result<()>>) {
+        let (heard, begun) = mpsc::channel();
+        (Self { heard }, begun)
+    }
+}
+
+#[async_trait]
+impl ShutdownSignalWatch for Signals {
+    async fn recv(&self) -> ShutdownSignal {
+        let signals = || -> std::io::Result<(Signal, Signal)> {
+            Ok((signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?))
+        };
+        let (mut terminate, mut interrupt) = match signals() {
+            Ok(signals) => signals,
+            Err(error) => {
+                // Whoever waits for the start gets the error; when nobody does, the edge is stopping anyway.
+                self.heard.send(Err(error)).ok();
+                return ShutdownSignal::FastShutdown;
+            }
+        };
+        self.heard.send(Ok(())).ok();
+        tokio::select! {
+            _ = terminate.recv() => ShutdownSignal::GracefulTerminate,
+            _ = interrupt.recv() => ShutdownSignal::FastShutdown,
+        }
+    }
+}
+
+/// Watches Pingora's phases. Pingora waits out its whole grace time; an edge with no connection left need
+/// not.
+pub(super) struct Drained {
+    phases: Receiver<ExecutionPhase>,
+    metrics: Arc<Metrics>,
+}
+
+impl Drained {
+    pub(super) fn watch(server: &Server, metrics: Arc<Metrics>) -> Self {
+        Self { phases: server.watch_execution_phase(), metrics }
+    }
+
+    /// Returns once Pingora has ended, or is stopping and has no connection left.
+    pub(super) fn wait(mut self, pingora: &JoinHandle<()>) {
+        let mut stopping: Option<Instant> = None;
+        while !pingora.is_finished() {
+            match self.phases.try_recv() {
+                Ok(ExecutionPhase::GracefulTerminate | ExecutionPhase::ShutdownStarted) => {
+                    stopping.get_or_insert_with(Instant::now);
+                }
+                Ok(_) | Err(TryRecvError::Lagged(_)) => {}
+                Err(TryRecvError::Closed) => return,
+                Err(TryRecvError::Empty) => {
+                    // Connections accepted in the last moment are counted a little later than accepted.
+                    let settled = stopping.is_some_and(|since| since.elapsed() > limits::STOP_SETTLES);
+                    if settled && self.metrics.connections() == 0 {
+                        return;
+                    }
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+            }
+        }
+    }
+}

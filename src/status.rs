@@ -1,0 +1,109 @@
+//! The state of a running edge, as `/status` and `interdict status` show it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::gate::Gate;
+use crate::metrics::Metrics;
+use crate::reload::{ReloadResult, SharedReport};
+
+/// Gathers the state of one edge when it is asked for.
+#[derive(Debug)]
+pub struct Status {
+    edge: String,
+    gate: Arc<Gate>,
+    report: SharedReport,
+    started: Instant,
+}
+
+impl Status {
+    /// The state of the edge named `edge`, which starts now.
+    #[must_use]
+    pub fn new(edge: String, gate: Arc<Gate>, report: SharedReport) -> Self {
+        Self { edge, gate, report, started: Instant::now() }
+    }
+
+    /// All of it as one JSON object.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        let mut text = self.value().to_string().into_bytes();
+        text.push(b'\n');
+        text
+    }
+
+    fn value(&self) -> Value {
+        let now = self.gate.clock().now();
+        let ruleset = self.gate.ruleset();
+        let report = self.report.latest();
+        let audit = self.gate.audit().counters();
+        let in_force = ruleset.cases().iter().filter(|case| case.in_force(now)).count();
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "edge": self.edge,
+            "ready": true,
+            "uptime_seconds": self.started.elapsed().as_secs_f64(),
+            "revision": ruleset.revision().0,
+            "digest": ruleset.digest().to_string(),
+            "cases": ruleset.cases().len(),
+            "cases_in_force": in_force,
+            "hosts": ruleset.host_count(),
+            "reviews_overdue": overdue(&ruleset, now),
+            "connections": self.gate.metrics().connections(),
+            "last_reload": {
+                "result": report.result.as_str(),
+                "at": report.at,
+                "age_seconds": age_seconds(report.at, now),
+                "seconds": report.seconds,
+                "errors": report.errors,
+                "warnings": report.warnings,
+            },
+            "audit": {
+                "decided": audit.decided,
+                "durable": audit.durable,
+                "gap": audit.gap,
+                "gap_pending": audit.gap_pending,
+                "writing": audit.writing_ok,
+                "seq": audit.seq,
+                "disturbed": audit.disturbed,
+                "last_error": audit.last_error.map(|(at, error)| json!({ "at": at, "error": error })),
+            },
+        })
+    }
+
+    /// Brings the gauges of `metrics` up to date.
+    pub fn refresh(&self, metrics: &Metrics) {
+        let ruleset = self.gate.ruleset();
+        let report = self.report.latest();
+        let audit = self.gate.audit().counters();
+        let gauges = &metrics.gauges;
+        gauges.revision.set(count(ruleset.revision().0));
+        gauges.cases.set(count(ruleset.cases().len() as u64));
+        gauges.hosts.set(count(ruleset.host_count() as u64));
+        let ok = matches!(report.result, ReloadResult::Applied | ReloadResult::Unchanged);
+        gauges.reload_ok.set(i64::from(ok));
+        gauges.reload_age.set(age_seconds(report.at, self.gate.clock().now()));
+        gauges.reload_seconds.set(report.seconds);
+        gauges.audit_decided.set(count(audit.decided));
+        gauges.audit_durable.set(count(audit.durable));
+        gauges.audit_gap.set(count(audit.gap));
+        gauges.audit_writing.set(i64::from(audit.writing_ok));
+    }
+}
+
+/// Ids of the cases whose review day has passed.
+fn overdue(ruleset: &crate::policy::Ruleset, now: Timestamp) -> Vec<String> {
+    let today = now.to_zoned(jiff::tz::TimeZone::UTC).date();
+    let late = |case: &&Arc<crate::policy::CompiledCase>| case.review.is_some_and(|day| day < today);
+    ruleset.cases().iter().filter(late).map(|case| case.id.to_string()).collect()
+}
+
+fn age_seconds(at: Timestamp, now: Timestamp) -> f64 {
+    now.duration_since(at).as_secs_f64().max(0.0)
+}
+
+fn count(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,110 @@
+//! Connections below HTTP: deadlines, bounds, pipelining, and clients that leave early.
+
+use std::time::{Duration, Instant};
+
+use crate::harness::{CaseFile, Edge, Origin, Setup};
+
+const BLOCKED: &str = "blocked.example";
+
+fn edge(origin: &Origin, limits: &str) -> Edge {
+    Setup::new()
+        .origin(origin)
+        .case(CaseFile::new("page", &[BLOCKED]))
+        .table(&format!("[limits]\n{limits}"))
+        .start()
+}
+
+#[test]
+fn a_head_that_never_ends_is_cut_at_one_deadline_however_steadily_it_comes() {
+    let origin = Origin::start();
+    let edge = edge(&origin, "header_timeout = \"300ms\"");
+    let mut client = edge.connect();
+    let began = Instant::now();
+    client.send("GET / HTTP/1.1\r\n");
+    // A byte every few milliseconds would never meet a limit per read.
+    while began.elapsed() < Duration::from_millis(600) {
+        client.send("x");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(client.response().unwrap().status, 408);
+    client.assert_closed();
+    origin.assert_untouched();
+}
+
+#[test]
+fn an_idle_connection_is_closed_without_a_word() {
+    let origin = Origin::start();
+    let edge = edge(&origin, "idle_timeout = \"200ms\"");
+    let mut client = edge.connect();
+    client.get("allowed.example", "/").unwrap().assert_forwarded();
+    client.assert_closed();
+    edge.connect().assert_closed();
+}
+
+#[test]
+fn a_head_over_its_bound_is_refused_before_it_ends() {
+    let origin = Origin::start();
+    let edge = edge(&origin, "head_bytes = 1024");
+    let mut client = edge.connect();
+    client.send(format!("GET / HTTP/1.1\r\nHost: {BLOCKED}\r\nX: {}", "x".repeat(2000)));
+    assert_eq!(client.response().unwrap().status, 431);
+    client.assert_closed();
+    let many = "X: y\r\n".repeat(150);
+    let answer = edge.send(format!("GET / HTTP/1.1\r\nHost: {BLOCKED}\r\n{many}\r\n"));
+    assert_eq!(answer.unwrap().status, 431);
+    origin.assert_untouched();
+}
+
+#[test]
+fn pipelined_requests_wait_for_their_own_verdict() {
+    let origin = Origin::start();
+    let edge = edge(&origin, "");
+    let mut client = edge.connect();
+    let post = "POST /echo HTTP/1.1\r\nHost: allowed.example\r\nContent-Length: 5\r\n\r\nhello";
+    let free = "GET / HTTP/1.1\r\nHost: allowed.example\r\n\r\n";
+    let blocked = format!("GET / HTTP/1.1\r\nHost: {BLOCKED}\r\n\r\n");
+    client.send([post, &blocked, free, &blocked].concat());
+    assert_eq!(client.response().unwrap().assert_forwarded().text(), "hello");
+    client.response().unwrap().assert_blocked(403);
+    client.response().unwrap().assert_forwarded();
+    client.response().unwrap().assert_blocked(403);
+    assert_eq!(origin.requests().len(), 2);
+}
+
+#[test]
+fn content_that_looks_like_a_request_is_content() {
+    let origin = Origin::start();
+    let edge = edge(&origin, "");
+    let inner = format!("GET / HTTP/1.1\r\nHost: {BLOCKED}\r\n\r\n");
+    let head =
+        format!("POST /echo HTTP/1.1\r\nHost: allowed.example\r\nContent-Length: {}\r\n\r\n", inner.len());
+    let mut client = edge.connect();
+    let answer = client.send(format!("{head}{inner}")).response().unwrap();
+    assert_eq!(answer.assert_forwarded().text(), inner);
+    client.get("allowed.example", "/").unwrap().assert_forwarded();
+    assert_eq!(origin.requests().len(), 2);
+}
+
+#[test]
+fn a_client_that_has_closed_its_sending_side_gets_its_answer() {
+    let origin = Origin::start();
+    let edge = edge(&origin, "");
+    for (host, status) in [("allowed.example", 200), (BLOCKED, 403)] {
+        let mut client = edge.connect();
+        client.send(format!("GET /slow/2 HTTP/1.1\r\nHost: {host}\r\n\r\n")).end_sending();
+        assert_eq!(client.response().unwrap().status, status, "{host}");
+        client.assert_closed();
+    }
+}
+
+#[test]
+fn a_stopping_edge_closes_idle_connections_and_ends_at_once() {
+    let origin = Origin::start();
+    let mut edge = edge(&origin, "stop_grace = \"20s\"");
+    let mut idle = edge.connect();
+    idle.get("allowed.example", "/").unwrap().assert_forwarded();
+    let began = Instant::now();
+    edge.stop();
+    assert!(began.elapsed() < Duration::from_secs(10), "it waited {:?}", began.elapsed());
+    idle.assert_closed();
+}

@@ -1,0 +1,174 @@
+//! What the log promises when the process dies or the disk is full.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::harness::audit::of_kind;
+use crate::harness::load::Load;
+use crate::harness::{CaseFile, Origin, Setup, tools, wait_until};
+
+const BLOCKED: &str = "blocked.example";
+const ROUNDS: u32 = 50;
+
+/// A random delay: the standard library's hasher is seeded by the system.
+fn random_delay() -> Duration {
+    use std::hash::{BuildHasher as _, Hasher as _};
+    let random = std::hash::RandomState::new().build_hasher().finish();
+    Duration::from_micros(random % 120_000)
+}
+
+#[test]
+fn after_fifty_kills_every_id_a_client_holds_is_in_the_log_once() {
+    let origin = Origin::start();
+    let mut edge = Setup::new()
+        .origin(&origin)
+        .audit("segment_bytes = 65536")
+        .case(CaseFile::new("page", &[BLOCKED]))
+        .start();
+    for round in 0..ROUNDS {
+        let load = Load::start(edge.address(), &edge.ledger(), 4, &[BLOCKED, BLOCKED, "allowed.example"]);
+        load.wait_for_answers(1);
+        // Not a wait for something to happen: the moment of death is meant to be random.
+        std::thread::sleep(random_delay());
+        edge.kill9();
+        let answers = load.finish().len();
+        edge.start_again()
+            .unwrap_or_else(|ended| panic!("round {round}: {}\n{}", ended.status, ended.stderr));
+        assert!(answers > 0, "round {round} had no load");
+    }
+    let held = edge.ledger().seen().len();
+    // The checker compares every id; here only that there was something to compare.
+    let records = edge.finish();
+    let recorded = of_kind(&records, "request.blocked").len();
+    println!("{held} ids held, {recorded} recorded, {ROUNDS} kills");
+    assert!(held >= ROUNDS as usize && recorded >= held);
+    // An answer that was cut off by the kill may be recorded and not held: at most one a connection and round.
+    assert!(recorded - held <= 4 * ROUNDS as usize, "{recorded} recorded, {held} held");
+    assert!(of_kind(&records, "audit.gap").is_empty());
+}
+
+#[test]
+fn a_log_that_a_killed_edge_left_can_be_read_before_any_restart() {
+    let origin = Origin::start();
+    let mut edge = Setup::new().origin(&origin).case(CaseFile::new("page", &[BLOCKED])).start();
+    edge.get(BLOCKED).assert_blocked(403);
+    edge.kill9();
+    assert_eq!(of_kind(&edge.finish(), "request.blocked").len(), 1);
+}
+
+#[test]
+fn segments_rotate_by_size_and_the_log_stays_one() {
+    let origin = Origin::start();
+    let edge = Setup::new()
+        .origin(&origin)
+        .audit("segment_bytes = 65536")
+        .case(CaseFile::new("page", &[BLOCKED]))
+        .start();
+    let counts = tools::h2load(edge.address(), BLOCKED, 3000, true);
+    assert_eq!(counts.blocked, 3000);
+    let files = fs::read_dir(edge.audit_directory().join("segments")).unwrap().count();
+    assert!(files > 3, "{files} files");
+    assert_eq!(of_kind(&edge.finish(), "request.blocked").len(), 3000);
+}
+
+#[test]
+fn two_edges_never_write_into_one_log() {
+    let origin = Origin::start();
+    let edge = Setup::new().origin(&origin).case(CaseFile::new("page", &[BLOCKED])).start();
+    let config = edge.config();
+    let second = tools::interdict(["run", "--config", config.to_str().unwrap()]);
+    assert!(matches!(second.code, 2 | 3), "{second:?}");
+    assert!(second.stderr.contains("audit") || second.stderr.contains("state"), "{}", second.stderr);
+    edge.get(BLOCKED).assert_blocked(403);
+}
+
+/// A file system of four megabytes; unmounted when it goes out of scope.
+struct SmallDisk {
+    home: PathBuf,
+    place: PathBuf,
+}
+
+impl SmallDisk {
+    fn mount(home: PathBuf, name: &str) -> Self {
+        let place = home.join(name);
+        fs::create_dir_all(&place).unwrap();
+        let arguments = ["-t", "tmpfs", "-o", "size=4m", "interdict-test", place.to_str().unwrap()];
+        let output = tools::run("mount", arguments);
+        assert_eq!(
+            output.code, 0,
+            "cannot mount a tmpfs: {}(run as root, or set INTERDICT_NO_MOUNT=1 to leave this test out)",
+            output.stderr
+        );
+        Self { home, place }
+    }
+
+    /// Takes every free byte.
+    fn fill(&self) {
+        let mut filler = fs::File::create(self.filler()).unwrap();
+        for size in [4096, 1] {
+            while filler.write_all(&vec![0; size]).is_ok() {}
+        }
+    }
+
+    /// Gives them back.
+    fn empty(&self) {
+        fs::remove_file(self.filler()).unwrap();
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.place.join("filler")
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        tools::run("umount", [Path::new("-l"), &self.place]);
+        // The edge cleaned up as far as it could: a mount point cannot be removed. What is left is one empty directory.
+        fs::remove_dir_all(&self.home).ok();
+    }
+}
+
+#[test]
+fn on_a_full_disk_blocks_go_on_and_every_missed_record_is_counted() {
+    if std::env::var_os("INTERDICT_NO_MOUNT").is_some_and(|value| value == "1") {
+        println!("left out: INTERDICT_NO_MOUNT=1, so there is no small disk to fill");
+        return;
+    }
+    let origin = Origin::start();
+    let setup =
+        Setup::new().origin(&origin).audit("segment_bytes = 65536").case(CaseFile::new("page", &[BLOCKED]));
+    let disk = SmallDisk::mount(setup.home(), "audit");
+    let edge = setup.start();
+    edge.get(BLOCKED).assert_blocked(403);
+    disk.fill();
+    let mut client = edge.connect();
+    let mut answers = 1;
+    wait_until("records are missed", || {
+        client.get(BLOCKED, "/").unwrap().assert_blocked(403);
+        answers += 1;
+        edge.status().audit().gap >= 100
+    });
+    assert!(!edge.status().audit().writing);
+    client.get("allowed.example", "/").unwrap().assert_forwarded();
+    let missed = edge.status().audit().gap;
+    disk.empty();
+    wait_until("writing works again", || edge.status().audit().writing);
+    client.get(BLOCKED, "/").unwrap().assert_blocked(403);
+    answers += 1;
+
+    let records = edge.finish();
+    drop(disk);
+    let gaps = of_kind(&records, "audit.gap");
+    let owned_up: u64 = gaps.iter().map(|gap| gap.number("missed")).sum();
+    let recorded = of_kind(&records, "request.blocked").len() as u64;
+    assert_eq!(owned_up, missed, "{gaps:?}");
+    assert_eq!(recorded + owned_up, answers, "{gaps:?}");
+    for gap in gaps {
+        let counts = gap.0["counts"].as_array().unwrap();
+        let total: u64 = counts.iter().filter_map(|count| count["count"].as_u64()).sum();
+        assert_eq!(total, gap.number("missed"), "{}", gap.0);
+        assert!(counts.iter().all(|count| count["case"] == "page"), "{}", gap.0);
+    }
+}

@@ -1,0 +1,211 @@
+//! A customer's server: real sockets, and a memory of every byte it was sent.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+/// An HTTP/1.1 origin.
+///
+/// * `/slow/N` streams N chunks, twenty milliseconds apart.
+/// * `/echo` gives the request's content back.
+/// * A request with `Upgrade: websocket` gets 101, and then every byte comes back.
+/// * Anything else gets `METHOD path host`.
+///
+/// Every answer carries the field `origin` with the origin's name.
+pub struct Origin {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    name: String,
+    connections: AtomicUsize,
+    requests: Mutex<Vec<Received>>,
+    closing: AtomicBool,
+}
+
+/// A request as it arrived.
+#[derive(Debug, Clone)]
+pub struct Received {
+    /// The head, byte for byte, with the empty line that ends it.
+    pub head: Vec<u8>,
+    /// The content.
+    pub body: Vec<u8>,
+}
+
+impl Received {
+    /// The words of the request line.
+    pub fn line(&self) -> String {
+        String::from_utf8_lossy(&self.head).lines().next().unwrap_or_default().to_owned()
+    }
+
+    /// All values of a field.
+    pub fn field(&self, name: &str) -> Vec<String> {
+        let head = String::from_utf8_lossy(&self.head).into_owned();
+        let fields = head.lines().skip(1).filter_map(|line| line.split_once(':'));
+        fields.filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.trim().to_owned()).collect()
+    }
+}
+
+impl Origin {
+    /// Starts one on 127.0.0.1.
+    pub fn start() -> Self {
+        Self::named("origin", "127.0.0.1:0")
+    }
+
+    /// Starts one with a name of its own, at an address with port 0.
+    pub fn named(name: &str, address: &str) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared {
+            name: name.to_owned(),
+            connections: AtomicUsize::new(0),
+            requests: Mutex::new(Vec::new()),
+            closing: AtomicBool::new(false),
+        });
+        let accepting = Arc::clone(&shared);
+        thread::spawn(move || accept(&listener, &accepting));
+        Self { address, shared }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How many connections it was offered.
+    pub fn connections(&self) -> usize {
+        self.shared.connections.load(Ordering::SeqCst)
+    }
+
+    /// All requests so far.
+    pub fn requests(&self) -> Vec<Received> {
+        self.shared.requests.lock().unwrap().clone()
+    }
+
+    /// The only request so far; fails when there are none or several.
+    #[track_caller]
+    pub fn only_request(&self) -> Received {
+        let requests = self.requests();
+        assert_eq!(requests.len(), 1, "{requests:?}");
+        requests[0].clone()
+    }
+
+    /// Fails when it was ever spoken to.
+    #[track_caller]
+    pub fn assert_untouched(&self) {
+        assert_eq!(self.connections(), 0, "the origin was reached: {:?}", self.requests());
+    }
+}
+
+impl Drop for Origin {
+    fn drop(&mut self) {
+        self.shared.closing.store(true, Ordering::SeqCst);
+        // Wakes the accepting thread; when this fails it is awake or gone already.
+        TcpStream::connect(self.address).ok();
+    }
+}
+
+/// An address on which nobody listens: bound once, then let go.
+pub fn dead_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
+    for stream in listener.incoming().map_while(Result::ok) {
+        if shared.closing.load(Ordering::SeqCst) {
+            return;
+        }
+        shared.connections.fetch_add(1, Ordering::SeqCst);
+        let shared = Arc::clone(shared);
+        // A client that goes away in the middle is part of many tests.
+        thread::spawn(move || serve(stream, &shared).ok());
+    }
+}
+
+fn serve(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut unread = Vec::new();
+    while let Some(request) = receive(&mut stream, &mut unread)? {
+        shared.requests.lock().unwrap().push(request.clone());
+        answer(&mut stream, shared, &request)?;
+        if request.field("upgrade").iter().any(|to| to.eq_ignore_ascii_case("websocket")) {
+            return echo(&mut stream, &unread);
+        }
+        if request.field("connection").iter().any(|option| option.eq_ignore_ascii_case("close")) {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+fn receive(stream: &mut TcpStream, unread: &mut Vec<u8>) -> io::Result<Option<Received>> {
+    let end = loop {
+        match find(unread, b"\r\n\r\n") {
+            Some(at) => break at + 4,
+            None if !fill(stream, unread)? => return Ok(None),
+            None => {}
+        }
+    };
+    let mut request = Received { head: unread.drain(..end).collect(), body: Vec::new() };
+    if !request.field("expect").is_empty() {
+        stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
+    }
+    if let Some(length) = request.field("content-length").first() {
+        let length: usize = length.parse().map_err(io::Error::other)?;
+        while unread.len() < length && fill(stream, unread)? {}
+        request.body = unread.drain(..length.min(unread.len())).collect();
+    } else if !request.field("transfer-encoding").is_empty() {
+        // The coding is kept as it came: tests look at the bytes.
+        while find(unread, b"0\r\n\r\n").is_none() && fill(stream, unread)? {}
+        request.body = std::mem::take(unread);
+    }
+    Ok(Some(request))
+}
+
+fn answer(stream: &mut TcpStream, shared: &Shared, request: &Received) -> io::Result<()> {
+    let line = request.line();
+    let mut words = line.split(' ');
+    let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let name = &shared.name;
+    if !request.field("upgrade").is_empty() {
+        let fields = "Upgrade: websocket\r\nConnection: Upgrade";
+        return write!(stream, "HTTP/1.1 101 Switching Protocols\r\n{fields}\r\norigin: {name}\r\n\r\n");
+    }
+    if let Some(count) = path.strip_prefix("/slow/") {
+        write!(stream, "HTTP/1.1 200 OK\r\norigin: {name}\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+        for index in 0..count.parse().unwrap_or(0) {
+            write!(stream, "8\r\n{index:>7} \r\n")?;
+            thread::sleep(Duration::from_millis(20));
+        }
+        return stream.write_all(b"0\r\n\r\n");
+    }
+    let host = request.field("host").join(", ");
+    let body =
+        if path == "/echo" { request.body.clone() } else { format!("{method} {path} {host}\n").into_bytes() };
+    write!(stream, "HTTP/1.1 200 OK\r\norigin: {name}\r\nContent-Length: {}\r\n\r\n", body.len())?;
+    if method == "HEAD" { Ok(()) } else { stream.write_all(&body) }
+}
+
+fn echo(stream: &mut TcpStream, first: &[u8]) -> io::Result<()> {
+    stream.write_all(first)?;
+    let mut block = [0; 4096];
+    while let count @ 1.. = stream.read(&mut block)? {
+        stream.write_all(&block[..count])?;
+    }
+    Ok(())
+}
+
+fn fill(stream: &mut TcpStream, unread: &mut Vec<u8>) -> io::Result<bool> {
+    let mut block = [0; 4096];
+    let count = stream.read(&mut block)?;
+    unread.extend_from_slice(&block[..count]);
+    Ok(count > 0)
+}
+
+fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
+    bytes.windows(what.len()).position(|window| window == what)
+}
