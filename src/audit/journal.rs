@@ -10,9 +10,9 @@
 use std::{io, sync::Arc};
 
 use super::{
-    disk::{Disk, SegmentFile},
+    disk::{Disk, Place, SegmentFile},
     recover::Resume,
-    segment::{Condition, Refused, Segment},
+    segment::{Condition, Refused, Segment, set_aside},
 };
 
 /// Full segments that may wait for their sync before rotation does it itself.
@@ -29,6 +29,9 @@ pub(super) struct Journal {
     retired: Vec<Box<dyn SegmentFile>>,
     /// Whether a segment was made whose name is not synced yet.
     new_names: bool,
+    /// Whether a segment that could not be opened may have left its name behind. Since a name ends the segment before
+    /// it, nothing more may go in there until the name is gone.
+    left_over: bool,
     /// Segments that were deleted or changed by somebody else while they were written.
     disturbed: u64,
 }
@@ -64,7 +67,16 @@ impl Journal {
         // A segment that cannot be opened again stays as it is; a new one follows it.
         let segment = resume
             .and_then(|last| Segment::resume(disk.as_ref(), last.first, last.length, segment_bytes).ok());
-        Self { disk, segment, next_seq, segment_bytes, retired: Vec::new(), new_names: true, disturbed: 0 }
+        Self {
+            disk,
+            segment,
+            next_seq,
+            segment_bytes,
+            retired: Vec::new(),
+            new_names: true,
+            left_over: false,
+            disturbed: 0,
+        }
     }
 
     /// The `seq` of the next line.
@@ -84,6 +96,12 @@ impl Journal {
 
     /// Appends a line to the segment there is, into its reserve if need be.
     pub(super) fn append_here(&mut self, line: &[u8]) -> io::Result<()> {
+        if self.left_over {
+            if self.disk.identity(&Place::Segment(self.next_seq))?.is_some() {
+                set_aside(self.disk.as_ref(), self.next_seq)?;
+            }
+            self.left_over = false;
+        }
         let Some(segment) = &mut self.segment else {
             return Err(io::Error::other("no segment could be opened"));
         };
@@ -104,7 +122,9 @@ impl Journal {
     /// Makes sure that writing works again before a gap ends.
     pub(super) fn restart(&mut self) -> io::Result<()> {
         self.verify()?;
-        self.make_room(RESTART_ROOM)
+        // An old segment that was deleted to make space gives it back only when nobody holds it open.
+        let synced = self.unsynced().sync();
+        self.make_room(RESTART_ROOM).and(synced)
     }
 
     /// Opens a new segment when the one there is has less room than this.
@@ -112,11 +132,13 @@ impl Journal {
         if self.segment.as_ref().is_some_and(|segment| segment.room() >= bytes) {
             return Ok(());
         }
+        // A segment without a record is in the way of the new one, whose name is the same.
+        self.segment.take_if(|segment| segment.first() == self.next_seq);
+        self.left_over = true;
         let fresh = Segment::create(self.disk.as_ref(), self.next_seq, self.segment_bytes, bytes)?;
+        self.left_over = false;
         self.new_names = true;
-        if let Some(full) = self.segment.replace(fresh)
-            && full.first() != self.next_seq
-        {
+        if let Some(full) = self.segment.replace(fresh) {
             // What is not given back now is given back when the next process reads the segment.
             full.trim().ok();
             self.retired.push(full.into_file());

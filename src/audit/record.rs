@@ -312,3 +312,6 @@ pub fn line_of(event: &Event<'_>, edge: &str, id: EventId, seq: u64, now: Timest
     body(&mut buffer, edge, event, &Privacy::Full);
     finish(&mut buffer, id, seq, Times::default().text(now)).to_vec()
 }
+
+#[cfg(test)]
+mod tests;

@@ -63,6 +63,12 @@ impl Segment {
         Ok(Self { file, first, length, limit })
     }
 
+    /// A segment over any file, for tests.
+    #[cfg(test)]
+    pub(super) fn over(file: Box<dyn SegmentFile>) -> Self {
+        Self { file, first: 1, length: 0, limit: LEAST }
+    }
+
     pub(super) fn first(&self) -> u64 {
         self.first
     }

@@ -1,8 +1,10 @@
+//! Stories of a log: restarts, damage, deleted files, readers.
+
 use std::{fs, io::Write, net::IpAddr, path::Path, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::{faults::Steps, *};
 
@@ -59,69 +61,6 @@ fn record_some(audit: &Audit, count: u64) {
     for _ in 0..count {
         assert!(blocked("TS-1", b"/", |event| audit.record(event)).is_recorded());
     }
-}
-
-#[test]
-fn a_record_has_its_fields_in_the_documented_order() {
-    let id = "01930000-0000-7000-8000-000000000000".parse().unwrap();
-    let now: Timestamp = "2026-11-20T22:30:00.0000425Z".parse().unwrap();
-    let line = blocked("TS-1", b"/a?token=secret#x", |event| line_of(event, "ams-1", id, 42, now));
-    assert_eq!(
-        String::from_utf8(line).unwrap(),
-        concat!(
-            r#"{"id":"01930000-0000-7000-8000-000000000000","seq":42,"time":"2026-11-20T22:30:00.000042Z","#,
-            r#""edge":"ams-1","kind":"request.blocked","case":"TS-1","customer":"cust-20931","#,
-            r#""basis":"imminent-threat","action":"page","status":403,"host":"forum.example","#,
-            r#""names":["FORUM.example."],"matched":".forum.example","method":"GET","path":"/a","#,
-            r#""client":"192.0.2.1","listener":"127.0.0.1:8080","protocol":"HTTP/1.1","#,
-            r#""user_agent":"curl/8.5.0","revision":7,"also":["TS-9"]}"#,
-            "\n"
-        )
-    );
-}
-
-#[test]
-fn queries_and_credentials_never_get_in() {
-    for (target, expected) in [
-        (&b"/a?b"[..], Some("/a")),
-        (b"/a#b", Some("/a")),
-        (b"http://user:secret@forum.example/a/b?c", Some("/a/b")),
-        (b"http://user:secret@forum.example", None),
-        (b"/a://b", Some("/a://b")),
-        (b"*", Some("*")),
-        (b"?secret", None),
-    ] {
-        let id = "01930000-0000-7000-8000-000000000000".parse().unwrap();
-        let line = blocked("TS-1", target, |event| line_of(event, "e", id, 1, Timestamp::UNIX_EPOCH));
-        let fields: Map<String, Value> = serde_json::from_slice(&line).unwrap();
-        assert_eq!(fields.get("path").and_then(Value::as_str), expected);
-        assert!(!String::from_utf8(line).unwrap().contains("secret"));
-    }
-}
-
-#[test]
-fn a_detail_is_flat_bounded_and_takes_no_key_of_ours() {
-    let errors: Vec<Value> =
-        (0..5000).map(|number| json!(format!("cases/{number}.toml: \u{2028} bad"))).collect();
-    let detail = json!({"digest": "ab", "cases": 3, "id": "mine", "a_nested": {"a": [1, null, true]}, "zeros": 0, "errors": errors});
-    let event = Event {
-        kind: Kind::PolicyRejected,
-        revision: 0,
-        enforcement: None,
-        request: None,
-        detail: detail.as_object(),
-    };
-    let id = "01930000-0000-7000-8000-000000000000".parse().unwrap();
-    let line = line_of(&event, "ams-1", id, 1, Timestamp::UNIX_EPOCH);
-    let fields: Map<String, Value> = serde_json::from_slice(&line).unwrap();
-    assert_eq!(fields["digest"], "ab");
-    assert_eq!(fields["_id"], "mine");
-    assert_eq!(fields["zeros"], 0);
-    assert_eq!(fields["a_nested"], json!({"a": [1, null, true]}));
-    assert_eq!(fields["truncated"], true);
-    assert_eq!(fields["errors"][0], "cases/0.toml: \u{2028} bad");
-    assert!(line.len() < 26 * 1024 && fields["errors"].as_array().unwrap().len() > 100);
-    assert!(!fields.contains_key("revision"));
 }
 
 #[test]
@@ -287,6 +226,25 @@ fn a_segment_that_somebody_else_cut_is_left_and_the_loss_is_seen() {
 }
 
 #[test]
+fn a_line_larger_than_a_segment_gets_one_of_its_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let (audit, _, _) = opened(directory.path());
+    let (path, list) = ([1; 4096], vec!["\u{1}".repeat(4000); 9]);
+    let detail = json!({ "list": list });
+    let names = [&path[..]; 8];
+    let large = |event: &Event<'_>| {
+        let request = event.request.map(|request| RequestFacts { names: &names, ..request });
+        audit.record(&Event { detail: detail.as_object(), request, ..*event })
+    };
+    assert!(blocked("TS-1", &path, large).is_recorded());
+    record_some(&audit, 1);
+    assert!(blocked("TS-1", &path, large).is_recorded());
+    audit.close().unwrap();
+    assert_eq!(check(directory.path()).unwrap().records, 3);
+    assert!(super::disk::segments(directory.path()).unwrap().len() > 1);
+}
+
+#[test]
 fn a_closed_log_counts_what_still_comes() {
     let directory = tempfile::tempdir().unwrap();
     let (audit, _, _) = opened(directory.path());
@@ -369,45 +327,6 @@ fn many_threads_get_one_sequence() {
 }
 
 proptest! {
-    #[test]
-    fn one_event_is_one_bounded_line_whatever_is_in_it(
-        texts in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..400), 12),
-        repeat in 1..40usize,
-        words in proptest::collection::vec(any::<String>(), 6),
-        upper: bool,
-    ) {
-        let long: Vec<Vec<u8>> = texts.iter().map(|text| if upper { vec![0x01; 64 * 1024] } else { text.repeat(repeat) }).collect();
-        let names: Vec<&[u8]> = long.iter().map(Vec::as_slice).collect();
-        let words: Vec<String> = words.iter().map(|word| if upper { "\u{1}".repeat(70_000) } else { word.repeat(repeat) }).collect();
-        let also: Vec<&str> = words.iter().map(String::as_str).cycle().take(100).collect();
-        let detail = json!({&words[0]: &words[1], "list": &words, "deep": [[[[[[[[[[1]]]]]]]]]]});
-        let event = Event {
-            kind: Kind::UpstreamRefused,
-            revision: u64::MAX,
-            enforcement: Some(Enforcement {
-                case: &words[0], customer: &words[1], basis: &words[2], action: &words[3],
-                status: Some(u16::MAX), matched: &words[4], also: &also,
-            }),
-            request: Some(RequestFacts {
-                host: &words[5], names: &names, method: &words[0], path: &long[0],
-                client: "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff".parse().unwrap(), listener: &words[1],
-                protocol: &words[2], tls: Some(&words[3]), user_agent: Some(&long[1]),
-                upstream: Some("[2001:db8::1]:65535".parse().unwrap()),
-            }),
-            detail: detail.as_object(),
-        };
-        let id = "01930000-0000-7000-8000-000000000000".parse().unwrap();
-        let line = line_of(&event, &words[5], id, u64::MAX / 2 - 1, Timestamp::MAX);
-        prop_assert!(line.len() <= super::record::MAX_LINE);
-        let (end, rest) = line.split_last().unwrap();
-        prop_assert_eq!(*end, b'\n');
-        let text = std::str::from_utf8(rest).unwrap();
-        let raw = text.chars().find(|char| char.is_control() || "\u{2028}\u{2029}\u{202e}\u{feff}".contains(*char));
-        prop_assert_eq!(raw, None);
-        let fields: Map<String, Value> = serde_json::from_str(text).unwrap();
-        prop_assert_eq!(&fields["kind"], "upstream.refused");
-    }
-
     #[test]
     fn any_bytes_can_be_scanned_as_a_segment(mut bytes in proptest::collection::vec(any::<u8>(), 0..600), first in 1..1000u64) {
         let found = scan(&bytes, first);

@@ -34,6 +34,7 @@ mod identity;
 mod upstream;
 
 // Rules and records while things change or break.
+mod audit;
 mod durability;
 mod reload;
 mod swap;
