@@ -29,7 +29,7 @@ pub struct Recovery {
     pub last_seq: u64,
     /// The time of the last record.
     pub last_time: Option<Timestamp>,
-    /// The revision in the last record that has one; 0 when there is none.
+    /// The largest revision in the records that were read; 0 when there is none.
     pub last_revision: u64,
     /// Segments there were.
     pub segments: usize,
@@ -112,8 +112,11 @@ fn scan_source<R: ReadAt>(source: R, first: u64) -> io::Result<Scan> {
             Some(head) => {
                 scan.records += 1;
                 scan.last_time = Some(head.time);
-                scan.last_revision = head.revision.or(scan.last_revision);
-                let expected = std::mem::replace(&mut scan.next_seq, head.seq + 1);
+                // The largest: a request that began before a swap is recorded after it.
+                scan.last_revision = head.revision.max(scan.last_revision);
+                let expected = scan.next_seq;
+                // Never back: a damaged number must not have those after it given out again.
+                scan.next_seq = expected.max(head.seq + 1);
                 (head.seq != expected).then_some(Problem::Hole {
                     segment: first,
                     offset: line.offset,
@@ -187,7 +190,7 @@ fn last_segment(disk: &dyn Disk, first: u64, recovery: &mut Recovery) -> io::Res
     let length = file.state()?.length;
     let scan = scan_source(file.as_ref(), first)?;
     recovery.last_time = scan.last_time.or(recovery.last_time);
-    recovery.last_revision = scan.last_revision.unwrap_or(recovery.last_revision);
+    recovery.last_revision = recovery.last_revision.max(scan.last_revision.unwrap_or(0));
     let sound = scan.problems.is_empty();
     scan.problems.into_iter().for_each(|problem| recovery.report(problem));
     let torn = length.saturating_sub(scan.whole_bytes);
@@ -238,7 +241,7 @@ fn end_of(disk: &dyn Disk, first: u64, next: Option<u64>, recovery: &mut Recover
         None => Ok(first),
         Some((_, Some(head))) => {
             recovery.last_time = Some(head.time);
-            recovery.last_revision = head.revision.unwrap_or(recovery.last_revision);
+            recovery.last_revision = recovery.last_revision.max(head.revision.unwrap_or(0));
             // Records at or after the next segment's first were never acknowledged.
             Ok((head.seq + 1).min(next.unwrap_or(u64::MAX)))
         }

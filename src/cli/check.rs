@@ -52,7 +52,7 @@ impl PolicySource {
 
 fn compile(directory: &Path, options: &CompileOptions) -> Result<(Ruleset, Diagnostics), Diagnostics> {
     let snapshot = reload::read(directory).map_err(|error| match error {
-        SourceError::Unreadable(diagnostics) => diagnostics,
+        SourceError::Unreadable(diagnostics, _) => diagnostics,
         SourceError::Unsettled => {
             let mut diagnostics = Diagnostics::default();
             let file = directory.display().to_string();

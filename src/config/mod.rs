@@ -82,7 +82,7 @@ pub struct Policy {
     /// The last good ruleset and the revision counter. Default: `state`.
     pub state: PathBuf,
     /// How long the directory must be quiet before a change is read: `debounce_ms`, 0 to 60,000.
-    /// Default: 50 ms.
+    /// Default: 20 ms.
     pub debounce: Duration,
     /// The URL of whoever runs this edge, for `Link: …; rel="blocked-by"` (RFC 7725 §4): `blocked_by`.
     pub blocked_by: Option<String>,
@@ -95,7 +95,7 @@ pub struct Audit {
     pub directory: PathBuf,
     /// How a client's address is written.
     pub client: ClientPrivacy,
-    /// The size at which a segment ends, in bytes: 4 KiB to 16 GiB. Default: 64 MiB.
+    /// The size at which a segment ends, in bytes: 64 KiB to 16 GiB. Default: 64 MiB.
     pub segment_bytes: u64,
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Admin, Audit, Config, EdgeName, Limits, Listen, Policy};
-use crate::audit::ClientPrivacy;
+use crate::audit::{ClientPrivacy, MIN_SEGMENT_BYTES};
 use crate::diagnostic::Diagnostics;
 use crate::document::{self, Table, Text, Value};
 use crate::forward::{Origin, Route, Routes};
@@ -177,7 +177,7 @@ fn audit(table: Option<&Table<'_>>, paths: &Paths<'_>, state: &Path) -> Audit {
         key.key_spot()
             .error_with_hint("`key` is for pseudonyms only", "remove it, or write `client = \"pseudonym\"`");
     }
-    let range = 4096..=16 * 1024 * 1024 * 1024;
+    let range = MIN_SEGMENT_BYTES..=16 * 1024 * 1024 * 1024;
     let segment_bytes =
         value("segment_bytes").and_then(|value| value.integer(range)).unwrap_or(64 * 1024 * 1024);
     let audit = Audit { directory: paths.or_default(value("directory"), "audit"), client, segment_bytes };

@@ -91,8 +91,10 @@ impl<'f> Lists<'f> {
             }
             found.count(severity, list.bad_count.saturating_sub(list.bad.len()));
             if list.patterns.is_empty() && list.bad_count == 0 {
+                // A list that was cut to nothing would free every name it held.
                 let message = format!("the list is empty; `{}` names it", list.user);
-                found.push(Diagnostic::warning(path, message).with_hint("check where the list comes from"));
+                let hint = "check where the list comes from, or take it out of `host_lists`";
+                found.push(Diagnostic::error(path, message).with_hint(hint));
                 continue;
             }
             for entry in list.bad {

@@ -45,6 +45,7 @@ pub struct Keeper {
 #[derive(Debug)]
 pub struct KeeperHandle {
     requests: mpsc::Sender<ReloadRequest>,
+    stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -61,9 +62,8 @@ impl KeeperHandle {
     }
 
     fn end(&mut self) {
-        // With its last sender gone the keeper's loop ends.
-        let (dead_end, _) = mpsc::channel(1);
-        self.requests = dead_end;
+        // With its sender gone the keeper's loop ends.
+        self.stop = None;
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
@@ -92,18 +92,19 @@ impl Keeper {
     /// When the system gives no thread, no inotify instance or no signal handler.
     pub fn spawn(self) -> io::Result<KeeperHandle> {
         let (requests, inbox) = mpsc::channel(limits::RELOAD_REQUESTS);
+        let (stop, stopped) = oneshot::channel();
         let (started, outcome) = std::sync::mpsc::channel();
         let thread = std::thread::Builder::new().name("keeper".to_owned()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             match runtime {
-                Ok(runtime) => runtime.block_on(self.run(inbox, &started)),
+                Ok(runtime) => runtime.block_on(self.run(inbox, stopped, &started)),
                 Err(error) => {
                     started.send(Err(error)).ok();
                 }
             }
         })?;
         match outcome.recv() {
-            Ok(Ok(())) => Ok(KeeperHandle { requests, thread: Some(thread) }),
+            Ok(Ok(())) => Ok(KeeperHandle { requests, stop: Some(stop), thread: Some(thread) }),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(io::Error::other("the keeper ended before it had started")),
         }
@@ -112,6 +113,7 @@ impl Keeper {
     async fn run(
         self,
         mut inbox: mpsc::Receiver<ReloadRequest>,
+        mut stopped: oneshot::Receiver<()>,
         started: &std::sync::mpsc::Sender<io::Result<()>>,
     ) {
         let gate = self.swapper.gate();
@@ -131,13 +133,11 @@ impl Keeper {
             let due = work.settling.due();
             let transition = work.next_transition();
             tokio::select! {
-                request = inbox.recv() => match request {
-                    Some(request) => work.reload_for(request),
-                    None => return,
-                },
+                _ = &mut stopped => return,
+                Some(request) = inbox.recv() => work.reload_for(request),
                 change = work.watcher.change() => work.note(change),
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => drop(work.reload()),
-                () = hung_up(&mut work.hangup) => drop(work.reload()),
+                () = hung_up(&mut work.hangup) => work.reload_soon(),
                 () = sleep_until(transition) => work.announce(),
                 _ = look.tick() => work.look(),
                 _ = tend.tick() => work.tend(),
@@ -163,6 +163,8 @@ struct Work {
     watcher: Watcher,
     settling: Settling,
     hangup: Option<Signal>,
+    /// Asked for while a file was being written; they get the report of the reload that follows.
+    waiting: Vec<ReloadRequest>,
     audit: Arc<Audit>,
     clock: Arc<dyn Clock>,
 }
@@ -176,6 +178,7 @@ impl Work {
             gate,
             schedule: Schedule::new(keeper.announced),
             settling: Settling::new(keeper.debounce),
+            waiting: Vec::new(),
             audit: keeper.audit,
             clock: keeper.clock,
         })
@@ -191,17 +194,30 @@ impl Work {
 
     fn reload(&mut self) -> Report {
         self.settling.clear();
+        // What the set in force has to say of its cases comes before the set that replaces it.
+        self.announce();
         // Directories first: what changes in a new one while the set is read must be heard.
         self.watcher.refresh();
         let report = self.swapper.reload();
-        self.announce();
+        self.swapper.store().note_announced(self.clock.now());
+        for request in self.waiting.drain(..) {
+            // Whoever asked may have gone away; the reload stands.
+            request.answer.send(report.clone()).ok();
+        }
         report
     }
 
     fn reload_for(&mut self, request: ReloadRequest) {
-        let report = self.reload();
-        // Whoever asked may have gone away; the reload stands.
-        request.answer.send(report).ok();
+        self.waiting.push(request);
+        self.reload_soon();
+    }
+
+    /// Now, unless somebody is in the middle of writing a file: half a list is a valid, shorter list. What
+    /// settles then is read anyway.
+    fn reload_soon(&mut self) {
+        if !self.settling.is_being_written() {
+            self.reload();
+        }
     }
 
     /// Catches what inotify cannot tell: network file systems, links whose target changed, lost events.
@@ -218,7 +234,10 @@ impl Work {
     }
 
     fn announce(&mut self) {
-        self.schedule.announce(&self.gate, self.clock.now());
+        let now = self.clock.now();
+        if self.schedule.announce(&self.gate, now) {
+            self.swapper.store().note_announced(now);
+        }
     }
 
     /// When the next case starts or ends, on the runtime's clock. Looked at again with every turn of the

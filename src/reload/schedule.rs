@@ -20,16 +20,19 @@ impl Schedule {
         Self { announced }
     }
 
-    /// Records what has started or ended by `now`. A clock that was set back announces nothing twice.
-    pub(super) fn announce(&mut self, gate: &Gate, now: Timestamp) {
+    /// Records what has started or ended by `now`, and returns whether there was anything. A clock that was
+    /// set back announces nothing twice.
+    pub(super) fn announce(&mut self, gate: &Gate, now: Timestamp) -> bool {
         if now <= self.announced {
-            return;
+            return false;
         }
         let ruleset = gate.ruleset();
-        for transition in ruleset.transitions(self.announced, now) {
+        let transitions = ruleset.transitions(self.announced, now);
+        for transition in transitions {
             gate.record_transition(&ruleset, transition);
         }
         self.announced = now;
+        !transitions.is_empty()
     }
 
     /// When something next starts or ends.

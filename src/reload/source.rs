@@ -20,16 +20,25 @@ pub struct Snapshot {
     pub fingerprint: Fingerprint,
 }
 
-/// Names, sizes, inodes and change times of the files of a policy directory.
+/// Names, sizes, inodes and times of the files of a policy directory. The time of the last status change is in
+/// it too: new permissions, and content put back with its old date, show there alone.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Fingerprint(BTreeMap<String, (u64, u64, i64, i64)>);
+pub struct Fingerprint(BTreeMap<String, FileMark>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct FileMark {
+    inode: u64,
+    bytes: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
 
 /// Why no snapshot could be taken.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    /// Files that cannot be read, or that break a limit.
+    /// Files that cannot be read, or that break a limit, and the directory as it was then.
     #[error("{0}")]
-    Unreadable(Diagnostics),
+    Unreadable(Diagnostics, Fingerprint),
     /// Somebody was writing all the time.
     #[error("the policy directory changed while it was read")]
     Unsettled,
@@ -65,7 +74,7 @@ pub fn read(root: &Path) -> Result<Snapshot, SourceError> {
         let mut diagnostics = before.problems;
         diagnostics.extend(problems);
         if diagnostics.has_errors() {
-            return Err(SourceError::Unreadable(diagnostics));
+            return Err(SourceError::Unreadable(diagnostics, after.fingerprint()));
         }
         return Ok(Snapshot { files, fingerprint: after.fingerprint() });
     }
@@ -83,18 +92,23 @@ pub(super) fn fingerprint(root: &Path) -> Fingerprint {
 pub(super) fn directories(root: &Path) -> Vec<PathBuf> {
     let mut found = vec![root.to_path_buf()];
     for part in PARTS {
-        collect_directories(&root.join(part.directory), 0, &mut found);
+        collect_directories(&root.join(part.directory), part, 0, &mut found);
     }
     found
 }
 
-fn collect_directories(directory: &Path, depth: usize, found: &mut Vec<PathBuf>) {
+fn collect_directories(directory: &Path, part: Part, depth: usize, found: &mut Vec<PathBuf>) {
     if depth > limits::SOURCE_DEPTH || !directory.is_dir() {
         return;
     }
     found.push(directory.to_path_buf());
+    if !part.recursive {
+        return;
+    }
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        collect_directories(&entry.path(), depth + 1, found);
+        if !entry.file_name().as_encoded_bytes().starts_with(b".") {
+            collect_directories(&entry.path(), part, depth + 1, found);
+        }
     }
 }
 
@@ -113,7 +127,12 @@ impl Scan {
     fn fingerprint(&self) -> Fingerprint {
         let mark = |found: &Found| {
             let meta = &found.metadata;
-            (meta.ino(), meta.size(), meta.mtime(), meta.mtime_nsec())
+            FileMark {
+                inode: meta.ino(),
+                bytes: meta.size(),
+                modified: (meta.mtime(), meta.mtime_nsec()),
+                changed: (meta.ctime(), meta.ctime_nsec()),
+            }
         };
         Fingerprint(self.found.iter().map(|(name, found)| (name.clone(), mark(found))).collect())
     }

@@ -43,7 +43,7 @@ pub struct Kept {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// An operation on the disk failed.
-    #[error("cannot {what} `{path}`: {cause}")]
+    #[error("cannot {what} `{path}`: {cause}; repair the state directory, or name another one")]
     Io {
         /// What was tried.
         what: &'static str,
@@ -79,13 +79,18 @@ impl Store {
             let path = root.join(directory);
             fs::create_dir_all(&path).map_err(failed("create", &path))?;
         }
-        let lock_path = root.join("lock");
+        let lock_path = root.join("edge.lock");
         let lock = File::options().create(true).truncate(false).write(true).open(&lock_path);
         let lock = lock.map_err(failed("open", &lock_path))?;
-        rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive)
-            .map_err(|_| StoreError::InUse(root.to_path_buf()))?;
+        match rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(StoreError::InUse(root.to_path_buf())),
+            Err(error) => return Err(failed("lock", &lock_path)(error.into())),
+        }
         let mut store = Self { root: root.to_path_buf(), newest: 0, _lock: lock };
-        store.newest = store.revisions()?.last().copied().unwrap_or(0);
+        let kept = store.revisions()?.last().copied().unwrap_or(0);
+        let counted = fs::read_to_string(store.counter_path()).ok().and_then(|text| text.trim().parse().ok());
+        store.newest = kept.max(counted.unwrap_or(0));
         Ok(store)
     }
 
@@ -152,10 +157,36 @@ impl Store {
         self.newest + 1
     }
 
-    /// Takes the next revision for a set about to be swapped in, whether or not it can be kept.
+    /// Takes the next revision for a set about to be swapped in, whether or not it can be kept. The counter is
+    /// written first, and not synced: it outlives the process, and a block does not wait for the disk.
     pub fn take_revision(&mut self) -> u64 {
         self.newest += 1;
+        let draft = self.counter_path().with_extension("new");
+        let counted = fs::write(&draft, format!("{}\n", self.newest))
+            .and_then(|()| fs::rename(&draft, self.counter_path()));
+        if let Err(error) = counted {
+            tracing::error!(%error, "the revision counter could not be written; the audit log has it as well");
+        }
         self.newest
+    }
+
+    fn counter_path(&self) -> PathBuf {
+        self.root.join("revision")
+    }
+
+    /// Up to when starts and ends of cases have been announced, if that was ever written down.
+    #[must_use]
+    pub fn announced(&self) -> Option<Timestamp> {
+        fs::read_to_string(self.root.join("announced")).ok()?.trim().parse().ok()
+    }
+
+    /// Writes down that starts and ends of cases have been announced up to `at`.
+    pub fn note_announced(&self, at: Timestamp) {
+        let path = self.root.join("announced");
+        let draft = path.with_extension("new");
+        if let Err(error) = fs::write(&draft, format!("{at}\n")).and_then(|()| fs::rename(&draft, &path)) {
+            tracing::warn!(%error, "a restart may announce the start or end of a case once more");
+        }
     }
 
     /// Keeps a set. The order: every new object is written to a temporary name, synced and renamed; their
@@ -171,7 +202,8 @@ impl Store {
         for (name, bytes) in &files.files {
             let sha256 = hex(&Sha256::digest(bytes));
             let path = objects.join(&sha256);
-            if !path.exists() {
+            // Read back, not only looked for: one that was damaged would spoil every set that names it.
+            if self.object(&sha256).is_err() {
                 write_durably(&path, bytes)?;
             }
             manifest.files.insert(name.clone(), sha256);
@@ -286,6 +318,28 @@ mod tests {
         assert_eq!(kept.unwrap().manifest.revision, 1);
         assert_eq!(problems.len(), 1);
         assert_eq!(store.next_revision(), 3);
+    }
+
+    #[test]
+    fn an_object_that_was_damaged_is_written_anew_with_the_next_set() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = Store::open(directory.path()).unwrap();
+        let object = store.root.join("objects").join(hex(&Sha256::digest("same")));
+        for _ in 0..2 {
+            let revision = store.take_revision();
+            store.keep(revision, &set("same"), Timestamp::UNIX_EPOCH).unwrap();
+            assert_eq!(store.last_good().unwrap().0.unwrap().manifest.revision, revision);
+            fs::write(&object, "sane").unwrap();
+        }
+    }
+
+    #[test]
+    fn a_revision_whose_set_could_not_be_kept_is_not_given_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = Store::open(directory.path()).unwrap();
+        assert_eq!(store.take_revision(), 1);
+        drop(store);
+        assert_eq!(Store::open(directory.path()).unwrap().next_revision(), 2);
     }
 
     #[test]

@@ -80,6 +80,7 @@ impl Swapper {
         }
         gate.record_application(&gate.ruleset(), first.result.as_str());
         let report = report(first.result, &first.problems, now, began);
+        gate.metrics().reloaded(report.result.as_str());
         log_report(&report, &gate.ruleset());
         Ok(Self {
             directory,
@@ -103,6 +104,12 @@ impl Swapper {
     #[must_use]
     pub fn report(&self) -> SharedReport {
         self.report.clone()
+    }
+
+    /// What is kept for a restart.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
     }
 
     /// The policy directory.
@@ -203,7 +210,7 @@ fn read_and_build(
 ) -> (Result<Built, Diagnostics>, Fingerprint) {
     match source::read(directory) {
         Ok(snapshot) => (build(snapshot.files, options), snapshot.fingerprint),
-        Err(SourceError::Unreadable(errors)) => (Err(errors), source::fingerprint(directory)),
+        Err(SourceError::Unreadable(errors, fingerprint)) => (Err(errors), fingerprint),
         // An empty fingerprint makes the next comparison read it again.
         Err(unsettled @ SourceError::Unsettled) => {
             let name = directory.display().to_string();

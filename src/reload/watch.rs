@@ -25,6 +25,8 @@ pub(super) enum Change {
     Complete(PathBuf),
     /// It is gone.
     Gone(PathBuf),
+    /// Its permissions or dates have changed.
+    Touched,
     /// Too much happened at once to be told.
     Unknown,
 }
@@ -51,6 +53,7 @@ impl Watcher {
         let mask = WatchMask::CREATE
             | WatchMask::MODIFY
             | WatchMask::CLOSE_WRITE
+            | WatchMask::ATTRIB
             | WatchMask::MOVED_FROM
             | WatchMask::MOVED_TO
             | WatchMask::DELETE
@@ -73,7 +76,14 @@ impl Watcher {
     pub(super) async fn change(&mut self) -> io::Result<Change> {
         loop {
             let event = poll_fn(|context| Pin::new(&mut self.events).poll_next(context)).await;
-            let event = event.ok_or_else(|| io::Error::other("inotify has ended"))??;
+            let event = match event.ok_or_else(|| io::Error::other("inotify has ended")).flatten() {
+                Ok(event) => event,
+                Err(error) => {
+                    // It may well fail the next time too, and the regular comparison does the work meanwhile.
+                    tokio::time::sleep(limits::LOOK_EVERY).await;
+                    return Err(error);
+                }
+            };
             if let Some(change) = change(&self.directories, &event) {
                 return Ok(change);
             }
@@ -102,6 +112,9 @@ fn change(
     }
     if mask.intersects(EventMask::CLOSE_WRITE | EventMask::MOVED_TO) || is_link(&path) {
         return Some(Change::Complete(path));
+    }
+    if mask.contains(EventMask::ATTRIB) {
+        return Some(Change::Touched);
     }
     mask.intersects(EventMask::CREATE | EventMask::MODIFY).then_some(Change::Begun(path))
 }
@@ -150,6 +163,7 @@ impl Settling {
                 self.being_written.remove(&path);
                 self.removed = true;
             }
+            Change::Touched => {}
             Change::Unknown => self.removed = true,
         }
     }
@@ -157,12 +171,18 @@ impl Settling {
     /// When to read the directory, if anything has changed.
     pub(super) fn due(&self) -> Option<Instant> {
         let (first, last) = (self.first?, self.last?);
-        let at_the_latest = first + limits::SETTLE_AT_MOST;
-        if !self.being_written.is_empty() {
-            return Some(at_the_latest);
+        if self.is_being_written() {
+            // Counted from the last piece: half a list must not come into force because the other half is slow.
+            return Some(last + limits::SETTLE_AT_MOST);
         }
+        let at_the_latest = first + limits::SETTLE_AT_MOST.max(self.quiet);
         let quiet = if self.removed { self.quiet.max(limits::SETTLE_AFTER_REMOVAL) } else { self.quiet };
         Some(at_the_latest.min(last + quiet))
+    }
+
+    /// Whether somebody has begun a file and not closed it.
+    pub(super) fn is_being_written(&self) -> bool {
+        !self.being_written.is_empty()
     }
 
     pub(super) fn clear(&mut self) {
@@ -201,6 +221,9 @@ mod tests {
         let longest = limits::SETTLE_AT_MOST.as_millis();
         assert_eq!(due_ms(&[(0, Change::Begun("a".into()))]), longest);
         assert_eq!(due_ms(&[(0, Change::Begun("a".into())), (5, Change::Complete("a".into()))]), 25);
+        // A slow writer is waited for as long as it goes on.
+        let slow: Vec<_> = (0..10).map(|n| (n * 1000, Change::Begun("a".into()))).collect();
+        assert_eq!(due_ms(&slow), 9000 + longest);
     }
 
     #[test]

@@ -137,6 +137,8 @@ impl Enforcement {
         )?;
         let audit = Arc::new(audit);
         let mut store = Store::open(&options.state)?;
+        let announced = store.announced().or(recovery.last_time).unwrap_or_else(|| clock.now());
+        store.note_announced(announced);
         store.seen(recovery.last_revision);
         record_start(&audit, &recovery);
         let swapper = Swapper::start(
@@ -157,7 +159,7 @@ impl Enforcement {
         let (gate, report) = (swapper.gate(), swapper.report());
         let keeper = Keeper {
             swapper,
-            announced: recovery.last_time.unwrap_or_else(|| clock.now()),
+            announced,
             audit: Arc::clone(&audit),
             clock,
             debounce: options.debounce,

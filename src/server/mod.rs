@@ -1,6 +1,6 @@
 //! The composition root: from a configuration to a running edge, and back to nothing.
 //!
-//! Order at the start: audit log, state, first ruleset, sockets, keeper, Pingora. Whatever can be wrong is
+//! Order at the start: sockets, audit log, state, first ruleset, keeper, Pingora. Whatever can be wrong is
 //! found before the first connection is accepted. Order at the stop: accept no more, let requests end, end
 //! the keeper, record `edge.stopped`, close the log.
 
@@ -64,29 +64,53 @@ impl ServerError {
 /// Runs an edge until it is told to stop.
 ///
 /// # Errors
-/// When it cannot start.
+/// When it cannot start, or its server failed.
 pub fn run(config_path: &Path) -> Result<(), ServerError> {
     let config = Config::load(config_path)?;
+    let sockets = Sockets::bind(&config)?;
     let enforcement = Enforcement::start(Options::from_config(&config))?;
+    let outcome = serve(&config, sockets, &enforcement);
+    // Whatever went wrong, the log says that this edge stopped, and is closed in order.
+    enforcement.stop();
+    outcome
+}
+
+/// The sockets of an edge, bound before anything is recorded.
+struct Sockets {
+    edge: Vec<BoundListener>,
+    admin: Option<BoundListener>,
+}
+
+impl Sockets {
+    fn bind(config: &Config) -> Result<Self, BindError> {
+        let mut edge = Vec::new();
+        for listen in &config.listen {
+            edge.push(BoundListener::bind(listen.address)?);
+        }
+        let admin = config.admin.as_ref().map(|admin| BoundListener::bind(admin.listen)).transpose()?;
+        Ok(Self { edge, admin })
+    }
+
+    /// What whoever started the edge reads on standard output.
+    fn banner(&self) -> String {
+        let edge = self.edge.iter().map(|socket| format!("listening {}\n", socket.address()));
+        let admin = self.admin.iter().map(|socket| format!("admin {}\n", socket.address()));
+        edge.chain(admin).collect::<String>() + "ready\n"
+    }
+}
+
+fn serve(config: &Config, sockets: Sockets, enforcement: &Enforcement) -> Result<(), ServerError> {
     let gate = enforcement.gate();
     let status = Arc::new(Status::new(config.edge.to_string(), Arc::clone(&gate), enforcement.report()));
+    let banner = sockets.banner();
 
-    let mut sockets = Vec::new();
-    for listen in &config.listen {
-        sockets.push(BoundListener::bind(listen.address)?);
-    }
-    let admin_socket = config.admin.as_ref().map(|admin| BoundListener::bind(admin.listen)).transpose()?;
-    let control =
-        control::Control::start(&config.policy.state, Arc::clone(&status), enforcement.reload_requests())?;
-    let banner = banner(&sockets, admin_socket.as_ref());
-
-    let conf = listen::server_conf(threads(), config.limits.stop_grace);
-    let mut server = Server::new_with_opt_and_conf(None, conf);
+    let mut server =
+        Server::new_with_opt_and_conf(None, listen::server_conf(threads(), config.limits.stop_grace));
     server.bootstrap();
-    let app = edge_app(&config, &server, &enforcement);
-    server.add_service(Listening::new("edge", app, sockets));
-    if let (Some(admin), Some(socket)) = (&config.admin, admin_socket) {
-        let app = Admin::new(Arc::clone(&gate), status, admin.token_file.as_deref())?;
+    let app = edge_app(config, &server, enforcement);
+    server.add_service(Listening::new("edge", app, sockets.edge));
+    if let (Some(admin), Some(socket)) = (&config.admin, sockets.admin) {
+        let app = Admin::new(Arc::clone(&gate), Arc::clone(&status), admin.token_file.as_deref())?;
         let mut service = Listening::new("admin", app, vec![socket]);
         service.use_threads(1);
         server.add_service(service);
@@ -97,10 +121,13 @@ pub fn run(config_path: &Path) -> Result<(), ServerError> {
         .name("pingora".to_owned())
         .spawn(move || server.run(RunArgs { shutdown_signal: Box::new(signals) }))?;
     begun.recv().map_err(|_| std::io::Error::other("the server ended before it had started"))??;
+    let control = control::Control::start(&config.policy.state, status, enforcement.reload_requests())?;
     announce(&banner)?;
     drained.wait(&pingora);
     control.stop();
-    enforcement.stop();
+    if pingora.is_finished() && pingora.join().is_err() {
+        return Err(std::io::Error::other("the server ended in a panic").into());
+    }
     Ok(())
 }
 
@@ -139,17 +166,6 @@ fn edge_app(
 /// One request thread for each processor.
 fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-fn banner(sockets: &[BoundListener], admin: Option<&BoundListener>) -> String {
-    let mut lines = String::new();
-    for socket in sockets {
-        lines.push_str(&format!("listening {}\n", socket.address()));
-    }
-    if let Some(admin) = admin {
-        lines.push_str(&format!("admin {}\n", admin.address()));
-    }
-    lines + "ready\n"
 }
 
 /// Tells whoever started the edge where it listens. The sockets have been bound since before, so a client

@@ -320,3 +320,19 @@ fn an_exemption_is_recorded_as_one_beside_a_shadow_case() {
     assert_eq!((record.text("case"), record.texts("also")), ("strict", vec!["trial"]));
     assert!(of_kind(&records, "request.shadowed").is_empty());
 }
+
+#[test]
+fn a_start_that_no_edge_was_there_to_announce_is_announced_by_the_next() {
+    let origin = Origin::start();
+    let at = soon();
+    let mut edge =
+        Setup::new().origin(&origin).case(CaseFile::new("later", &["later.example"]).effective(at)).start();
+    edge.kill9();
+    wait_until("the case is due", || Timestamp::now() > at);
+    edge.start_again().unwrap_or_else(|ended| panic!("{}", ended.stderr));
+    wait_until("it is announced", || !of_kind(&edge.records(), "case.effective").is_empty());
+    edge.kill9();
+    edge.start_again().unwrap_or_else(|ended| panic!("{}", ended.stderr));
+    edge.get("later.example").assert_blocked(403);
+    assert_eq!(of_kind(&edge.finish(), "case.effective").len(), 1, "and only once");
+}
