@@ -102,6 +102,7 @@ fn a_tail_torn_at_any_byte_is_set_aside_and_the_log_goes_on() {
         fs::write(segment(directory.path(), 1), &bytes[..end]).unwrap();
         let (audit, recovery, _) = opened(directory.path());
         assert_eq!((recovery.last_seq, recovery.torn_bytes), (2, (end - second) as u64));
+        assert_eq!(fs::metadata(segment(directory.path(), 1)).unwrap().len(), second as u64);
         assert_eq!(recovery.problems, []);
         record_some(&audit, 1);
         audit.close().unwrap();
@@ -142,6 +143,30 @@ fn damage_is_located_never_repaired_and_the_log_goes_on_after_it() {
         assert_eq!(export(directory.path(), &mut out).unwrap().len(), 1);
         assert_eq!(out.iter().filter(|byte| **byte == b'\n').count(), 4);
     }
+}
+
+#[test]
+fn what_a_failed_write_left_before_the_next_segment_does_not_count() {
+    let directory = tempfile::tempdir().unwrap();
+    let (audit, _, _) = opened(directory.path());
+    record_some(&audit, 3);
+    let id = "01930000-0000-7000-8000-000000000000".parse().unwrap();
+    let landed = blocked("TS-1", b"/", |event| line_of(event, "ams-1", id, 4, Timestamp::UNIX_EPOCH));
+    let path = segment(directory.path(), 1);
+    fs::File::options()
+        .append(true)
+        .open(path)
+        .unwrap()
+        .write_all(&[&landed[..], b"{\"id"].concat())
+        .unwrap();
+    // The writer sees that the file is not as it left it, and opens the next one.
+    audit.retry();
+    record_some(&audit, 2);
+    drop(audit);
+    let checked = check(directory.path()).unwrap();
+    assert_eq!((checked.records, checked.unacknowledged_bytes), (5, landed.len() as u64 + 4));
+    let (_audit, recovery, _) = opened(directory.path());
+    assert_eq!((recovery.last_seq, recovery.problems), (5, vec![]));
 }
 
 #[test]
