@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Map, json};
+use serde_json::json;
 use tokio::sync::mpsc;
 
 use crate::audit::{self, Audit, ClientPrivacy, Kind, OpenError, Recovery};
@@ -149,14 +149,9 @@ impl Enforcement {
             metrics,
             Arc::clone(&clock),
         );
-        let swapper = match swapper {
-            Ok(swapper) => swapper,
-            Err(error) => {
-                close(&audit);
-                return Err(error.into());
-            }
-        };
+        let swapper = swapper.inspect_err(|_| end(&audit, recovery.last_revision))?;
         let (gate, report) = (swapper.gate(), swapper.report());
+        let revision = gate.ruleset().revision().0;
         let keeper = Keeper {
             swapper,
             announced,
@@ -165,7 +160,8 @@ impl Enforcement {
             debounce: options.debounce,
             hangup: options.hangup,
         };
-        let keeper = keeper.spawn().map_err(EnforcementError::Keeper)?;
+        let keeper = keeper.spawn().inspect_err(|_| end(&audit, revision));
+        let keeper = keeper.map_err(EnforcementError::Keeper)?;
         Ok(Self { gate, audit, report, keeper })
     }
 
@@ -190,14 +186,22 @@ impl Enforcement {
     /// Ends the keeper, records `edge.stopped` and closes the log.
     pub fn stop(self) {
         self.keeper.stop();
-        self.gate.record_plain(Kind::EdgeStopped, self.gate.ruleset().revision().0, &Map::new());
-        close(&self.audit);
+        end(&self.audit, self.gate.ruleset().revision().0);
     }
 }
 
-fn close(audit: &Audit) {
+/// The last record of an edge, also of one that could not start, and the end of its log.
+fn end(audit: &Audit, revision: u64) {
+    let _receipt = audit.record(&audit::Event {
+        kind: Kind::EdgeStopped,
+        revision,
+        enforcement: None,
+        request: None,
+        detail: None,
+    });
     if let Err(error) = audit.close() {
-        tracing::error!(%error, "the audit log could not be closed in order");
+        let pending = audit.counters().gap_pending;
+        tracing::error!(%error, pending, "the audit log could not be closed in order");
     }
 }
 

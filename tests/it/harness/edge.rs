@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::audit::{self, Log, Record};
 use super::ledger::Ledger;
 use super::process::{Ended, Process};
-use super::status::Status;
+use super::status::{AuditCounters, Status};
 use super::{CaseFile, Client, Http2, Origin, PolicyDir, Response, wait_for};
 
 /// An edge that is still being set up.
@@ -218,7 +218,20 @@ impl Edge {
         let ended = self.process.take().expect("the edge runs").end(Signal::TERM);
         assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
         self.graceful = true;
+        self.compare_with_the_log(&audit);
         ended
+    }
+
+    /// What the edge said it had written, and what it said it had missed, is on disk; the stop came after.
+    #[track_caller]
+    fn compare_with_the_log(&self, said: &AuditCounters) {
+        let records = self.records();
+        let start = records.iter().rposition(|record| record.kind() == "edge.started").unwrap_or(0);
+        let (gaps, written): (Vec<&Record>, Vec<&Record>) =
+            records[start..].iter().partition(|record| record.kind() == "audit.gap");
+        assert!(written.len() as u64 > said.durable, "{} records, and {said:?}", written.len());
+        let missed: u64 = gaps.iter().map(|gap| gap.number("missed")).sum();
+        assert_eq!(missed, said.gap, "{said:?}");
     }
 
     /// Ends it with SIGKILL.
@@ -233,6 +246,11 @@ impl Edge {
         self.process = Some(Process::start(&self.config())?);
         self.starts += 1;
         Ok(())
+    }
+
+    /// A start that failed after the log was opened has left its `edge.started` too.
+    pub fn note_failed_start(&mut self) {
+        self.starts += 1;
     }
 
     /// Stops it and starts it again.
