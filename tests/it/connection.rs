@@ -156,3 +156,17 @@ fn a_target_with_strange_characters_is_refused_by_the_edge_itself() {
     }
     origin.assert_untouched();
 }
+
+#[test]
+fn a_stopping_edge_serves_the_request_it_has_begun() {
+    let origin = Origin::start();
+    let mut edge = edge(&origin, "stop_grace = \"20s\"");
+    let mut client = edge.connect();
+    client.send("GET /slow/50 HTTP/1.1\r\nHost: allowed.example\r\n\r\n");
+    wait_until("the origin has it", || !origin.requests().is_empty());
+    std::thread::scope(|scope| {
+        let answer = scope.spawn(move || client.response().unwrap().body.len());
+        edge.stop();
+        assert_eq!(answer.join().unwrap(), 50 * 8);
+    });
+}

@@ -37,6 +37,7 @@ mod upstream;
 mod audit;
 mod durability;
 mod reload;
+mod saving;
 mod swap;
 
 // What a person runs.
