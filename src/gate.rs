@@ -109,57 +109,40 @@ impl Gate {
         let subject = Subject { names: &asked.identity.names, client: asked.client };
         let verdict = decide::decide(ruleset, &subject, self.clock.now());
         self.metrics.judged(began.elapsed());
-        match &verdict {
-            Verdict::Allow => {
-                self.metrics.allowed();
-                Ruling::Forward
-            }
-            Verdict::Block(found) => self.enforce(Kind::RequestBlocked, ruleset, found, asked, None),
-            Verdict::Shadow(found) => self.let_pass(Kind::RequestShadowed, ruleset, found, asked, None),
-            Verdict::Exempt(found) => self.let_pass(Kind::RequestExempted, ruleset, found, asked, None),
+        if matches!(verdict, Verdict::Allow) {
+            self.metrics.allowed();
         }
+        self.rule(&verdict, Kind::RequestBlocked, ruleset, asked, None)
     }
 
     /// Judges a connection to an origin before it is opened. On [`Ruling::Enforce`] it must not be.
     #[must_use]
     pub fn judge_origin(&self, ruleset: &Ruleset, asked: &Asked<'_>, upstream: SocketAddr) -> Ruling {
-        match decide::judge_origin(ruleset, upstream.ip(), asked.client, self.clock.now()) {
-            Verdict::Allow => Ruling::Forward,
-            Verdict::Block(found) => {
-                self.enforce(Kind::UpstreamRefused, ruleset, &found, asked, Some(upstream))
-            }
-            Verdict::Shadow(found) => {
-                self.let_pass(Kind::RequestShadowed, ruleset, &found, asked, Some(upstream))
-            }
-            Verdict::Exempt(found) => {
-                self.let_pass(Kind::RequestExempted, ruleset, &found, asked, Some(upstream))
-            }
-        }
+        let verdict = decide::judge_origin(ruleset, upstream.ip(), asked.client, self.clock.now());
+        self.rule(&verdict, Kind::UpstreamRefused, ruleset, asked, Some(upstream))
     }
 
-    fn enforce(
+    /// Records what a verdict found, and turns it into what is to be done. `blocked` is the kind of event when
+    /// the request or connection is stopped; a case in shadow mode and an exempt client let it through.
+    fn rule(
         &self,
-        kind: Kind,
+        verdict: &Verdict<'_>,
+        blocked: Kind,
         ruleset: &Ruleset,
-        found: &Match<'_>,
         asked: &Asked<'_>,
         upstream: Option<SocketAddr>,
     ) -> Ruling {
+        let (kind, found) = match verdict {
+            Verdict::Allow => return Ruling::Forward,
+            Verdict::Block(found) => (blocked, found),
+            Verdict::Shadow(found) => (Kind::RequestShadowed, found),
+            Verdict::Exempt(found) => (Kind::RequestExempted, found),
+        };
         let receipt = self.record_found(kind, ruleset, found, asked, upstream);
-        Ruling::Enforce(act::answer(&receipt, found.case, &asked.ask))
-    }
-
-    /// Records what was found, and forwards: a case in shadow mode, or a client that is exempt.
-    fn let_pass(
-        &self,
-        kind: Kind,
-        ruleset: &Ruleset,
-        found: &Match<'_>,
-        asked: &Asked<'_>,
-        upstream: Option<SocketAddr>,
-    ) -> Ruling {
-        let _receipt = self.record_found(kind, ruleset, found, asked, upstream);
-        Ruling::Forward
+        match verdict {
+            Verdict::Block(_) => Ruling::Enforce(act::answer(&receipt, found.case, &asked.ask)),
+            _ => Ruling::Forward,
+        }
     }
 
     fn record_found(
