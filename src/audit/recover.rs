@@ -115,8 +115,8 @@ fn scan_source<R: ReadAt>(source: R, first: u64) -> io::Result<Scan> {
                 // The largest: a request that began before a swap is recorded after it.
                 scan.last_revision = head.revision.max(scan.last_revision);
                 let expected = scan.next_seq;
-                // Never back: a damaged number must not have those after it given out again.
-                scan.next_seq = expected.max(head.seq + 1);
+                // Never back: a damaged number still takes the place it stands in.
+                scan.next_seq = expected.max(head.seq) + 1;
                 (head.seq != expected).then_some(Problem::Hole {
                     segment: first,
                     offset: line.offset,

@@ -366,3 +366,34 @@ proptest! {
         prop_assert_eq!((found.records, found.next_seq, found.whole_bytes), (1, next + 1, bytes.len() as u64));
     }
 }
+
+#[test]
+fn a_record_whose_number_was_lowered_has_no_number_given_out_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let (audit, _, _) = opened(directory.path());
+    record_some(&audit, 30);
+    audit.close().unwrap();
+    drop(audit);
+    let path = segment(directory.path(), 1);
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("\"seq\":30,", "\"seq\":10,")).unwrap();
+    let (audit, recovery, _) = opened(directory.path());
+    assert_eq!((recovery.last_seq, recovery.problems.len()), (30, 1), "{recovery:?}");
+    record_some(&audit, 1);
+    let mut out = Vec::new();
+    assert!(!export(directory.path(), &mut out).unwrap().is_empty());
+    assert_eq!(out.iter().filter(|byte| **byte == b'\n').count(), 31, "all are still handed out");
+}
+
+#[test]
+fn the_largest_revision_is_recovered_also_when_an_older_one_was_recorded_after_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let (audit, _, _) = opened(directory.path());
+    for revision in [9_000, 8_999] {
+        let event =
+            Event { kind: Kind::PolicyApplied, revision, enforcement: None, request: None, detail: None };
+        assert!(audit.record(&event).is_recorded());
+    }
+    drop(audit);
+    assert_eq!(opened(directory.path()).1.last_revision, 9_000);
+}
