@@ -14,12 +14,16 @@
 mod check;
 mod disk;
 mod event;
+#[allow(dead_code)]
+mod files;
 mod gap;
 mod id;
 mod journal;
 mod lines;
 mod lock;
 mod log;
+#[allow(dead_code)]
+mod mapping;
 mod privacy;
 mod read;
 mod record;
