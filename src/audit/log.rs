@@ -5,11 +5,13 @@ use std::{
     fmt, io,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
+    acknowledge::{Acknowledge, COMMIT_INTERVAL},
     disk::{Disk, RealDisk},
     event::{Event, Receipt},
     gap::Gap,
@@ -43,6 +45,12 @@ pub struct Options {
     pub edge: String,
     /// How much of a client's address is recorded.
     pub client: ClientPrivacy,
+    /// When an event counts as recorded.
+    pub acknowledge: Acknowledge,
+    /// How long events are collected for one `fdatasync`, when the disk acknowledges.
+    pub commit_interval: Duration,
+    /// A second audit directory, on another disk, for when the first takes nothing.
+    pub spare: Option<PathBuf>,
 }
 
 impl Options {
@@ -54,6 +62,9 @@ impl Options {
             segment_bytes: SEGMENT_BYTES,
             edge: edge.into(),
             client: ClientPrivacy::Truncated,
+            acknowledge: Acknowledge::default(),
+            commit_interval: COMMIT_INTERVAL,
+            spare: None,
         }
     }
 }
@@ -150,7 +161,7 @@ impl Audit {
         options: Options,
         clock: Arc<dyn Clock>,
     ) -> Result<(Self, Recovery), OpenError> {
-        let privacy = Privacy::load(&options.client)?;
+        let privacy = Privacy::load(&options.client, clock.now())?;
         let io = |error| OpenError::Io { directory: options.directory.clone(), error };
         let ids = Ids::from_kernel().map_err(io)?;
         let (recovery, resume) = recover::recover(disk.as_ref()).map_err(io)?;
@@ -186,7 +197,7 @@ impl Audit {
     pub fn record(&self, event: &Event<'_>) -> Receipt {
         // Only a thread that is being torn down has no line any more.
         let mut line = LINE.try_with(Cell::take).unwrap_or_default();
-        record::body(&mut line, &self.edge, event, &self.privacy);
+        record::body(&mut line, &self.edge, event, &self.privacy, self.clock.now());
         let receipt = self.lock().record(event, &mut line, self.clock.as_ref(), &self.edge);
         LINE.try_with(|kept| kept.set(line)).ok();
         receipt
@@ -197,12 +208,17 @@ impl Audit {
     /// Notices a segment that was taken away, writes down a gap as soon as that works, and syncs full segments.
     pub fn retry(&self) {
         let now = self.clock.now();
+        self.privacy.tend(now);
+        let trouble = self.privacy.trouble();
         let unsynced = {
             let mut state = self.lock();
             if state.closed {
                 return;
             }
             state.look_after(now, &self.edge);
+            if let Some(trouble) = trouble {
+                state.last_error = Some((now, trouble));
+            }
             state.journal.unsynced()
         };
         if let Err(error) = unsynced.sync() {

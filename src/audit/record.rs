@@ -59,8 +59,8 @@ const TAKEN: &[&str] = &[
     "truncated",
 ];
 
-/// Writes everything of the line that follows `time`, its end included.
-pub(super) fn body(out: &mut Vec<u8>, edge: &str, event: &Event<'_>, privacy: &Privacy) {
+/// Writes everything of the line that follows `time`, its end included. The client is written as it may be at `now`.
+pub(super) fn body(out: &mut Vec<u8>, edge: &str, event: &Event<'_>, privacy: &Privacy, now: Timestamp) {
     out.clear();
     out.extend_from_slice(&[b' '; ROOM]);
     out.extend_from_slice(b"\"edge\":");
@@ -75,7 +75,7 @@ pub(super) fn body(out: &mut Vec<u8>, edge: &str, event: &Event<'_>, privacy: &P
             number(out, "status", status.into());
         }
     }
-    let client = event.request.as_ref().map(|request| privacy.text(request.client));
+    let client = event.request.as_ref().map(|request| privacy.text(request.client, now));
     subject(out, event.request.as_ref(), event.enforcement.as_ref());
     if let (Some(request), Some(client)) = (&event.request, client) {
         asked(out, request, client);
@@ -309,7 +309,7 @@ impl Times {
 #[must_use]
 pub fn line_of(event: &Event<'_>, edge: &str, id: EventId, seq: u64, now: Timestamp) -> Vec<u8> {
     let mut buffer = Vec::new();
-    body(&mut buffer, edge, event, &Privacy::Full);
+    body(&mut buffer, edge, event, &Privacy::Full, now);
     finish(&mut buffer, id, seq, Times::default().text(now)).to_vec()
 }
 
