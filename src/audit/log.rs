@@ -12,7 +12,8 @@ use super::{
     files::{Disk, RealDisk},
     journal::{Commit, Draft},
     lock::LockError,
-    options::{Acknowledge, Counters, OpenError, Options},
+    acknowledge::Acknowledge,
+    options::{Counters, OpenError, Options},
     pending::Pending,
     privacy::Privacy,
     recovery::Recovery,
@@ -115,7 +116,7 @@ impl Audit {
         let now = shared.clock.now();
         // Only a thread that is being torn down has no draft any more.
         let mut draft = DRAFT.try_with(Cell::take).unwrap_or_default();
-        draft.facts(event, event.request.map(|request| shared.privacy.text(request.client, now)));
+        draft.facts(event, &shared.privacy, now);
         let case = event.enforcement.map(|enforcement| enforcement.case);
         let written = shared.lock().record(&mut draft, case, event.kind, now);
         DRAFT.try_with(|kept| kept.set(draft)).ok();

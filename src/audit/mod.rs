@@ -11,6 +11,7 @@
 //! an `audit.gap` record before anything else once writing works again, so that
 //! `decided = durable + gap` holds at every moment.
 
+mod acknowledge;
 mod check;
 mod disk;
 mod event;
@@ -38,12 +39,16 @@ mod faults;
 #[cfg(test)]
 mod tests;
 
+pub use acknowledge::{Acknowledge, COMMIT_INTERVAL, COMMIT_INTERVALS};
 pub use check::{CheckError, Checked, check};
 pub use event::{Enforcement, Event, Kind, Receipt, RequestFacts, UnknownKind};
 pub use id::{EventId, EventIdError};
 pub use lock::LockError;
 pub use log::{Audit, Counters, MIN_SEGMENT_BYTES, OpenError, Options, SEGMENT_BYTES};
-pub use privacy::{ClientPrivacy, ClientText, KeyError};
+pub use privacy::{
+    ClientPrivacy, ClientText, ClientTextError, KeyError, Period, Pseudonyms, RevealError, Revealer,
+    UnknownPeriod,
+};
 pub use read::{Problem, ReadError, Record, Records, export, records};
 pub use record::line_of;
 pub use recover::{Recovery, Scan, scan};

@@ -5,6 +5,7 @@ use std::{io, path::PathBuf, time::Duration};
 use jiff::Timestamp;
 
 use super::{
+    acknowledge::{Acknowledge, COMMIT_INTERVAL},
     lock::LockError,
     privacy::{ClientPrivacy, KeyError},
 };
@@ -13,19 +14,6 @@ use super::{
 pub const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
 /// The smallest size of a segment.
 pub const MIN_SEGMENT_BYTES: u64 = 64 * 1024;
-/// The longest time between two group commits unless configured otherwise.
-pub const COMMIT_INTERVAL: Duration = Duration::from_millis(5);
-
-/// What an event has to survive before its receipt is given out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Acknowledge {
-    /// A crash of the process: the kernel has the record.
-    #[default]
-    Process,
-    /// A crash of the machine: the disk has the record.
-    Disk,
-}
-
 /// How to keep the log.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -59,7 +47,7 @@ impl Options {
             segment_bytes: SEGMENT_BYTES,
             edge: edge.into(),
             client: ClientPrivacy::Truncated,
-            acknowledge: Acknowledge::Process,
+            acknowledge: Acknowledge::default(),
             commit_interval: COMMIT_INTERVAL,
             spare: None,
             witness: None,

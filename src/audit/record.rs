@@ -292,8 +292,7 @@ impl Times {
 #[must_use]
 pub fn line_of(event: &Event<'_>, edge: &str, id: EventId, seq: u64, now: Timestamp) -> Vec<u8> {
     let mut draft = Draft::default();
-    let client = event.request.map(|request| Privacy::Full.text(request.client, now));
-    draft.facts(event, client);
+    draft.facts(event, &Privacy::Full, now);
     let mut out = Vec::new();
     if let Some(entry) = super::journal::decode(draft.stamp(id, now)) {
         line(&mut out, edge, seq, &entry, &mut Times::default());

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::{
     files::{Disk, DiskFile, JOURNAL, TORN, free_name, set_aside, write_all_at},
     id::Nonce,
-    journal::{Header, LaneReader, decode},
+    journal::{DRAFT, Header, LaneReader, decode},
     read::Problem,
     record::{self, Times},
     sealed::Sealed,
@@ -127,6 +127,19 @@ impl Sealer {
 
     pub(super) fn sealed_mut(&mut self) -> &mut Sealed {
         &mut self.sealed
+    }
+
+    /// Removes journal files that a process made ahead of time and did not come to use.
+    pub(super) fn clear_drafts(&self) -> io::Result<()> {
+        for disk in &self.disks {
+            for name in disk.list(JOURNAL)?.iter().filter(|name| name.ends_with(DRAFT)) {
+                let path = format!("{JOURNAL}/{name}");
+                if disk.open(&path)?.try_lock()? {
+                    disk.remove(&path)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Seals what there is. With an error nothing has been sealed, and the next pass begins where this one did.

@@ -110,6 +110,7 @@ impl Sealing {
                 Err(error) => break Err(error),
             }
         };
+        let outcome = outcome.and(sealer.clear_drafts());
         recovery.last_seq = sealer.sealed().next_seq() - 1;
         recovery.last_time = sealer.last_time().or(found.last_time);
         recovery.last_revision = found.last_revision.max(sealer.last_revision());

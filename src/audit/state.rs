@@ -206,7 +206,7 @@ impl State {
         let setup = Arc::clone(&self.setup);
         for disk in &setup.disks {
             if outcome.is_err() {
-                let made = Prepared::make(disk, header.nonce, LANE_BYTES, setup.settled);
+                let made = Prepared::make(disk, &format!("{}-now", header.nonce), LANE_BYTES, setup.settled);
                 // The first disk's error is the one to tell.
                 let prior = outcome;
                 outcome = made.and_then(|prepared| prepared.begin(header)).or_else(|error| {
@@ -293,6 +293,10 @@ impl State {
     }
 
     pub(super) fn put_prepared(&mut self, prepared: Prepared) {
+        if self.closed {
+            prepared.discard();
+            return;
+        }
         self.prepared = Some(prepared);
     }
 

@@ -145,6 +145,9 @@ impl Shared {
     pub(super) fn tend(&self) {
         let now = self.clock.now();
         self.privacy().tend(now);
+        if let Some(trouble) = self.privacy().trouble() {
+            self.lock().note(&io::Error::other(trouble), now);
+        }
         let (wants_prepared, nonce) = {
             let mut state = self.lock();
             if state.failing {
@@ -160,7 +163,7 @@ impl Shared {
         }
         let Some(disk) = self.setup.disks.first() else { return };
         // Without a file ahead of time the next one is made when it is needed, or elsewhere.
-        if let Ok(prepared) = Prepared::make(disk, nonce, LANE_BYTES, self.setup.settled) {
+        if let Ok(prepared) = Prepared::make(disk, &format!("{nonce}-next"), LANE_BYTES, self.setup.settled) {
             self.lock().put_prepared(prepared);
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use crate::audit::{self, Audit, ClientPrivacy, Kind, OpenError, Recovery};
+use crate::audit::{self, Acknowledge, Audit, ClientPrivacy, Kind, OpenError, Period, Pseudonyms, Recovery};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::gate::{Gate, object};
@@ -31,6 +31,12 @@ pub struct Options {
     pub audit: PathBuf,
     /// How client addresses appear in records.
     pub client: ClientPrivacy,
+    /// When an event counts as recorded.
+    pub acknowledge: Acknowledge,
+    /// How long events are collected for one flush, when the disk acknowledges.
+    pub commit_interval: Duration,
+    /// A second audit directory, on another disk.
+    pub spare: Option<PathBuf>,
     /// The size at which a segment of the log is closed, in bytes.
     pub segment_bytes: u64,
     /// How long the policy directory must be still before it is read.
@@ -54,7 +60,13 @@ impl Options {
         Self {
             edge: edge.to_owned(),
             policies: policies.into(),
-            client: ClientPrivacy::Pseudonym(state.join("client.key")),
+            client: ClientPrivacy::Pseudonym(Pseudonyms {
+                keys: state.join("client.key"),
+                period: Period::default(),
+            }),
+            acknowledge: Acknowledge::default(),
+            commit_interval: audit::COMMIT_INTERVAL,
+            spare: None,
             state,
             audit: audit.into(),
             segment_bytes: audit::SEGMENT_BYTES,
@@ -73,6 +85,9 @@ impl Options {
             state: config.policy.state.clone(),
             audit: config.audit.directory.clone(),
             client: config.audit.client.clone(),
+            acknowledge: config.audit.acknowledge,
+            commit_interval: config.audit.commit_interval,
+            spare: config.audit.spare.clone(),
             segment_bytes: config.audit.segment_bytes,
             debounce: config.policy.debounce,
             blocked_by: config.policy.blocked_by.clone(),
@@ -132,6 +147,9 @@ impl Enforcement {
                 segment_bytes: options.segment_bytes,
                 edge: options.edge,
                 client: options.client,
+                acknowledge: options.acknowledge,
+                commit_interval: options.commit_interval,
+                spare: options.spare,
             },
             Arc::clone(&clock),
         )?;

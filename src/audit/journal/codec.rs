@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use crate::audit::{
     event::{Enforcement, Event, Kind, RequestFacts},
     id::EventId,
-    privacy::ClientText,
+    privacy::{ClientText, Privacy},
     record::{self, limits},
 };
 
@@ -47,14 +47,14 @@ impl Draft {
         Self { bytes: Vec::new(), facts_crc: 0 }
     }
 
-    /// Writes down the facts of `event`.
-    pub(in crate::audit) fn facts(&mut self, event: &Event<'_>, client: Option<ClientText>) {
+    /// Writes down the facts of `event`, which happens `now`.
+    pub(in crate::audit) fn facts(&mut self, event: &Event<'_>, privacy: &Privacy, now: Timestamp) {
         self.begin(event.kind, event.revision, flags(event));
         if let Some(enforcement) = &event.enforcement {
             self.enforcement(enforcement);
         }
         if let Some(request) = &event.request {
-            self.request(request, client);
+            self.request(request, privacy.text(request.client, now));
         }
         let from = self.bytes.len();
         self.bytes.extend_from_slice(&[0; 4]);
@@ -121,14 +121,14 @@ impl Draft {
         self.list(enforcement.also, limits::ALSO, |draft, id| draft.text(id.as_bytes(), limits::WORD));
     }
 
-    fn request(&mut self, request: &RequestFacts<'_>, client: Option<ClientText>) {
+    fn request(&mut self, request: &RequestFacts<'_>, client: ClientText) {
         self.text(request.host.as_bytes(), limits::LABEL);
         self.list(request.names, limits::NAMES, |draft, name| {
             draft.text(record::without_userinfo(name), limits::NAME);
         });
         self.text(request.method.as_bytes(), limits::METHOD);
         self.text(record::path_only(request.path), limits::PATH);
-        self.bytes.extend_from_slice(&client.map_or([0; 18], ClientText::to_bytes));
+        self.bytes.extend_from_slice(&client.to_bytes());
         self.text(request.listener.as_bytes(), limits::LABEL);
         self.text(request.protocol.as_bytes(), limits::WORD);
         self.text(request.tls.unwrap_or_default().as_bytes(), limits::WORD);

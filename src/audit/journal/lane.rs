@@ -35,6 +35,8 @@ pub(in crate::audit) const LANE_BYTES: usize = 16 * 1024 * 1024;
 const LEAST: usize = HEADER + 2 * SLOT + 2 * MAX_RECORD;
 /// A file takes at most this part of the space that is free.
 const FREE_SHARE: u64 = 8;
+/// What the name of a file ends with that has no header yet.
+pub(in crate::audit) const DRAFT: &str = ".draft";
 /// Zeros are written in pieces of this.
 const PIECE: usize = 1024 * 1024;
 
@@ -129,15 +131,18 @@ impl Prepared {
     /// synced as well, so that a later `fdatasync` has nothing to write but records.
     pub(in crate::audit) fn make(
         disk: &Arc<dyn Disk>,
-        nonce: Nonce,
+        name: &str,
         bytes: usize,
         settled: bool,
     ) -> io::Result<Self> {
-        let path = format!("{JOURNAL}/{nonce}.spare");
+        let path = format!("{JOURNAL}/{name}{DRAFT}");
         if disk.identity(&path)?.is_some() {
             disk.remove(&path)?;
         }
         let file: Arc<dyn DiskFile> = disk.create(&path)?.into();
+        if !file.try_lock()? {
+            return Err(io::Error::other("another process holds a new journal file"));
+        }
         // Sealing needs space as well: on a disk that is nearly full the journal takes no more than a share of it.
         let share = disk.free().map_or(usize::MAX, |free| usize::try_from(free / FREE_SHARE).unwrap_or(usize::MAX));
         match shape(&file, bytes.min(share).max(LEAST), settled) {
@@ -157,9 +162,6 @@ impl Prepared {
     /// Gives the file its name and header.
     pub(in crate::audit) fn begin(self, header: &Header) -> io::Result<Lane> {
         let Self { disk, file, mut memory, path: draft, length } = self;
-        if !file.try_lock()? {
-            return Err(io::Error::other("another process holds a new journal file"));
-        }
         memory.write(0, &header.to_bytes())?;
         let path = header.path();
         if disk.identity(&path)?.is_some() {

@@ -14,5 +14,5 @@ mod tests;
 
 pub(super) use codec::{Asked, Decision, Draft, Entry, Facts, List, MAX_RECORD, decode};
 pub(super) use commit::{Commit, CommitRound};
-pub(super) use lane::{Header, LANE_BYTES, Lane, LaneFile, Prepared, SLOT, is_space};
+pub(super) use lane::{DRAFT, Header, LANE_BYTES, Lane, LaneFile, Prepared, SLOT, is_space};
 pub(super) use reader::LaneReader;
