@@ -24,6 +24,7 @@ mod lock;
 mod log;
 #[allow(dead_code)]
 mod mapping;
+pub mod merkle;
 mod privacy;
 mod read;
 mod record;
