@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::read::Problem;
+use super::problem::Problem;
 
 /// What was found and done when the log was opened.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

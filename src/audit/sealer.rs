@@ -12,8 +12,8 @@ use jiff::Timestamp;
 use super::{
     files::{Disk, DiskFile, JOURNAL, TORN, free_name, set_aside, write_all_at},
     id::Nonce,
-    journal::{DRAFT, Header, LaneReader, decode},
-    read::Problem,
+    journal::{DRAFT, Header, LaneReader, LaneState, Source, decode},
+    problem::Problem,
     record::{self, Times},
     sealed::Sealed,
     state::OwnLane,
@@ -43,29 +43,6 @@ struct Batch {
     count: u64,
     latest: Timestamp,
     revision: u64,
-}
-
-#[derive(Default)]
-struct LaneState {
-    /// The ordinal up to which a checkpoint covers the lane.
-    sealed: u64,
-    /// The ordinal up to which lines have been handed over.
-    handed: u64,
-    /// In the order of their first ordinals.
-    files: Vec<Source>,
-    /// The file that is being read.
-    current: usize,
-}
-
-/// A file of a lane, and how far it was read.
-struct Source {
-    disk: Arc<dyn Disk>,
-    file: Arc<dyn DiskFile>,
-    path: String,
-    reader: LaneReader,
-    committed: u64,
-    /// Its process is gone, or has gone on to another file for good.
-    complete: bool,
 }
 
 /// What a pass has done.
@@ -388,73 +365,5 @@ impl Batch {
         self.count += 1;
         self.latest = entry.time;
         self.revision = self.revision.max(entry.facts.revision);
-    }
-}
-
-impl LaneState {
-    fn accept(&mut self) {
-        self.sealed = self.handed;
-        self.files.iter_mut().for_each(|source| source.committed = source.reader.position());
-    }
-
-    fn rewind(&mut self) {
-        self.handed = self.sealed;
-        self.current = 0;
-        self.files.iter_mut().for_each(|source| source.reader.rewind(source.committed));
-    }
-
-    fn look_again(&mut self) {
-        self.current = 0;
-        self.files.iter_mut().for_each(|source| source.reader.forget());
-    }
-
-    /// Which files will not grow any more.
-    fn look_at_owners(&mut self, is_own: bool, own: &OwnLane) -> io::Result<()> {
-        let last = self.files.len().saturating_sub(1);
-        for (index, source) in self.files.iter_mut().enumerate() {
-            source.complete = source.complete
-                || index < last
-                || if is_own {
-                    own.current.as_deref() != Some(source.path.as_str())
-                } else {
-                    // The kernel lets go of a lock however its process ends.
-                    source.file.try_lock()?
-                };
-        }
-        Ok(())
-    }
-
-    /// The time of the next record to hand over. `end` is where the last file ends, ordinals at the others are where
-    /// the next one begins.
-    fn peek(&mut self, end: u64) -> io::Result<Option<Timestamp>> {
-        loop {
-            let next = self.files.get(self.current + 1).map(|next| next.reader.header().first);
-            let Some(source) = self.files.get_mut(self.current) else { return Ok(None) };
-            if let Some(time) = source.next_between(self.handed, next.unwrap_or(end))? {
-                return Ok(Some(time));
-            }
-            if next.is_none() {
-                return Ok(None);
-            }
-            self.current += 1;
-        }
-    }
-}
-
-impl Source {
-    /// The time of the next record after the ordinal `after` and before `end`.
-    fn next_between(&mut self, after: u64, end: u64) -> io::Result<Option<Timestamp>> {
-        while self.reader.look(self.file.as_ref())? {
-            let Some(entry) = self.reader.entry() else { break };
-            let (ordinal, time) = (entry.id.ordinal(), entry.time);
-            if ordinal >= end {
-                break;
-            }
-            if ordinal > after {
-                return Ok(Some(time));
-            }
-            self.reader.advance();
-        }
-        Ok(None)
     }
 }

@@ -7,6 +7,7 @@
 mod codec;
 mod commit;
 mod lane;
+mod lanes;
 mod reader;
 
 #[cfg(test)]
@@ -14,5 +15,6 @@ mod tests;
 
 pub(super) use codec::{Asked, Decision, Draft, Entry, Facts, List, MAX_RECORD, decode};
 pub(super) use commit::{Commit, CommitRound};
-pub(super) use lane::{DRAFT, Header, LANE_BYTES, Lane, LaneFile, Prepared, SLOT, is_space};
+pub(super) use lane::{DRAFT, Header, LANE_BYTES, Lane, LaneFile, Prepared, is_space};
+pub(super) use lanes::{LaneState, Source};
 pub(super) use reader::LaneReader;

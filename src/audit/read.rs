@@ -1,0 +1,286 @@
+//! Reading a log, sealed or not, while it is written or after.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::{
+    id::{EventId, Nonce},
+    problem::Problem,
+    sealed::{SegmentError, SegmentFile, SegmentLines, segments},
+    unsealed::Unsealed,
+};
+
+/// A `seq` further ahead than this is damage, not a hole.
+const MAX_HOLE: u64 = 1 << 40;
+
+/// Why reading stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// A file or directory cannot be read.
+    #[error("`{}`: {error}", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        error: io::Error,
+    },
+    /// A segment cannot be read.
+    #[error(transparent)]
+    Segment(#[from] SegmentError),
+    /// The output takes no more.
+    #[error("writing the records: {0}")]
+    Output(#[source] io::Error),
+}
+
+/// What every record starts with.
+pub(super) struct Head {
+    pub(super) id: EventId,
+    pub(super) seq: u64,
+    pub(super) time: Timestamp,
+    pub(super) revision: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct RawHead<'a> {
+    id: &'a str,
+    seq: u64,
+    time: &'a str,
+    revision: Option<u64>,
+}
+
+impl Head {
+    /// Reads a line where a record with about the `seq` `expected` should be.
+    pub(super) fn parse(line: &[u8], expected: u64) -> Option<Self> {
+        let raw: RawHead<'_> = serde_json::from_slice(line).ok()?;
+        let plausible =
+            raw.seq >= 1 && raw.seq <= expected.saturating_add(MAX_HOLE) && raw.seq < u64::MAX / 2;
+        let (id, time) = (raw.id.parse().ok()?, raw.time.parse().ok()?);
+        plausible.then_some(Self { id, seq: raw.seq, time, revision: raw.revision })
+    }
+}
+
+/// One record as it stands in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Its place in the log; for one that is still in the journal the place it will most likely have.
+    pub seq: u64,
+    /// Its id.
+    pub id: EventId,
+    /// When it was written.
+    pub time: Timestamp,
+    /// Where its line starts in the text of a segment, the segment named by its first `seq`; none for a record that is
+    /// still in the journal.
+    pub place: Option<(u64, u64)>,
+    /// The line, without its newline.
+    pub line: Vec<u8>,
+}
+
+impl Record {
+    /// All its fields.
+    ///
+    /// # Errors
+    /// When the line is not a JSON object, which reading has ruled out unless `line` was changed since.
+    pub fn fields(&self) -> Result<Map<String, Value>, serde_json::Error> {
+        serde_json::from_slice(&self.line)
+    }
+}
+
+/// All records of `directory` in order, up to what is there when the end is reached: the sealed ones, then those of the
+/// journal. Damage comes as an item of its own and reading goes on after it.
+///
+/// # Errors
+/// When there is no log in `directory`, or it cannot be listed.
+pub fn records(directory: &Path) -> Result<Records, ReadError> {
+    Ok(Records { cursor: Cursor::open(directory, 0)? })
+}
+
+/// See [`records`].
+pub struct Records {
+    cursor: Cursor,
+}
+
+impl Iterator for Records {
+    type Item = Result<Result<Record, Problem>, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.cursor.next().transpose()
+    }
+}
+
+/// Writes every record of `directory` as a line of JSON and returns the damage it met; damaged lines are left out.
+///
+/// # Errors
+/// When the log cannot be read or `out` takes no more.
+pub fn export(directory: &Path, out: &mut impl Write) -> Result<Vec<Problem>, ReadError> {
+    let mut problems = Vec::new();
+    for item in records(directory)? {
+        match item? {
+            Ok(record) => {
+                out.write_all(&record.line).and_then(|()| out.write_all(b"\n")).map_err(ReadError::Output)?;
+            }
+            Err(problem) => problems.push(problem),
+        }
+    }
+    out.flush().map_err(ReadError::Output)?;
+    Ok(problems)
+}
+
+type Item = Result<Record, Problem>;
+
+/// A place in a log that moves on as the log grows.
+///
+/// The files of the journal are opened before the sealed records are read to their end: whatever is sealed and removed
+/// in between is still there to be read. A record is told by its process and ordinal, so that none is seen twice.
+pub(super) struct Cursor {
+    directory: PathBuf,
+    current: Option<Current>,
+    /// Segments after the current one, as far as they are known.
+    ahead: VecDeque<SegmentFile>,
+    /// The `seq` that should come next.
+    expected: Option<u64>,
+    pending: Option<Record>,
+    /// The greatest ordinal seen of each process.
+    seen: HashMap<Nonce, u64>,
+    /// The journal, while it is read.
+    unsealed: Option<Unsealed>,
+}
+
+struct Current {
+    first: u64,
+    lines: SegmentLines,
+    /// The end of the segment was seen after its successor was.
+    drained: bool,
+}
+
+impl Cursor {
+    /// Starts with the segment `from`, or the first one after it.
+    pub(super) fn open(directory: &Path, from: u64) -> Result<Self, ReadError> {
+        let mut cursor = Self {
+            directory: directory.to_owned(),
+            current: None,
+            ahead: VecDeque::new(),
+            expected: None,
+            pending: None,
+            seen: HashMap::new(),
+            unsealed: None,
+        };
+        if !directory.is_dir() {
+            let error = io::Error::new(io::ErrorKind::NotFound, "there is no audit log");
+            return Err(cursor.io(error));
+        }
+        cursor.look_ahead(from)?;
+        Ok(cursor)
+    }
+
+    /// The next record or problem, or `None` when there is nothing more (yet).
+    pub(super) fn next(&mut self) -> Result<Option<Item>, ReadError> {
+        if let Some(record) = self.pending.take() {
+            return Ok(Some(Ok(record)));
+        }
+        if self.unsealed.is_none() {
+            let unsealed = Unsealed::open(&self.directory).map_err(|error| self.io(error))?;
+            self.unsealed = Some(unsealed);
+        }
+        if let Some(item) = self.next_sealed()? {
+            return Ok(Some(item));
+        }
+        let Some(unsealed) = &mut self.unsealed else { return Ok(None) };
+        let seq = self.expected.unwrap_or(1);
+        let next = unsealed.next(seq, &mut self.seen);
+        match next.map_err(|error| self.io(error))? {
+            Some(record) => {
+                self.expected = Some(seq + 1);
+                Ok(Some(Ok(record)))
+            }
+            None => {
+                self.unsealed = None;
+                Ok(None)
+            }
+        }
+    }
+
+    fn next_sealed(&mut self) -> Result<Option<Item>, ReadError> {
+        loop {
+            if let Some(item) = self.next_here()? {
+                return Ok(Some(item));
+            }
+            if !self.advance()? {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn next_here(&mut self) -> Result<Option<Item>, ReadError> {
+        let Some(current) = &mut self.current else { return Ok(None) };
+        let segment = current.first;
+        let end = self.ahead.front().map_or(u64::MAX, |next| next.first);
+        while let Some(line) = current.lines.next()? {
+            let offset = line.offset;
+            let expected = self.expected.unwrap_or(segment);
+            let Some(head) = Head::parse(line.bytes, expected) else {
+                self.expected = Some(expected.saturating_add(1));
+                return Ok(Some(Err(Problem::Damaged { segment, offset })));
+            };
+            // What lies beyond the name of the next segment was never sealed here.
+            if head.seq >= end {
+                continue;
+            }
+            let known = self.expected.replace(head.seq + 1);
+            let ordinal = head.id.ordinal();
+            let seen = self.seen.entry(head.id.nonce()).or_default();
+            if *seen >= ordinal {
+                // Shown already, when it was in the journal.
+                continue;
+            }
+            *seen = ordinal;
+            let line = line.bytes.to_vec();
+            let record =
+                Record { seq: head.seq, id: head.id, time: head.time, place: Some((segment, offset)), line };
+            return Ok(Some(match known {
+                Some(expected) if expected != head.seq => {
+                    self.pending = Some(record);
+                    Err(Problem::Hole { segment, offset, expected, found: head.seq })
+                }
+                _ => Ok(record),
+            }));
+        }
+        Ok(None)
+    }
+
+    /// Goes on to the next segment if there is one and this one is read to its end.
+    fn advance(&mut self) -> Result<bool, ReadError> {
+        if self.ahead.is_empty() {
+            self.look_ahead(self.current.as_ref().map_or(0, |current| current.first + 1))?;
+        }
+        if let Some(current) = &mut self.current {
+            if self.ahead.is_empty() {
+                return Ok(false);
+            }
+            // Records may have come in between the end of this segment and the look at the directory.
+            if !std::mem::replace(&mut current.drained, true) {
+                return Ok(true);
+            }
+        }
+        let Some(segment) = self.ahead.pop_front() else { return Ok(false) };
+        self.current = Some(Current { first: segment.first, lines: segment.lines()?, drained: false });
+        Ok(true)
+    }
+
+    fn look_ahead(&mut self, from: u64) -> Result<(), ReadError> {
+        let known = segments(&self.directory).map_err(|error| self.io(error))?;
+        self.ahead.extend(known.into_iter().filter(|segment| segment.first >= from));
+        Ok(())
+    }
+
+    fn io(&self, error: io::Error) -> ReadError {
+        ReadError::Io { path: self.directory.clone(), error }
+    }
+}
