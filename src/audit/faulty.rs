@@ -31,8 +31,8 @@ pub(super) enum Mode {
 #[derive(Debug)]
 pub(super) struct Faults {
     calls: AtomicU64,
-    from: u64,
-    to: u64,
+    from: AtomicU64,
+    to: AtomicU64,
     mode: Mode,
     /// Whether every call after them fails without doing anything: the process is dead.
     deadly: bool,
@@ -40,7 +40,19 @@ pub(super) struct Faults {
 
 impl Faults {
     pub(super) fn new(from: u64, to: u64, mode: Mode, deadly: bool) -> Arc<Self> {
-        Arc::new(Self { calls: AtomicU64::new(0), from, to, mode, deadly })
+        let [calls, from, to] = [0, from, to].map(AtomicU64::new);
+        Arc::new(Self { calls, from, to, mode, deadly })
+    }
+
+    /// None go wrong until they are told to.
+    pub(super) fn later(mode: Mode) -> Arc<Self> {
+        Self::new(u64::MAX, u64::MAX, mode, false)
+    }
+
+    /// The next `count` calls go wrong.
+    pub(super) fn strike(&self, count: u64) {
+        self.from.store(self.calls(), Relaxed);
+        self.to.store(self.calls() + count, Relaxed);
     }
 
     pub(super) fn calls(&self) -> u64 {
@@ -50,10 +62,11 @@ impl Faults {
     /// How the next call goes wrong, if it does.
     fn next(&self) -> Option<Mode> {
         let call = self.calls.fetch_add(1, Relaxed);
-        if (self.from..self.to).contains(&call) {
+        let (from, to) = (self.from.load(Relaxed), self.to.load(Relaxed));
+        if (from..to).contains(&call) {
             return Some(self.mode);
         }
-        (self.deadly && call >= self.to).then_some(Mode::Fails(Errno::IO))
+        (self.deadly && call >= to).then_some(Mode::Fails(Errno::IO))
     }
 
     fn call<T>(&self, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {

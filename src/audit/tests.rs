@@ -233,68 +233,68 @@ fn a_receipt_of_the_disk_comes_after_its_sync_and_not_before() {
     audit.close().unwrap();
 }
 
+/// A log on a disk whose calls fail when told to.
+fn opened_on(directory: &Path, faults: &Arc<Faults>, spare: Option<&Path>, options: Options) -> Audit {
+    let disk = Arc::new(FaultyDisk(RealDisk::open(directory, "ams-1").unwrap(), Arc::clone(faults)));
+    let spare = spare.map(|directory| -> Arc<dyn Disk> { Arc::new(RealDisk::unlocked(directory, "ams-1")) });
+    Audit::open_on(disk, spare, options, Steps::of_millis(1)).unwrap().0
+}
+
 #[test]
 fn after_a_failed_sync_the_file_is_not_trusted_and_its_records_are_written_again() {
     let directory = tempfile::tempdir().unwrap();
-    let real = RealDisk::open(directory.path(), "ams-1").unwrap();
+    let faults = Faults::later(Mode::Fails(Errno::IO));
     let options = Options { acknowledge: Acknowledge::Disk, ..options(directory.path()) };
-    // Which call the sync is depends on how the log is opened: each is tried, until one was a sync of the lane.
-    drop(real);
-    for call in 0.. {
-        let directory = tempfile::tempdir().unwrap();
-        let faults = Faults::new(call, call + 1, Mode::Fails(Errno::IO), false);
-        let disk = Arc::new(FaultyDisk(RealDisk::open(directory.path(), "ams-1").unwrap(), Arc::clone(&faults)));
-        let options = Options { directory: directory.path().to_owned(), ..options.clone() };
-        let Ok((audit, _)) = Audit::open_on(disk, None, options, Steps::of_millis(1)) else { continue };
-        let opened = faults.calls();
-        let written = record_some_pending(&audit, 3);
-        let before = faults.calls();
-        audit.sync();
-        if call < before {
-            assert!(call < opened || written.iter().any(|recorded| !recorded), "call {call}");
-            continue;
-        }
-        assert_eq!(written, [true; 3]);
-        assert_eq!(audit.counters().unsynced, 0, "call {call}: the second file took them");
-        let files = journal(directory.path());
-        audit.close().unwrap();
-        assert_eq!(check(directory.path()).unwrap().records, 3, "none is there twice");
-        if faults.calls() <= call || files.len() == 2 {
-            assert_eq!(files.len(), 2, "a new file was begun");
-            break;
-        }
-    }
+    let audit = opened_on(directory.path(), &faults, None, options);
+    let record = || blocked("TS-1", b"/", |event| audit.record(event));
+    let first = record();
+    audit.sync();
+    assert!(first.wait().is_recorded());
+    let pending = [record(), record()];
+    faults.strike(1);
+    audit.sync();
+    assert!(pending.into_iter().all(|pending| pending.wait().is_recorded()));
+    assert_eq!(audit.counters().unsynced, 0, "the second file took them");
+    assert!(audit.counters().last_error.is_some());
+    assert_eq!(journal(directory.path()).len(), 2, "a new file was begun");
+    let copied = fs::read(&journal(directory.path())[1]).unwrap();
+    assert_eq!(memchr::memmem::find_iter(&copied, "cust-20931").count(), 2, "only what was not synced");
+    audit.close().unwrap();
+    assert_eq!(check(directory.path()).unwrap().records, 3, "none is there twice");
 }
 
-fn record_some_pending(audit: &Audit, count: u64) -> Vec<bool> {
-    let one = |_| blocked("TS-1", b"/", |event| audit.record(event));
-    let pending: Vec<Pending> = (0..count).map(one).collect();
-    pending.iter().map(Pending::is_recorded).collect()
+#[test]
+fn a_disk_that_syncs_nothing_lets_nobody_wait_for_ever_and_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let faults = Faults::later(Mode::Fails(Errno::IO));
+    let options = Options { acknowledge: Acknowledge::Disk, ..options(directory.path()) };
+    let audit = opened_on(directory.path(), &faults, None, options);
+    let pending = blocked("TS-1", b"/", |event| audit.record(event));
+    faults.strike(50);
+    audit.sync();
+    assert!(pending.wait().is_recorded(), "it is in the journal");
+    assert_eq!(audit.counters().unsynced, 1);
+    while faults.calls() < 200 {
+        audit.tend();
+    }
+    audit.close().unwrap();
+    assert_eq!(check(directory.path()).unwrap().durable, 1);
 }
 
 #[test]
 fn when_the_disk_takes_nothing_the_spare_one_does() {
     let (directory, spare) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    // Everything fails after the log is open, for a while.
-    let probe = Faults::new(u64::MAX, u64::MAX, Mode::Fails(Errno::IO), false);
-    let open = |directory: &Path, faults: &Arc<Faults>| {
-        let disk = Arc::new(FaultyDisk(RealDisk::open(directory, "ams-1").unwrap(), Arc::clone(faults)));
-        let spare: Arc<dyn Disk> = Arc::new(RealDisk::unlocked(spare.path(), "ams-1"));
-        spare.make_folder("journal").unwrap();
-        Audit::open_on(disk, Some(spare), options(directory), Steps::of_millis(1)).unwrap().0
-    };
-    drop(open(tempfile::tempdir().unwrap().path(), &probe));
-    let faults = Faults::new(probe.calls(), probe.calls() + 200, Mode::Fails(Errno::IO), false);
-    let audit = open(directory.path(), &faults);
+    let faults = Faults::later(Mode::Fails(Errno::IO));
+    let audit = opened_on(directory.path(), &faults, Some(spare.path()), options(directory.path()));
+    faults.strike(60);
     let first = blocked("TS-1", b"/", |event| audit.record(event)).wait();
     assert!(!first.is_recorded(), "the first record meets the fault");
     audit.tend();
     let written = record_some(&audit, 3);
     assert_eq!(journal(spare.path()).len(), 1);
-    while faults.calls() < probe.calls() + 200 {
+    while faults.calls() < 200 {
         audit.tend();
     }
-    audit.tend();
     audit.close().unwrap();
     assert_eq!(journal(spare.path()).len(), 0, "sealed into the first");
     let checked = check(directory.path()).unwrap();
