@@ -34,6 +34,7 @@ mod sealed;
 mod segment;
 mod tail;
 mod text;
+mod verify;
 
 #[cfg(test)]
 mod faults;
@@ -54,3 +55,4 @@ pub use sealed::{
     Term, segments,
 };
 pub use tail::Tail;
+pub use verify::{EpochReport, Finding, Report, VerifyError, VerifyOptions, verify};

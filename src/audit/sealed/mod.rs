@@ -7,6 +7,7 @@ mod reader;
 mod text;
 
 pub use bloom::Filter;
+pub(super) use index::LineFacts;
 pub use index::{IndexBuilder, IndexError, SegmentIndex, Term};
 pub use reader::{SegmentError, SegmentFile, SegmentLines, segments};
 pub use text::SegmentLine;
