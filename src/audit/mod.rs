@@ -26,6 +26,7 @@ mod log;
 mod mapping;
 pub mod merkle;
 mod privacy;
+mod prove;
 mod read;
 mod record;
 mod recover;
@@ -47,6 +48,9 @@ pub use id::{EventId, EventIdError};
 pub use lock::LockError;
 pub use log::{Audit, Counters, MIN_SEGMENT_BYTES, OpenError, Options, SEGMENT_BYTES};
 pub use privacy::{ClientPrivacy, ClientText, KeyError};
+pub use prove::{
+    ExportedTiles, Proof, ProofFileError, ProveError, Proven, Prover, export_tiles, prove, verify_proof,
+};
 pub use read::{Problem, ReadError, Record, Records, export, records};
 pub use record::line_of;
 pub use recover::{Recovery, Scan, scan};

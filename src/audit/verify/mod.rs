@@ -14,7 +14,7 @@
 mod epoch;
 mod facts;
 mod ids;
-mod index;
+pub(in crate::audit) mod index;
 mod join;
 pub(in crate::audit) mod layout;
 mod leaves;
