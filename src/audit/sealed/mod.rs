@@ -36,10 +36,16 @@ mod text;
 mod tree;
 mod witness;
 
+#[cfg(test)]
+mod tests;
+
+#[allow(unused_imports)]
 pub(super) use archive::Archive;
 pub use bloom::Filter;
 pub use index::{IndexBuilder, IndexError, SegmentIndex, Term};
+#[allow(unused_imports)]
 pub(super) use open::Found;
 pub use reader::{SegmentError, SegmentFile, SegmentLines, segments};
+#[allow(unused_imports)]
 pub(super) use store::{SealOptions, Sealed};
 pub use text::SegmentLine;
