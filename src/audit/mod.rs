@@ -27,6 +27,7 @@ mod options;
 mod pending;
 mod privacy;
 mod problem;
+mod prove;
 mod read;
 mod record;
 mod recovery;
@@ -38,6 +39,7 @@ mod tail;
 mod text;
 mod unsealed;
 mod worker;
+mod verify;
 
 #[cfg(test)]
 mod faults;
@@ -62,6 +64,9 @@ pub use privacy::{
 };
 pub use problem::Problem;
 pub use read::{ReadError, Record, Records, export, records};
+pub use prove::{
+    ExportedTiles, Proof, ProofFileError, ProveError, Proven, Prover, export_tiles, prove, verify_proof,
+};
 pub use record::line_of;
 pub use recovery::Recovery;
 pub use sealed::{
@@ -69,3 +74,4 @@ pub use sealed::{
     segments,
 };
 pub use tail::Tail;
+pub use verify::{EpochReport, Finding, Report, VerifyError, VerifyOptions, verify};

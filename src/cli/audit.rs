@@ -1,4 +1,7 @@
-//! `audit export` and `audit tail`.
+//! `audit`: reading, verifying and proving the log.
+
+mod prove;
+mod verify;
 
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
@@ -20,8 +23,14 @@ pub(super) struct AuditArgs {
 enum AuditCommand {
     /// Print every record, oldest first.
     Export(ExportArgs),
+    /// Print a proof that a record is in the signed log.
+    Prove(prove::ProveArgs),
     /// Print the newest records, and with --follow those that come.
     Tail(TailArgs),
+    /// Write the log's tree in the form that tools for transparency logs read (C2SP tlog-tiles).
+    Tiles(prove::TilesArgs),
+    /// Check that the log, or a proof of a record, is what was signed: 1 with every finding when not.
+    Verify(verify::VerifyArgs),
 }
 
 /// Where the log is: given, or named in a configuration file.
@@ -77,7 +86,10 @@ impl LogSource {
 pub(super) fn run(args: &AuditArgs) -> Exit {
     match &args.command {
         AuditCommand::Export(args) => export(args),
+        AuditCommand::Prove(args) => prove::prove(args),
         AuditCommand::Tail(args) => tail(args),
+        AuditCommand::Tiles(args) => prove::tiles(args),
+        AuditCommand::Verify(args) => verify::run(args),
     }
 }
 
