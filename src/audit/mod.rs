@@ -14,6 +14,7 @@
 mod check;
 mod disk;
 mod event;
+mod export;
 #[allow(dead_code)]
 mod files;
 mod gap;
@@ -39,6 +40,7 @@ mod tests;
 
 pub use check::{CheckError, Checked, check};
 pub use event::{Enforcement, Event, Kind, Receipt, RequestFacts, UnknownKind};
+pub use export::{ExportError, ExportOptions, Exporter, Format};
 pub use id::{EventId, EventIdError};
 pub use lock::LockError;
 pub use log::{Audit, Counters, MIN_SEGMENT_BYTES, OpenError, Options, SEGMENT_BYTES};
