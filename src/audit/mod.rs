@@ -32,6 +32,7 @@ mod record;
 mod recover;
 #[allow(dead_code)]
 mod sealed;
+mod search;
 mod segment;
 mod tail;
 mod text;
@@ -55,4 +56,5 @@ pub use sealed::{
     Filter, IndexBuilder, IndexError, SegmentError, SegmentFile, SegmentIndex, SegmentLine, SegmentLines,
     Term, segments,
 };
+pub use search::{Query, SearchError, SearchProblem, Searched, search};
 pub use tail::Tail;
