@@ -56,5 +56,5 @@ pub use sealed::{
     Filter, IndexBuilder, IndexError, SegmentError, SegmentFile, SegmentIndex, SegmentLine, SegmentLines,
     Term, segments,
 };
-pub use search::{Query, SearchError, SearchProblem, Searched, search};
+pub use search::{FindError, Query, SearchError, SearchProblem, Searched, find, search};
 pub use tail::Tail;

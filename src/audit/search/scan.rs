@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-use super::super::{SegmentError, SegmentFile, SegmentIndex, SegmentLines, segments};
+use super::super::{Problem, SegmentError, SegmentFile, SegmentIndex, SegmentLines, segments};
 use super::query::{Matcher, Query, Verdict};
 
 /// Bytes of lines that travel together from a reader to the caller.
@@ -39,6 +39,9 @@ pub enum SearchProblem {
     /// A segment could not be read to its end.
     #[error(transparent)]
     Segment(#[from] SegmentError),
+    /// Damage among the newest records.
+    #[error(transparent)]
+    Unsealed(Problem),
     /// A line is no record.
     #[error("`{}`, byte {offset} of its text: the line is not a record", path.display())]
     Damaged {
