@@ -11,6 +11,7 @@
 //! an `audit.gap` record before anything else once writing works again, so that
 //! `decided = durable + gap` holds at every moment.
 
+mod bundle;
 mod check;
 mod disk;
 mod event;
@@ -42,6 +43,7 @@ mod faults;
 #[cfg(test)]
 mod tests;
 
+pub use bundle::{About, BundleFinding, BundleReport, PackError, Packer, ProofCheck, Proved, verify_bundle};
 pub use check::{CheckError, Checked, check};
 pub use event::{Enforcement, Event, Kind, Receipt, RequestFacts, UnknownKind};
 pub use export::{ExportError, ExportOptions, Exporter, Format};
