@@ -71,8 +71,9 @@ pub fn search(
     query: &Query,
     each: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
 ) -> Result<Searched, SearchError> {
-    let listed =
-        segments(directory).map_err(|error| SearchError { directory: directory.to_owned(), error })?;
+    // A directory that is not there has no records either, but that is no answer.
+    let listed = std::fs::metadata(directory).and_then(|_| segments(directory));
+    let listed = listed.map_err(|error| SearchError { directory: directory.to_owned(), error })?;
     let parts = parts(listed);
     let mut searched = Searched::default();
     let (mut likely, mut others) = (Vec::new(), Vec::new());

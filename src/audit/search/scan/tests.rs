@@ -173,10 +173,12 @@ fn a_caller_who_has_seen_enough_ends_the_search() {
 }
 
 #[test]
-fn where_no_log_is_nothing_is_found() {
+fn an_empty_log_has_no_records_and_a_missing_one_is_an_error() {
     let directory = tempfile::tempdir().unwrap();
-    let nothing = search(directory.path(), &Query::default(), &mut |_| ControlFlow::Continue(()));
-    assert_eq!(nothing.map(|searched| searched.found).unwrap_or_default(), 0);
+    assert_eq!(found(directory.path(), &Query::default()).1.found, 0);
+    let missing = directory.path().join("missing");
+    let error = search(&missing, &Query::default(), &mut |_| ControlFlow::Continue(())).unwrap_err();
+    assert!(error.to_string().contains("missing"));
 }
 
 #[test]
