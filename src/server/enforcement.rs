@@ -172,13 +172,7 @@ impl Enforcement {
         let swapper = swapper.inspect_err(|_| end(&audit, recovery.last_revision))?;
         let (gate, report) = (swapper.gate(), swapper.report());
         let revision = gate.ruleset().revision().0;
-        let keeper = Keeper {
-            swapper,
-            announced,
-            clock,
-            debounce: options.debounce,
-            hangup: options.hangup,
-        };
+        let keeper = Keeper { swapper, announced, clock, debounce: options.debounce, hangup: options.hangup };
         let keeper = keeper.spawn().inspect_err(|_| end(&audit, revision));
         let keeper = keeper.map_err(EnforcementError::Keeper)?;
         Ok(Self { gate, audit, report, keeper })
