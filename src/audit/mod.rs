@@ -45,8 +45,8 @@ pub use id::{EventId, EventIdError};
 pub use lock::LockError;
 pub use log::{Audit, Counters, MIN_SEGMENT_BYTES, OpenError, Options, SEGMENT_BYTES};
 pub use privacy::{
-    ClientPrivacy, ClientText, ClientTextError, KeyError, Period, Pseudonyms, RevealError, Revealer,
-    UnknownPeriod,
+    ClientPrivacy, ClientText, ClientTextError, KeyError, Period, Pseudonyms, RevealError, Revealed,
+    Revealer, UnknownPeriod,
 };
 pub use read::{Problem, ReadError, Record, Records, export, records};
 pub use record::line_of;

@@ -1,4 +1,6 @@
-//! `audit export` and `audit tail`.
+//! `audit export`, `audit tail` and what has a file of its own.
+
+mod reveal;
 
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
@@ -22,6 +24,8 @@ enum AuditCommand {
     Export(ExportArgs),
     /// Print the newest records, and with --follow those that come.
     Tail(TailArgs),
+    /// Tell which addresses pseudonyms stand for: 0 when all are known, 1 when not.
+    Reveal(reveal::RevealArgs),
 }
 
 /// Where the log is: given, or named in a configuration file.
@@ -78,6 +82,7 @@ pub(super) fn run(args: &AuditArgs) -> Exit {
     match &args.command {
         AuditCommand::Export(args) => export(args),
         AuditCommand::Tail(args) => tail(args),
+        AuditCommand::Reveal(args) => reveal::run(args),
     }
 }
 

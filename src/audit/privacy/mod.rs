@@ -11,6 +11,7 @@ mod directory;
 mod history;
 mod key;
 mod period;
+mod record;
 mod reveal;
 mod ring;
 #[cfg(test)]
@@ -29,6 +30,7 @@ pub use self::client::{ClientText, ClientTextError};
 pub(super) use self::directory::KeyDirectory;
 pub use self::key::KeyError;
 pub use self::period::{Period, UnknownPeriod};
+pub use self::record::Revealed;
 pub use self::reveal::{RevealError, Revealer};
 use self::ring::Ring;
 
