@@ -25,10 +25,13 @@ mod lock;
 mod log;
 #[allow(dead_code)]
 mod mapping;
+pub mod merkle;
 mod privacy;
 mod read;
 mod record;
 mod recover;
+#[allow(dead_code)]
+mod sealed;
 mod segment;
 mod tail;
 mod text;
@@ -51,4 +54,8 @@ pub use privacy::{
 pub use read::{Problem, ReadError, Record, Records, export, records};
 pub use record::line_of;
 pub use recover::{Recovery, Scan, scan};
+pub use sealed::{
+    Filter, IndexBuilder, IndexError, SegmentError, SegmentFile, SegmentIndex, SegmentLine, SegmentLines,
+    Term, segments,
+};
 pub use tail::Tail;

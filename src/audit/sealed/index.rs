@@ -1,0 +1,300 @@
+//! What a closed segment holds, in a small file beside it, so that a search opens only segments that may answer it.
+
+use std::{borrow::Cow, collections::BTreeMap, fmt};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use hashbrown::HashSet;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::bloom::{self, Filter};
+
+/// The version that is written and read.
+const VERSION: u32 = 1;
+
+/// A Merkle hash, as [`crate::audit::merkle`] has it.
+type Hash = [u8; 32];
+
+/// The index of one segment: a JSON object on one line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SegmentIndex {
+    version: u32,
+    /// The epoch whose tree its lines are in.
+    pub epoch: u64,
+    /// The `seq` of its first line.
+    pub first_seq: u64,
+    /// Its lines.
+    pub records: u64,
+    /// Bytes of its text, uncompressed.
+    pub bytes: u64,
+    /// The earliest time of a record.
+    pub first_time: Option<Timestamp>,
+    /// The latest time of a record.
+    pub last_time: Option<Timestamp>,
+    /// The largest revision of a record; 0 when none has one.
+    pub last_revision: u64,
+    /// How many records there are of each kind.
+    pub kinds: BTreeMap<String, u64>,
+    /// The perfect subtrees that cover its leaves, left to right.
+    #[serde(with = "hashes")]
+    pub range: Vec<Hash>,
+    /// What it may hold.
+    pub filter: Filter,
+}
+
+/// The bytes are no index.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexError {
+    /// No JSON of this shape.
+    #[error("not the index of a segment: {0}")]
+    Syntax(#[from] serde_json::Error),
+    /// Written by another version of the edge.
+    #[error("version {0} of the index is unknown, {VERSION} is known")]
+    Version(u32),
+}
+
+/// Something to look for: its text must be as it stands in a record, unescaped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Term<'a> {
+    /// A case's id.
+    Case(&'a str),
+    /// A canonical hostname.
+    Host(&'a str),
+    /// A client as the record shows it: address, network or pseudonym.
+    Client(&'a str),
+}
+
+impl fmt::Display for Term<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Case(text) => write!(f, "case:{text}"),
+            Self::Host(text) => write!(f, "host:{text}"),
+            Self::Client(text) => write!(f, "client:{text}"),
+        }
+    }
+}
+
+impl SegmentIndex {
+    /// Reads the bytes of an `.idx` file.
+    ///
+    /// # Errors
+    /// When they are no index, or one of another version.
+    pub fn parse(bytes: &[u8]) -> Result<Self, IndexError> {
+        #[derive(Deserialize)]
+        struct Versioned {
+            version: u32,
+        }
+        // A newer version may have other fields: say the version first.
+        match serde_json::from_slice(bytes)? {
+            Versioned { version: VERSION } => Ok(serde_json::from_slice(bytes)?),
+            Versioned { version } => Err(IndexError::Version(version)),
+        }
+    }
+
+    /// The bytes of an `.idx` file: one line.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        // Strings, numbers and lists always serialize.
+        let mut bytes = serde_json::to_vec(self).unwrap_or_default();
+        bytes.push(b'\n');
+        bytes
+    }
+
+    /// The `seq` that the next segment starts with.
+    #[must_use]
+    pub fn end_seq(&self) -> u64 {
+        self.first_seq.saturating_add(self.records)
+    }
+
+    /// Whether a record with this term may be in the segment; false is certain.
+    #[must_use]
+    pub fn may_hold(&self, term: Term<'_>) -> bool {
+        self.filter.may_contain(bloom::hash(&term.to_string()))
+    }
+
+    /// Whether a record from `since` (included) to `until` (left out) may be in the segment; false is certain.
+    #[must_use]
+    pub fn may_hold_time(&self, since: Option<Timestamp>, until: Option<Timestamp>) -> bool {
+        match (self.first_time, self.last_time) {
+            (Some(first), Some(last)) => {
+                since.is_none_or(|since| since <= last) && until.is_none_or(|until| first < until)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// What an index is made of, as far as one line tells.
+#[derive(Deserialize)]
+struct Facts<'a> {
+    time: Timestamp,
+    #[serde(borrow)]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    case: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    host: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    client: Option<Cow<'a, str>>,
+    revision: Option<u64>,
+}
+
+/// Gathers an index from the lines of a segment, first to last.
+pub struct IndexBuilder {
+    index: SegmentIndex,
+    /// Hashes of the terms, 8 bytes each however long they are.
+    terms: HashSet<u64>,
+}
+
+impl IndexBuilder {
+    /// An index of no line yet.
+    #[must_use]
+    pub fn new(epoch: u64, first_seq: u64) -> Self {
+        let index = SegmentIndex {
+            version: VERSION,
+            epoch,
+            first_seq,
+            records: 0,
+            bytes: 0,
+            first_time: None,
+            last_time: None,
+            last_revision: 0,
+            kinds: BTreeMap::new(),
+            range: Vec::new(),
+            filter: Filter::of(&HashSet::new()),
+        };
+        Self { index, terms: HashSet::new() }
+    }
+
+    /// Takes the next line, without its newline, in. A line that is no record counts, and has nothing to be found by.
+    pub fn line(&mut self, line: &[u8]) {
+        self.index.records += 1;
+        self.index.bytes += line.len() as u64 + 1;
+        let Ok(facts) = serde_json::from_slice::<Facts<'_>>(line) else { return };
+        let index = &mut self.index;
+        index.first_time = Some(index.first_time.map_or(facts.time, |first| first.min(facts.time)));
+        index.last_time = index.last_time.max(Some(facts.time));
+        index.last_revision = index.last_revision.max(facts.revision.unwrap_or(0));
+        match index.kinds.get_mut(facts.kind.as_ref()) {
+            Some(count) => *count += 1,
+            None => drop(index.kinds.insert(facts.kind.into_owned(), 1)),
+        }
+        let terms = [
+            facts.case.as_deref().map(Term::Case),
+            facts.host.as_deref().map(Term::Host),
+            facts.client.as_deref().map(Term::Client),
+        ];
+        self.terms.extend(terms.into_iter().flatten().map(|term| bloom::hash(&term.to_string())));
+    }
+
+    /// Lines so far.
+    #[must_use]
+    pub fn records(&self) -> u64 {
+        self.index.records
+    }
+
+    /// The index, with the hashes that cover the segment's leaves.
+    #[must_use]
+    pub fn finish(self, range: &[Hash]) -> SegmentIndex {
+        SegmentIndex { range: range.to_vec(), filter: Filter::of(&self.terms), ..self.index }
+    }
+}
+
+/// Hashes as base64.
+mod hashes {
+    use serde::{Deserializer, Serializer, de::Error};
+
+    use super::{Deserialize, Engine, Hash, STANDARD};
+
+    pub(super) fn serialize<S: Serializer>(hashes: &[Hash], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(hashes.iter().map(|hash| STANDARD.encode(hash)))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Hash>, D::Error> {
+        let texts = Vec::<String>::deserialize(deserializer)?;
+        let hash = |text: String| {
+            let bytes = STANDARD.decode(&text).map_err(D::Error::custom)?;
+            bytes.try_into().map_err(|_| D::Error::custom("a hash has 32 bytes"))
+        };
+        texts.into_iter().map(hash).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(case: &str, host: &str, time: &str) -> Vec<u8> {
+        format!(
+            r#"{{"id":"x","seq":1,"time":"{time}","kind":"request.blocked","case":"{case}","host":"{host}","client":"192.0.2.7","revision":3}}"#
+        )
+        .into_bytes()
+    }
+
+    fn sample() -> SegmentIndex {
+        let mut builder = IndexBuilder::new(2, 100);
+        builder.line(&line("TS-1", "a.example", "2026-11-20T22:30:01Z"));
+        builder.line(&line(r"T\u0053-2", "b.example", "2026-11-20T22:30:00.5Z"));
+        builder.line(br#"{"id":"x","seq":1,"time":"2026-11-20T22:30:02Z","kind":"edge.stopped","detail":{"case":"no"}}"#);
+        builder.line(b"damaged");
+        builder.finish(&[[7; 32], [8; 32]])
+    }
+
+    #[test]
+    fn an_index_says_what_its_lines_hold() {
+        let index = sample();
+        assert_eq!((index.records, index.end_seq(), index.last_revision), (4, 104, 3));
+        assert_eq!(
+            index.first_time,
+            Some("2026-11-20T22:30:00.5Z".parse().unwrap()),
+            "the earliest, not the first"
+        );
+        assert_eq!(index.last_time, Some("2026-11-20T22:30:02Z".parse().unwrap()));
+        assert_eq!(index.kinds, BTreeMap::from([("edge.stopped".into(), 1), ("request.blocked".into(), 2)]));
+        for term in
+            [Term::Case("TS-1"), Term::Case("TS-2"), Term::Host("b.example"), Term::Client("192.0.2.7")]
+        {
+            assert!(index.may_hold(term), "{term}");
+        }
+        for term in [Term::Case("no"), Term::Host("TS-1"), Term::Client("192.0.2.8")] {
+            assert!(!index.may_hold(term), "{term}");
+        }
+    }
+
+    #[test]
+    fn times_outside_are_certain() {
+        let index = sample();
+        let at = |text: &str| Some(format!("2026-11-20T22:30:{text}Z").parse().unwrap());
+        for (since, until, expected) in [
+            (None, None, true),
+            (at("02"), None, true),
+            (at("02.000001"), None, false),
+            (None, at("00.5"), false),
+            (None, at("00.500001"), true),
+            (at("01"), at("01"), true),
+        ] {
+            assert_eq!(index.may_hold_time(since, until), expected, "{since:?} {until:?}");
+        }
+        assert!(
+            !IndexBuilder::new(1, 1).finish(&[]).may_hold_time(None, None),
+            "an empty segment holds nothing"
+        );
+    }
+
+    #[test]
+    fn an_index_is_read_back_and_damage_is_an_error() {
+        let index = sample();
+        let bytes = index.to_bytes();
+        assert_eq!(bytes.iter().filter(|byte| **byte == b'\n').count(), 1);
+        assert_eq!(SegmentIndex::parse(&bytes).unwrap(), index);
+        for cut in 0..bytes.len() - 1 {
+            assert!(SegmentIndex::parse(&bytes[..cut]).is_err(), "{cut}");
+        }
+        let text = String::from_utf8(bytes).unwrap();
+        let newer = text.replacen("\"version\":1", "\"version\":2,\"more\":0", 1);
+        assert!(matches!(SegmentIndex::parse(newer.as_bytes()), Err(IndexError::Version(2))));
+        let short = text.replacen(&STANDARD.encode([7; 32]), &STANDARD.encode([7; 31]), 1);
+        assert!(SegmentIndex::parse(short.as_bytes()).unwrap_err().to_string().contains("32 bytes"));
+    }
+}
