@@ -30,6 +30,7 @@ mod privacy;
 mod read;
 mod record;
 mod recover;
+mod retention;
 #[allow(dead_code)]
 mod sealed;
 mod segment;
@@ -54,6 +55,10 @@ pub use privacy::{
 pub use read::{Problem, ReadError, Record, Records, export, records};
 pub use record::line_of;
 pub use recover::{Recovery, Scan, scan};
+pub use retention::{
+    Hold, HoldError, HoldRequest, PruneOptions, Pruned, PrunedRun, Recorder, Release, Retention,
+    RetentionError,
+};
 pub use sealed::{
     Filter, IndexBuilder, IndexError, SegmentError, SegmentFile, SegmentIndex, SegmentLine, SegmentLines,
     Term, segments,

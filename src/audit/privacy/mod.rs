@@ -29,6 +29,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 pub use self::client::{ClientText, ClientTextError};
 pub(super) use self::directory::KeyDirectory;
 pub use self::key::KeyError;
+pub(super) use self::period::Span;
 pub use self::period::{Period, UnknownPeriod};
 pub use self::record::Revealed;
 pub use self::reveal::{RevealError, Revealer};
