@@ -13,54 +13,54 @@
 
 mod acknowledge;
 mod check;
-mod disk;
 mod event;
-#[allow(dead_code)]
 mod files;
 mod gap;
 mod id;
 mod journal;
-mod lines;
 mod lock;
 mod log;
-#[allow(dead_code)]
 mod mapping;
 pub mod merkle;
+mod options;
+mod pending;
 mod privacy;
+mod problem;
 mod read;
 mod record;
-mod recover;
+mod recovery;
 mod retention;
-#[allow(dead_code)]
 mod sealed;
-mod segment;
+mod sealer;
+mod sealing;
+mod state;
 mod tail;
 mod text;
-
-#[cfg(test)]
-mod faults;
-#[cfg(test)]
-mod tests;
+mod unsealed;
+mod worker;
 
 pub use acknowledge::{Acknowledge, COMMIT_INTERVAL, COMMIT_INTERVALS};
 pub use check::{CheckError, Checked, check};
 pub use event::{Enforcement, Event, Kind, Receipt, RequestFacts, UnknownKind};
-pub use id::{EventId, EventIdError};
+pub use id::{EventId, EventIdError, Nonce};
 pub use lock::LockError;
-pub use log::{Audit, Counters, MIN_SEGMENT_BYTES, OpenError, Options, SEGMENT_BYTES};
+pub use log::Audit;
+pub use options::{Counters, MIN_SEGMENT_BYTES, OpenError, Options, SEGMENT_BYTES};
+pub use pending::Pending;
 pub use privacy::{
     ClientPrivacy, ClientText, ClientTextError, KeyError, Period, Pseudonyms, RevealError, Revealed,
     Revealer, UnknownPeriod,
 };
-pub use read::{Problem, ReadError, Record, Records, export, records};
+pub use problem::Problem;
+pub use read::{ReadError, Record, Records, export, records};
 pub use record::line_of;
-pub use recover::{Recovery, Scan, scan};
+pub use recovery::Recovery;
 pub use retention::{
     Hold, HoldError, HoldRequest, PruneOptions, Pruned, PrunedRun, Recorder, Release, Retention,
     RetentionError,
 };
 pub use sealed::{
-    Filter, IndexBuilder, IndexError, SegmentError, SegmentFile, SegmentIndex, SegmentLine, SegmentLines,
-    Term, segments,
+    Filter, IndexBuilder, IndexError, SegmentError, SegmentFile, SegmentIndex, SegmentLine, SegmentLines, Term,
+    segments,
 };
 pub use tail::Tail;

@@ -150,6 +150,8 @@ impl Enforcement {
                 acknowledge: options.acknowledge,
                 commit_interval: options.commit_interval,
                 spare: options.spare,
+                witness: Some(options.state.join("audit.head")),
+                succeed: false,
             },
             Arc::clone(&clock),
         )?;
@@ -173,7 +175,6 @@ impl Enforcement {
         let keeper = Keeper {
             swapper,
             announced,
-            audit: Arc::clone(&audit),
             clock,
             debounce: options.debounce,
             hangup: options.hangup,
@@ -210,13 +211,14 @@ impl Enforcement {
 
 /// The last record of an edge, also of one that could not start, and the end of its log.
 fn end(audit: &Audit, revision: u64) {
-    let _receipt = audit.record(&audit::Event {
+    let pending = audit.record(&audit::Event {
         kind: Kind::EdgeStopped,
         revision,
         enforcement: None,
         request: None,
         detail: None,
     });
+    let _receipt = pending.wait();
     if let Err(error) = audit.close() {
         let pending = audit.counters().gap_pending;
         tracing::error!(%error, pending, "the audit log could not be closed in order");
@@ -232,11 +234,12 @@ fn record_start(audit: &Audit, recovery: &Recovery) {
     }
     let mut detail = object(json!({ "version": env!("CARGO_PKG_VERSION") }));
     detail.append(&mut recovery.detail());
-    let _receipt = audit.record(&audit::Event {
+    let pending = audit.record(&audit::Event {
         kind: Kind::EdgeStarted,
         revision: recovery.last_revision,
         enforcement: None,
         request: None,
         detail: Some(&detail),
     });
+    let _receipt = pending.wait();
 }

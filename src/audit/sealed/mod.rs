@@ -10,3 +10,4 @@ pub use bloom::Filter;
 pub use index::{IndexBuilder, IndexError, SegmentIndex, Term};
 pub use reader::{SegmentError, SegmentFile, SegmentLines, segments};
 pub use text::SegmentLine;
+mod stub; pub(super) use stub::*;
