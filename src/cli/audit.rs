@@ -1,5 +1,8 @@
 //! `audit export`, `audit tail` and what has a file of its own.
 
+mod hold;
+mod prune;
+mod quantity;
 mod reveal;
 
 use std::io::{self, BufWriter, Write};
@@ -26,6 +29,10 @@ enum AuditCommand {
     Tail(TailArgs),
     /// Tell which addresses pseudonyms stand for: 0 when all are known, 1 when not.
     Reveal(reveal::RevealArgs),
+    /// Keep records from being pruned.
+    Hold(hold::HoldArgs),
+    /// Remove old segments and keys, never past a hold; what remains can still be verified.
+    Prune(prune::PruneArgs),
 }
 
 /// Where the log is: given, or named in a configuration file.
@@ -83,6 +90,8 @@ pub(super) fn run(args: &AuditArgs) -> Exit {
         AuditCommand::Export(args) => export(args),
         AuditCommand::Tail(args) => tail(args),
         AuditCommand::Reveal(args) => reveal::run(args),
+        AuditCommand::Hold(args) => hold::run(args),
+        AuditCommand::Prune(args) => prune::run(args),
     }
 }
 
