@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Answer, Ask, answer};
+use super::{Answer, Ask, prepare};
 use crate::audit::Receipt;
 use crate::policy::sample::{case, legal_case, rules};
 use crate::policy::{Action, Case};

@@ -39,6 +39,9 @@ mod text;
 mod unsealed;
 mod worker;
 
+#[cfg(test)]
+mod testing;
+
 pub use acknowledge::{Acknowledge, COMMIT_INTERVAL, COMMIT_INTERVALS};
 pub use check::{CheckError, Checked, check};
 pub use event::{Enforcement, Event, Kind, Receipt, RequestFacts, UnknownKind};

@@ -30,7 +30,6 @@ pub struct Keeper {
     pub swapper: Swapper,
     /// Announces starts and ends of cases after this moment.
     pub announced: Timestamp,
-    /// The log whose gaps are closed from here.
     /// Tells the time of cases.
     pub clock: Arc<dyn Clock>,
     /// How long the directory must be still before it is read.

@@ -13,6 +13,9 @@ mod reader;
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+pub(super) use lane::SLOT;
+
 pub(super) use codec::{Asked, Decision, Draft, Entry, Facts, List, MAX_RECORD, decode};
 pub(super) use commit::{Commit, CommitRound};
 pub(super) use lane::{DRAFT, Header, LANE_BYTES, Lane, LaneFile, Prepared, is_space};
