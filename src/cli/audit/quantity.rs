@@ -5,7 +5,8 @@ use jiff::{Timestamp, civil::Date, tz::TimeZone};
 /// An age in seconds: a whole number with `s`, `m`, `h`, `d` or `w`.
 pub(super) fn seconds(text: &str) -> Result<u64, String> {
     let units = [("s", 1), ("m", 60), ("h", 3600), ("d", 24 * 3600), ("w", 7 * 24 * 3600)];
-    parse(text, &units).ok_or_else(|| "write a whole number with `s`, `m`, `h`, `d` or `w`, like `90d`".to_owned())
+    parse(text, &units)
+        .ok_or_else(|| "write a whole number with `s`, `m`, `h`, `d` or `w`, like `90d`".to_owned())
 }
 
 /// A size in bytes: a whole number with `B`, `KiB`, `MiB`, `GiB` or `TiB`.
@@ -39,7 +40,9 @@ mod tests {
     fn quantities_have_units_and_times_have_offsets() {
         assert_eq!((seconds("90d"), seconds("2w"), seconds("0s")), (Ok(7_776_000), Ok(1_209_600), Ok(0)));
         assert_eq!((bytes("10GiB"), bytes("1B")), (Ok(10 << 30), Ok(1)));
-        for wrong in ["", "d", "90", "-1d", "1.5d", "90 d", "90D", "99999999999999999999d", "9999999999999999999w"] {
+        for wrong in
+            ["", "d", "90", "-1d", "1.5d", "90 d", "90D", "99999999999999999999d", "9999999999999999999w"]
+        {
             assert!(seconds(wrong).is_err(), "{wrong}");
         }
         for wrong in ["10", "10GB", "10gib", "18446744073709551615KiB"] {

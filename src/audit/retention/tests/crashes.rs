@@ -30,6 +30,12 @@ impl Disk for Killed {
     fn claim(&self) -> io::Result<()> {
         self.disk.claim()
     }
+    fn release(&self) {
+        self.disk.release();
+    }
+    fn free(&self) -> io::Result<u64> {
+        self.disk.free()
+    }
     fn list(&self, folder: &str) -> io::Result<Vec<String>> {
         self.disk.list(folder)
     }
