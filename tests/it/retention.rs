@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::harness::audit::{Record, of_kind, only};
 use crate::harness::process::BINARY;
 use crate::harness::tools::{Output, interdict};
-use crate::harness::{CaseFile, Edge, Setup};
+use crate::harness::{CaseFile, Edge, Setup, wait_for};
 
 fn audit(edge: &Edge, arguments: &[&str]) -> Output {
     let config = edge.config();
@@ -141,4 +141,48 @@ fn reveal_from_pipe(edge: &Edge, record: &Record) -> Output {
     let output = child.wait_with_output().unwrap();
     let stdout = String::from_utf8(output.stdout).unwrap();
     Output { code: output.status.code().unwrap_or(-1), stdout, stderr: String::new() }
+}
+
+/// Blocks until there are `closed` closed segments, and says which segments there are.
+fn fill(edge: &Edge, host: &str, closed: usize) -> Vec<String> {
+    wait_for("segments are closed", || {
+        let mut client = edge.connect();
+        (0..50).for_each(|_| drop(client.get(host, "/")));
+        let names = names_in(edge, "segments");
+        (names.iter().filter(|name| name.ends_with(".idx")).count() >= closed).then_some(names)
+    })
+}
+
+fn names_in(edge: &Edge, folder: &str) -> Vec<String> {
+    let entries = fs::read_dir(edge.audit_directory().join(folder)).unwrap();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_running_edge_prunes_segments_and_starts_again_without_them() {
+    let setup = Setup::new().case(CaseFile::new("site", &["site.example"]));
+    let mut edge = setup.audit("segment_bytes = 65536").start();
+    fill(&edge, "site.example", 2);
+    let reason = ["--case", "site", "--reason", "r"];
+    assert_eq!(audit(&edge, &[&["hold", "place", "h"], &reason[..]].concat()).code, 0);
+    let held = lines(&audit(&edge, &["prune", "--older-than", "0s"]));
+    assert_eq!(held[0]["pruned"]["runs"].as_array().unwrap().len(), 0, "{held:?}");
+    assert!(held[0]["pruned"]["held"].as_array().unwrap().len() >= 2, "{held:?}");
+    assert_eq!(audit(&edge, &["hold", "release", "h", "--reason", "r"]).code, 0);
+
+    let pruned = lines(&audit(&edge, &["prune", "--older-than", "0s"]));
+    let run = &pruned[0]["pruned"]["runs"][0];
+    assert!(run["first_seq"] == 1 && run["segments"].as_u64().unwrap() >= 2, "{pruned:?}");
+    assert!(!names_in(&edge, "segments").contains(&format!("{:020}.idx", 1)));
+    assert!(names_in(&edge, "pruned").contains(&format!("{:020}.idx", 1)));
+    // The log goes on after a restart, and the start finds nothing to complain about.
+    edge.kill9();
+    edge.start_again().unwrap_or_else(|ended| panic!("{}", ended.stderr));
+    edge.get("site.example");
+    let said = edge.process().stderr();
+    assert!(!said.contains("not as it was left"), "{said}");
+    edge.end_unchecked();
 }
