@@ -22,8 +22,10 @@ pub(super) const JOURNAL: &str = "journal";
 pub(super) const SEGMENTS: &str = "segments";
 /// What recovery cut or moved out of the way.
 pub(super) const TORN: &str = "torn";
+/// Indexes of segments whose lines are gone.
+pub(super) const PRUNED: &str = "pruned";
 /// The folders there always are.
-const FOLDERS: [&str; 7] = [JOURNAL, SEGMENTS, TORN, "epochs", "tree", "holds", "pruned"];
+const FOLDERS: [&str; 7] = [JOURNAL, SEGMENTS, TORN, "epochs", "tree", "holds", PRUNED];
 
 /// A whole small file (key, checkpoint, epoch, index) may be this long.
 const MAX_SMALL_FILE: u64 = 64 * 1024 * 1024;
@@ -38,6 +40,8 @@ pub(super) struct FileState {
     /// Names it has; none once it was deleted.
     pub(super) links: u64,
     pub(super) length: u64,
+    /// Permission bits.
+    pub(super) mode: u32,
 }
 
 /// The audit directory.
@@ -109,6 +113,7 @@ impl DiskFile for File {
             identity: (metadata.dev(), metadata.ino()),
             links: metadata.nlink(),
             length: metadata.len(),
+            mode: metadata.mode() & 0o7777,
         })
     }
 

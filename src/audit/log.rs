@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::{
+    announce::Announced,
     event::Event,
     files::{Disk, RealDisk},
     journal::{Commit, Draft},
@@ -38,6 +39,7 @@ pub(super) struct Shared {
     pub(super) sealing: Sealing,
     pub(super) commit: Option<Arc<Commit>>,
     pub(super) alarm: Alarm,
+    pub(super) announced: Announced,
 }
 
 impl fmt::Debug for Audit {
@@ -102,7 +104,7 @@ impl Audit {
         state.restart(now);
         let commit = settled.then(|| Arc::new(Commit::default()));
         let state = Mutex::new(state);
-        let shared = Shared { privacy, clock, setup, state, sealing, commit, alarm: Alarm::default() };
+        let shared = Shared { privacy, clock, setup, state, sealing, commit, alarm: Alarm::default(), announced: Announced::default() };
         Ok((Self { shared: Arc::new(shared), threads: Mutex::default() }, recovery))
     }
 
@@ -135,19 +137,7 @@ impl Audit {
     /// What became of this process's events.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        let state = self.shared.lock();
-        Counters {
-            decided: state.decided,
-            durable: state.durable,
-            gap: state.missed,
-            gap_pending: state.pending(),
-            seq: self.shared.sealing.last_seq(),
-            writing_ok: !state.failing && !state.closed,
-            sealing_ok: self.shared.sealing.is_ok(),
-            unsynced: state.unsynced_events,
-            last_error: state.last_error.clone(),
-            disturbed: state.disturbed,
-        }
+        self.shared.counters()
     }
 
     /// Does once what the threads of the log do again and again.
@@ -156,6 +146,29 @@ impl Audit {
         self.shared.tend();
         self.shared.seal();
         self.shared.archive();
+    }
+
+    /// From now on nothing can be written, as on a full disk.
+    #[cfg(test)]
+    pub(super) fn fail_writing(&self) {
+        let now = self.shared.clock.now();
+        self.shared.lock().fail(&io::ErrorKind::StorageFull.into(), now);
+    }
+
+    /// Puts the gap where it outlives the process, as a timer does.
+    #[cfg(test)]
+    pub(super) fn keep_gap(&self) {
+        let now = self.shared.clock.now();
+        self.shared.lock().keep_gap(now);
+    }
+
+    /// Does once what the committer does again and again.
+    #[cfg(test)]
+    pub(super) fn sync(&self) {
+        let done = self.shared.sync();
+        if let Some(commit) = &self.shared.commit {
+            commit.finish(done);
+        }
     }
 
     /// Writes down a pending gap, into the journal's reserve when the disk is still full, seals everything and lets go
@@ -204,6 +217,22 @@ impl Drop for Audit {
 impl Shared {
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn counters(&self) -> Counters {
+        let state = self.lock();
+        Counters {
+            decided: state.decided,
+            durable: state.durable,
+            gap: state.missed,
+            gap_pending: state.pending(),
+            seq: self.sealing.last_seq(),
+            writing_ok: !state.failing && !state.closed,
+            sealing_ok: self.sealing.is_ok(),
+            unsynced: state.unsynced_events,
+            last_error: state.last_error.clone(),
+            disturbed: state.disturbed,
+        }
     }
 
     pub(super) fn privacy(&self) -> &Privacy {

@@ -12,6 +12,7 @@
 //! `decided = durable + gap` holds at every moment.
 
 mod acknowledge;
+mod announce;
 mod check;
 mod event;
 mod files;
@@ -40,7 +41,13 @@ mod unsealed;
 mod worker;
 
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod faulty;
+#[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use acknowledge::{Acknowledge, COMMIT_INTERVAL, COMMIT_INTERVALS};
 pub use check::{CheckError, Checked, check};

@@ -36,6 +36,12 @@ impl Pending {
         self.receipt
     }
 
+    /// Whether the event is in the journal, acknowledged or not.
+    #[must_use]
+    pub fn is_recorded(&self) -> bool {
+        self.receipt.is_recorded()
+    }
+
     /// The event's id, for tools and logs; it proves nothing.
     #[must_use]
     pub fn id(&self) -> super::EventId {

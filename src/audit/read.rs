@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use super::{
     id::{EventId, Nonce},
     problem::Problem,
-    sealed::{SegmentError, SegmentFile, SegmentLines, segments},
+    sealed::{Borders, SegmentError, SegmentFile, SegmentLines, segments},
     unsealed::Unsealed,
 };
 
@@ -167,7 +167,8 @@ impl Cursor {
             directory: directory.to_owned(),
             current: None,
             ahead: VecDeque::new(),
-            expected: None,
+            // A log starts with 1, so that a missing beginning is noticed.
+            expected: (from == 0).then_some(1),
             pending: None,
             seen: HashMap::new(),
             unsealed: None,
@@ -242,15 +243,14 @@ impl Cursor {
             }
             *seen = ordinal;
             let line = line.bytes.to_vec();
-            let record =
-                Record { seq: head.seq, id: head.id, time: head.time, place: Some((segment, offset)), line };
-            return Ok(Some(match known {
-                Some(expected) if expected != head.seq => {
-                    self.pending = Some(record);
-                    Err(Problem::Hole { segment, offset, expected, found: head.seq })
-                }
-                _ => Ok(record),
-            }));
+            let (seq, place) = (head.seq, Some((segment, offset)));
+            let record = Record { seq, id: head.id, time: head.time, place, line };
+            let Some(expected) = known.filter(|expected| *expected != seq) else { return Ok(Some(Ok(record))) };
+            if Borders::read(&self.directory).map_err(|error| self.io(error))?.explain(expected, seq) {
+                return Ok(Some(Ok(record)));
+            }
+            self.pending = Some(record);
+            return Ok(Some(Err(Problem::Hole { segment, offset, expected, found: seq })));
         }
         Ok(None)
     }

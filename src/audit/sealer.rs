@@ -248,7 +248,7 @@ impl Sealer {
             let batch = &self.batch;
             self.last_time = Some(batch.latest);
             self.last_revision = self.last_revision.max(batch.revision);
-            self.sealed.append(&batch.lines, batch.count, batch.latest, batch.revision)?;
+            self.sealed.append(&batch.lines, batch.count, batch.latest)?;
             self.batch.clear();
         }
         Ok(())

@@ -75,3 +75,8 @@ impl Clock for Steps {
         *self.now.lock().unwrap()
     }
 }
+
+/// Holds a closed log against its promises.
+pub(super) fn assert_sound(directory: &Path, what: &str) {
+    check(directory).unwrap_or_else(|error| panic!("{what}: {error}"));
+}

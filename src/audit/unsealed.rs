@@ -9,11 +9,15 @@ use std::{
 };
 
 use jiff::Timestamp;
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
+};
 
 use super::{
     files::{DiskFile, JOURNAL, RealDisk, names_in},
     id::Nonce,
-    journal::{Header, LaneReader, LaneState, Source},
+    journal::{Header, LaneReader, LaneState, Source, decode},
     read::Record,
     record::{self, Times},
 };
@@ -40,10 +44,11 @@ impl Unsealed {
             // A file that begins with anything else is for the sealer to report.
             let Some(reader) = LaneReader::open(&file)? else { continue };
             let lane = lanes.entry(reader.header().nonce).or_default();
+            let complete = is_abandoned(&file)?;
             let file: Arc<dyn DiskFile> = Arc::new(file);
             let disk = Arc::new(RealDisk::unlocked(directory, ""));
             let committed = reader.position();
-            lane.files.push(Source { disk, file, path: name, reader, committed, complete: false });
+            lane.files.push(Source { disk, file, path: name, reader, committed, complete });
         }
         Ok(Self { lanes, times: Times::default() })
     }
@@ -59,7 +64,8 @@ impl Unsealed {
                 earliest = Some((time, *nonce));
             }
         }
-        let Some(lane) = earliest.and_then(|(_, nonce)| self.lanes.get_mut(&nonce)) else { return Ok(None) };
+        let Some((_, nonce)) = earliest else { return self.next_kept_gap(seq, seen) };
+        let Some(lane) = self.lanes.get_mut(&nonce) else { return Ok(None) };
         let Some(source) = lane.files.get_mut(lane.current) else { return Ok(None) };
         let Some(entry) = source.reader.entry() else { return Ok(None) };
         let mut line = Vec::new();
@@ -69,5 +75,34 @@ impl Unsealed {
         seen.insert(entry.id.nonce(), entry.id.ordinal());
         source.reader.advance();
         Ok(Some(record))
+    }
+
+    /// Gap records that processes kept and did not come to write: they are the last of their lane.
+    fn next_kept_gap(&mut self, seq: u64, seen: &mut HashMap<Nonce, u64>) -> io::Result<Option<Record>> {
+        for (nonce, lane) in &self.lanes {
+            let last = seen.get(nonce).copied().unwrap_or(0);
+            for source in lane.files.iter().filter(|source| source.complete) {
+                let Some(slot) = source.reader.kept_gap(source.file.as_ref(), last)? else { continue };
+                let Some(entry) = decode(&slot) else { continue };
+                let mut line = Vec::new();
+                record::line(&mut line, &source.reader.header().edge, seq, &entry, &mut self.times);
+                line.pop();
+                seen.insert(*nonce, entry.id.ordinal());
+                return Ok(Some(Record { seq, id: entry.id, time: entry.time, place: None, line }));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Whether no process has the file any more.
+fn is_abandoned(file: &File) -> io::Result<bool> {
+    match flock(file, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => {
+            flock(file, FlockOperation::Unlock)?;
+            Ok(true)
+        }
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }

@@ -158,6 +158,7 @@ impl Shared {
             }
             (state.wants_prepared() && self.sealing.is_ok(), state.nonce())
         };
+        self.announced.say(&self.counters());
         if !wants_prepared {
             return;
         }

@@ -29,8 +29,8 @@ const EDGE_AT: usize = 26;
 const HEADER_CRC: usize = HEADER - 4;
 /// A gap record of the most counts it may hold fits.
 pub(in crate::audit) const SLOT: usize = 16 * 1024;
-/// The size of a file of a lane.
-pub(in crate::audit) const LANE_BYTES: usize = 16 * 1024 * 1024;
+/// The size of a file of a lane; unit tests open thousands.
+pub(in crate::audit) const LANE_BYTES: usize = if cfg!(test) { 256 * 1024 } else { 16 * 1024 * 1024 };
 /// What a file is made with on a disk that is nearly full: the largest record fits.
 const LEAST: usize = HEADER + 2 * SLOT + 2 * MAX_RECORD;
 /// A file takes at most this part of the space that is free.
