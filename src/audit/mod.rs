@@ -33,6 +33,7 @@ mod prove;
 mod read;
 mod record;
 mod recovery;
+mod retention;
 mod sealed;
 mod sealer;
 mod sealing;
@@ -64,8 +65,8 @@ pub use log::Audit;
 pub use options::{Counters, MIN_SEGMENT_BYTES, OpenError, Options, SEGMENT_BYTES};
 pub use pending::Pending;
 pub use privacy::{
-    ClientPrivacy, ClientText, ClientTextError, KeyError, Period, Pseudonyms, RevealError, Revealer,
-    UnknownPeriod,
+    ClientPrivacy, ClientText, ClientTextError, KeyError, Period, Pseudonyms, RevealError, Revealed,
+    Revealer, UnknownPeriod,
 };
 pub use problem::Problem;
 pub use prove::{
@@ -74,6 +75,10 @@ pub use prove::{
 pub use read::{ReadError, Record, Records, export, records};
 pub use record::line_of;
 pub use recovery::Recovery;
+pub use retention::{
+    Hold, HoldError, HoldRequest, PruneOptions, Pruned, PrunedRun, Recorder, Release, Retention,
+    RetentionError,
+};
 pub use sealed::{
     Filter, IndexBuilder, IndexError, SegmentError, SegmentFile, SegmentIndex, SegmentLine, SegmentLines,
     Term, segments,

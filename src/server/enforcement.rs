@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::sync::mpsc;
 
+use super::retention::Archivist;
 use crate::audit::{self, Acknowledge, Audit, ClientPrivacy, Kind, OpenError, Period, Pseudonyms, Recovery};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
@@ -94,6 +95,21 @@ impl Options {
             hangup: true,
         }
     }
+
+    /// How the audit log is kept.
+    pub(super) fn audit(&self) -> audit::Options {
+        audit::Options {
+            directory: self.audit.clone(),
+            segment_bytes: self.segment_bytes,
+            edge: self.edge.clone(),
+            client: self.client.clone(),
+            acknowledge: self.acknowledge,
+            commit_interval: self.commit_interval,
+            spare: self.spare.clone(),
+            witness: Some(self.state.join("audit.head")),
+            succeed: false,
+        }
+    }
 }
 
 /// Why enforcement cannot start.
@@ -131,6 +147,7 @@ pub struct Enforcement {
     audit: Arc<Audit>,
     report: SharedReport,
     keeper: KeeperHandle,
+    archivist: Arc<Archivist>,
 }
 
 impl Enforcement {
@@ -141,20 +158,8 @@ impl Enforcement {
     pub fn start(options: Options) -> Result<Self, EnforcementError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let metrics = Arc::new(Metrics::new()?);
-        let (audit, recovery) = Audit::open(
-            audit::Options {
-                directory: options.audit,
-                segment_bytes: options.segment_bytes,
-                edge: options.edge,
-                client: options.client,
-                acknowledge: options.acknowledge,
-                commit_interval: options.commit_interval,
-                spare: options.spare,
-                witness: Some(options.state.join("audit.head")),
-                succeed: false,
-            },
-            Arc::clone(&clock),
-        )?;
+        let log = options.audit();
+        let (audit, recovery) = Audit::open(log.clone(), Arc::clone(&clock))?;
         let audit = Arc::new(audit);
         let mut store = Store::open(&options.state)?;
         let announced = store.announced().or(recovery.last_time).unwrap_or_else(|| clock.now());
@@ -175,7 +180,8 @@ impl Enforcement {
         let keeper = Keeper { swapper, announced, clock, debounce: options.debounce, hangup: options.hangup };
         let keeper = keeper.spawn().inspect_err(|_| end(&audit, revision));
         let keeper = keeper.map_err(EnforcementError::Keeper)?;
-        Ok(Self { gate, audit, report, keeper })
+        let archivist = Archivist::new(Arc::clone(&audit), Some(Arc::clone(&gate)), &log);
+        Ok(Self { gate, audit, report, keeper, archivist: Arc::new(archivist) })
     }
 
     /// The gate requests pass.
@@ -188,6 +194,11 @@ impl Enforcement {
     #[must_use]
     pub fn report(&self) -> SharedReport {
         self.report.clone()
+    }
+
+    /// Who carries out holds and pruning.
+    pub(super) fn archivist(&self) -> Arc<Archivist> {
+        Arc::clone(&self.archivist)
     }
 
     /// A way to ask for reloads.

@@ -252,6 +252,29 @@ fn what_is_no_pseudonym_is_not_revealed() {
 }
 
 #[test]
+fn the_client_of_a_record_is_revealed_and_its_line_is_not_touched() {
+    let directory = tempfile::tempdir().unwrap();
+    let keys = directory.path().join("keys");
+    let pseudonym = monthly(&keys, NOVEMBER).text(client(), at(NOVEMBER));
+    let line = |client: &str| {
+        let head = format!(r#"{{"id":"01930000-0000-7000-8000-000000000000","seq":7,"time":"{NOVEMBER}","#);
+        format!(r#"{head}"case":"TS-1"{client}}}"#).into_bytes()
+    };
+    let mut revealer = Revealer::open(&keys).unwrap();
+    let with = |text: &str| line(&format!(r#","client":"{text}""#));
+    let known = revealer.record(&with(&pseudonym.to_string())).unwrap().unwrap();
+    assert_eq!((known.address.unwrap(), known.case.as_deref()), (client(), Some("TS-1")));
+    let whole = revealer.record(&with("192.0.2.9")).unwrap().unwrap();
+    assert_eq!(whole.address.unwrap().to_string(), "192.0.2.9");
+    let network = revealer.record(&with("192.0.2.0/24")).unwrap().unwrap();
+    assert!(matches!(network.address, Err(RevealError::NoPseudonym(_))));
+    assert!(revealer.record(&line("")).unwrap().is_none());
+    for wrong in [&b""[..], b"{}", b"[]", &with("somebody"), b"\xff"] {
+        assert!(revealer.record(wrong).is_err(), "{}", wrong.escape_ascii());
+    }
+}
+
+#[test]
 fn threads_that_meet_a_new_period_agree_on_its_key() {
     let directory = tempfile::tempdir().unwrap();
     let keys = directory.path().join("keys");
