@@ -79,4 +79,6 @@ impl Clock for Steps {
 /// Holds a closed log against its promises.
 pub(super) fn assert_sound(directory: &Path, what: &str) {
     check(directory).unwrap_or_else(|error| panic!("{what}: {error}"));
+    let report = verify(directory, &VerifyOptions::default(), &|_, _| {}).unwrap();
+    assert!(report.is_sound(), "{what}: {:?}", report.findings);
 }

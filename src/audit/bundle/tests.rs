@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::super::merkle::{
     Checkpoint, Hash, Nodes, Range, Signer, Verifier, inclusion_proof, leaf_hash, root_of, verify_inclusion,
 };
-use super::super::{EventId, line_of, tests::blocked};
+use super::super::{EventId, line_of, testing::blocked};
 use super::sums::{self, Sums, sha256};
 use super::*;
 use crate::policy::PolicyFiles;
