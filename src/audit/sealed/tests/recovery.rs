@@ -2,6 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
+use super::super::open::Found;
 use super::*;
 
 struct Log {
