@@ -29,6 +29,8 @@ mod tiles;
 #[cfg(test)]
 pub(in crate::audit) mod sample;
 #[cfg(test)]
+mod store_tests;
+#[cfg(test)]
 mod tamper_tests;
 #[cfg(test)]
 mod tests;
