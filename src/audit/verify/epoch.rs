@@ -247,7 +247,7 @@ impl EpochCheck<'_, '_> {
             let what = format!("ids of the process {nonce:010x} were given in an earlier segment before");
             self.report.find(Finding::new(&file, what));
         }
-        self.indexes.compare(task, complete.then(|| scan.index));
+        self.indexes.compare(task, complete.then_some(scan.index));
     }
 
     fn finish(self) -> Result<(), VerifyError> {

@@ -58,8 +58,8 @@ impl Sample {
             missed: 0,
             tree: Frontier::new(),
         };
-        sample.write("log.key", &format!("{}\n", sample.signer.to_text()));
-        sample.write("log.pub", &format!("{}\n", sample.signer.verifier().to_text()));
+        sample.write("log.key", format!("{}\n", sample.signer.to_text()));
+        sample.write("log.pub", format!("{}\n", sample.signer.verifier().to_text()));
         sample.epoch(1, "first start");
         sample
     }
