@@ -165,7 +165,9 @@ impl EpochCheck<'_, '_> {
                 self.report.pruned_segments += 1;
             } else {
                 let finding = Finding::new(lines_file(task.files.first), "the segment's lines are missing");
-                self.report.find(finding.records(task.files.first, task.end.max(task.files.first + 1) - 1));
+                self.report.find(
+                    finding.records(task.files.first, task.end.saturating_sub(1).max(task.files.first)),
+                );
             }
             self.join.segment(task.files.first, None, claimed.as_ref(), &[]);
             self.tiles.stop();
@@ -225,7 +227,7 @@ impl EpochCheck<'_, '_> {
     fn account(&mut self, task: &Task, scan: Scan, complete: bool) {
         let file = task.files.lines().unwrap_or_default();
         let is_last = self.plan.tasks.last().is_some_and(|last| last.files.first == task.files.first);
-        if is_last {
+        if is_last && self.plan.epoch == self.context.newest {
             self.report.unsealed += scan.beyond;
         } else if scan.beyond > 0 {
             self.report.note(format!(
