@@ -99,7 +99,8 @@ impl Metrics {
                     .gauge("interdict_audit_durable", "Events in the journal since the start.")?,
                 audit_gap: add.gauge("interdict_audit_gap", "Events missed since the start.")?,
                 audit_writing: add.gauge("interdict_audit_writing", "1 when the journal can be written.")?,
-                audit_sealing: add.gauge("interdict_audit_sealing", "1 when the last attempt to seal succeeded.")?,
+                audit_sealing: add
+                    .gauge("interdict_audit_sealing", "1 when the last attempt to seal succeeded.")?,
                 audit_unsynced: add.gauge(
                     "interdict_audit_unsynced",
                     "Events acknowledged although the disk had refused the sync.",

@@ -12,7 +12,8 @@ const ID: u128 = 0x0193_4f2e_9d1a_7cc0_8123_4567_89ab_cdef;
 /// Status, headers by name, and body of the answer to `ask`.
 fn answered(case: Case, ask: &Ask<'_>) -> (u16, BTreeMap<String, String>, String) {
     let rules = rules(vec![case]);
-    let Answer::Page { status, headers, body } = prepare(&rules.cases()[0], ask).answer(&Receipt::for_test(ID))
+    let Answer::Page { status, headers, body } =
+        prepare(&rules.cases()[0], ask).answer(&Receipt::for_test(ID))
     else {
         panic!("a page expected");
     };

@@ -31,12 +31,16 @@ impl Announced {
         }
         let error = counters.last_error.as_ref().map_or("", |(_, error)| error.as_str());
         match (before.writing_fails, now.writing_fails) {
-            (false, true) => tracing::error!(error, "the audit journal cannot be written: events are only counted"),
+            (false, true) => {
+                tracing::error!(error, "the audit journal cannot be written: events are only counted")
+            }
             (true, false) => tracing::warn!(missed = counters.gap, "the audit journal is written again"),
             _ => {}
         }
         match (before.sealing_fails, now.sealing_fails) {
-            (false, true) => tracing::error!(error, "the audit log cannot be sealed: records wait in the journal"),
+            (false, true) => {
+                tracing::error!(error, "the audit log cannot be sealed: records wait in the journal")
+            }
             (true, false) => tracing::warn!(seq = counters.seq, "the audit log is sealed again"),
             _ => {}
         }
@@ -45,7 +49,9 @@ impl Announced {
             tracing::error!(events, error, "events were acknowledged that the disk had refused to sync");
         }
         if now.disturbed > before.disturbed {
-            tracing::error!("a file of the audit log was deleted or changed by somebody else; a new one follows");
+            tracing::error!(
+                "a file of the audit log was deleted or changed by somebody else; a new one follows"
+            );
         }
     }
 }

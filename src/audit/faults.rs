@@ -5,7 +5,7 @@ use std::{collections::HashSet, fs::File, io::Write, path::Path, sync::Arc};
 use rustix::io::Errno;
 
 use super::{
-    faulty::{FaultyDisk, Faults, Mode},
+    faulty::{Faults, FaultyDisk, Mode},
     files::RealDisk,
     testing::{Steps, assert_sound, blocked, options},
     *,
@@ -98,10 +98,7 @@ fn verify(directory: &Path, outcome: &Outcome, what: &str) {
     let Some(counters) = &outcome.counters else { return };
     let durable = checked.durable - PREPARED - 1;
     // In flight when all went dark: at most the one event whose write seemed to fail.
-    assert!(
-        (counters.durable..=counters.durable + 1).contains(&durable),
-        "{what}: {checked:?} {counters:?}"
-    );
+    assert!((counters.durable..=counters.durable + 1).contains(&durable), "{what}: {checked:?} {counters:?}");
     if counters.gap_pending == 0 {
         assert_eq!(checked.missed, counters.gap, "{what}");
     }

@@ -8,12 +8,12 @@ use std::{
 };
 
 use super::{
+    acknowledge::Acknowledge,
     announce::Announced,
     event::Event,
     files::{Disk, RealDisk},
     journal::{Commit, Draft},
     lock::LockError,
-    acknowledge::Acknowledge,
     options::{Counters, OpenError, Options},
     pending::Pending,
     privacy::Privacy,
@@ -104,7 +104,16 @@ impl Audit {
         state.restart(now);
         let commit = settled.then(|| Arc::new(Commit::default()));
         let state = Mutex::new(state);
-        let shared = Shared { privacy, clock, setup, state, sealing, commit, alarm: Alarm::default(), announced: Announced::default() };
+        let shared = Shared {
+            privacy,
+            clock,
+            setup,
+            state,
+            sealing,
+            commit,
+            alarm: Alarm::default(),
+            announced: Announced::default(),
+        };
         Ok((Self { shared: Arc::new(shared), threads: Mutex::default() }, recovery))
     }
 

@@ -13,8 +13,10 @@
 
 mod acknowledge;
 mod announce;
+mod bundle;
 mod check;
 mod event;
+mod export;
 mod files;
 mod gap;
 mod id;
@@ -27,6 +29,7 @@ mod options;
 mod pending;
 mod privacy;
 mod problem;
+mod prove;
 mod read;
 mod record;
 mod recovery;
@@ -34,10 +37,12 @@ mod retention;
 mod sealed;
 mod sealer;
 mod sealing;
+mod search;
 mod state;
 mod tail;
 mod text;
 mod unsealed;
+mod verify;
 mod worker;
 
 #[cfg(test)]
@@ -50,8 +55,10 @@ mod testing;
 mod tests;
 
 pub use acknowledge::{Acknowledge, COMMIT_INTERVAL, COMMIT_INTERVALS};
+pub use bundle::{About, BundleFinding, BundleReport, PackError, Packer, ProofCheck, Proved, verify_bundle};
 pub use check::{CheckError, Checked, check};
 pub use event::{Enforcement, Event, Kind, Receipt, RequestFacts, UnknownKind};
+pub use export::{ExportError, ExportOptions, Exporter, Format};
 pub use id::{EventId, EventIdError, Nonce};
 pub use lock::LockError;
 pub use log::Audit;
@@ -62,6 +69,9 @@ pub use privacy::{
     Revealer, UnknownPeriod,
 };
 pub use problem::Problem;
+pub use prove::{
+    ExportedTiles, Proof, ProofFileError, ProveError, Proven, Prover, export_tiles, prove, verify_proof,
+};
 pub use read::{ReadError, Record, Records, export, records};
 pub use record::line_of;
 pub use recovery::Recovery;
@@ -70,7 +80,9 @@ pub use retention::{
     RetentionError,
 };
 pub use sealed::{
-    Filter, IndexBuilder, IndexError, SegmentError, SegmentFile, SegmentIndex, SegmentLine, SegmentLines, Term,
-    segments,
+    Filter, IndexBuilder, IndexError, SegmentError, SegmentFile, SegmentIndex, SegmentLine, SegmentLines,
+    Term, segments,
 };
+pub use search::{FindError, Query, SearchError, SearchProblem, Searched, find, search};
 pub use tail::Tail;
+pub use verify::{EpochReport, Finding, Report, VerifyError, VerifyOptions, verify};

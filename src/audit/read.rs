@@ -245,7 +245,9 @@ impl Cursor {
             let line = line.bytes.to_vec();
             let (seq, place) = (head.seq, Some((segment, offset)));
             let record = Record { seq, id: head.id, time: head.time, place, line };
-            let Some(expected) = known.filter(|expected| *expected != seq) else { return Ok(Some(Ok(record))) };
+            let Some(expected) = known.filter(|expected| *expected != seq) else {
+                return Ok(Some(Ok(record)));
+            };
             if Borders::read(&self.directory).map_err(|error| self.io(error))?.explain(expected, seq) {
                 return Ok(Some(Ok(record)));
             }

@@ -325,7 +325,8 @@ fn leave(source: &Source, sealed: u64, problems: &mut Vec<Problem>) -> io::Resul
     let rest = source.reader.remainder(source.file.as_ref())?;
     let offset = source.reader.position();
     // Records that a later file has as well, or that never counted, are none of it.
-    let rest = if decode(&rest).is_some_and(|entry| entry.id.ordinal() <= sealed) { Vec::new() } else { rest };
+    let rest =
+        if decode(&rest).is_some_and(|entry| entry.id.ordinal() <= sealed) { Vec::new() } else { rest };
     if !rest.is_empty() {
         let aside = free_name(source.disk.as_ref(), &source.path, "torn")?;
         let copy = source.disk.create(&aside)?;

@@ -74,12 +74,7 @@ impl Sealing {
     }
 
     /// Opens the sealed log and seals what is in the journal. Fine when another process has it and may have it.
-    pub(super) fn take_over(
-        &self,
-        now: Timestamp,
-        own: &OwnLane,
-        recovery: &mut Recovery,
-    ) -> io::Result<()> {
+    pub(super) fn take_over(&self, now: Timestamp, own: &OwnLane, recovery: &mut Recovery) -> io::Result<()> {
         let mut role = self.lock();
         let outcome = self.open(&mut role, now, own, recovery);
         self.failing.store(outcome.is_err(), Ordering::Relaxed);

@@ -271,7 +271,9 @@ impl State {
         }
         self.keep_gap(now);
         let pending = self.gap.missed();
-        Err(io::Error::other(format!("{pending} events could only be counted, and the disk takes no record of it")))
+        Err(io::Error::other(format!(
+            "{pending} events could only be counted, and the disk takes no record of it"
+        )))
     }
 
     pub(super) fn pending(&self) -> u64 {

@@ -13,7 +13,7 @@ use jiff::SignedDuration;
 use rustix::io::Errno;
 
 use super::{
-    faulty::{FaultyDisk, Faults, Mode},
+    faulty::{Faults, FaultyDisk, Mode},
     files::{Disk, RealDisk},
     testing::{Steps, blocked, options},
     *,
@@ -29,7 +29,11 @@ fn opened(directory: &Path) -> (Audit, Recovery, Arc<Steps>) {
 
 fn record_some(audit: &Audit, count: u64) -> Vec<String> {
     let one = |_| blocked("TS-1", &[b'/'; 2048], |event| audit.record(event)).wait();
-    (0..count).map(one).inspect(|receipt| assert!(receipt.is_recorded())).map(|r| r.id().to_string()).collect()
+    (0..count)
+        .map(one)
+        .inspect(|receipt| assert!(receipt.is_recorded()))
+        .map(|r| r.id().to_string())
+        .collect()
 }
 
 fn ids(directory: &Path) -> Vec<String> {

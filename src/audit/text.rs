@@ -106,7 +106,7 @@ fn write_byte(out: &mut Vec<u8>, byte: u8) {
 }
 
 /// Controls, separators, and what is invisible or changes the direction of the text around it.
-fn is_hidden(char: char) -> bool {
+pub(super) fn is_hidden(char: char) -> bool {
     matches!(char,
         '\0'..='\x1f' | '\x7f'..='\u{9f}' | '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
         | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'

@@ -31,24 +31,34 @@ pub(super) fn start(shared: &Arc<Shared>, interval: Duration) -> io::Result<Vec<
         std::thread::Builder::new().name(name.to_owned()).spawn(move || work(shared))
     };
     let mut threads = vec![
-        spawn("audit-seal", Box::new(|shared| {
-            while shared.alarm.sleep(SEAL_EVERY, true) {
-                shared.seal();
-            }
-        }))?,
-        spawn("audit-archive", Box::new(|shared| {
-            while shared.alarm.sleep(SEAL_EVERY, false) {
-                shared.archive();
-            }
-        }))?,
-        spawn("audit-tend", Box::new(|shared| {
-            while shared.alarm.sleep(TEND_EVERY, false) {
-                shared.tend();
-            }
-        }))?,
+        spawn(
+            "audit-seal",
+            Box::new(|shared| {
+                while shared.alarm.sleep(SEAL_EVERY, true) {
+                    shared.seal();
+                }
+            }),
+        )?,
+        spawn(
+            "audit-archive",
+            Box::new(|shared| {
+                while shared.alarm.sleep(SEAL_EVERY, false) {
+                    shared.archive();
+                }
+            }),
+        )?,
+        spawn(
+            "audit-tend",
+            Box::new(|shared| {
+                while shared.alarm.sleep(TEND_EVERY, false) {
+                    shared.tend();
+                }
+            }),
+        )?,
     ];
     if let Some(commit) = shared.commit.clone() {
-        threads.push(spawn("audit-commit", Box::new(move |shared| commit_rounds(&shared, &commit, interval)))?);
+        threads
+            .push(spawn("audit-commit", Box::new(move |shared| commit_rounds(&shared, &commit, interval)))?);
     }
     Ok(threads)
 }
@@ -82,10 +92,8 @@ impl Alarm {
     /// Waits this long, or until the bell if this thread `listens`. False when it is time to end.
     fn sleep(&self, time: Duration, listens: bool) -> bool {
         let quiet = |state: &mut AlarmState| !state.stopped && !(listens && state.rung);
-        let (mut state, _) = self
-            .changed
-            .wait_timeout_while(self.lock(), time, quiet)
-            .unwrap_or_else(PoisonError::into_inner);
+        let (mut state, _) =
+            self.changed.wait_timeout_while(self.lock(), time, quiet).unwrap_or_else(PoisonError::into_inner);
         if listens {
             state.rung = false;
         }

@@ -1,17 +1,22 @@
-//! `audit export`, `audit tail` and what has a file of its own.
+//! `audit`: reading, searching, verifying, proving and keeping the log.
 
+mod export;
+mod filters;
 mod hold;
+mod prove;
 mod prune;
 mod quantity;
 mod reveal;
+mod search;
+mod verify;
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{Exit, complain};
-use crate::audit::{self, ReadError};
+use crate::audit::{self, ClientPrivacy, ExportError, ExportOptions, Format, ReadError};
 use crate::config::Config;
 use crate::limits;
 
@@ -23,10 +28,18 @@ pub(super) struct AuditArgs {
 
 #[derive(Debug, Subcommand)]
 enum AuditCommand {
-    /// Print every record, oldest first.
-    Export(ExportArgs),
+    /// Print every record, or those that are asked for, oldest first.
+    Export(export::ExportArgs),
+    /// Print the records that are asked for, oldest first: 1 when there is none.
+    Search(search::SearchArgs),
+    /// Print a proof that a record is in the signed log.
+    Prove(prove::ProveArgs),
     /// Print the newest records, and with --follow those that come.
     Tail(TailArgs),
+    /// Write the log's tree in the form that tools for transparency logs read (C2SP tlog-tiles).
+    Tiles(prove::TilesArgs),
+    /// Check that the log, or a proof of a record, is what was signed: 1 with every finding when not.
+    Verify(verify::VerifyArgs),
     /// Tell which addresses pseudonyms stand for: 0 when all are known, 1 when not.
     Reveal(reveal::RevealArgs),
     /// Keep records from being pruned.
@@ -46,19 +59,25 @@ struct LogSource {
     config: PathBuf,
 }
 
-#[derive(Debug, Args)]
-struct ExportArgs {
-    #[command(flatten)]
-    source: LogSource,
-    /// The format of the records.
-    #[arg(long, value_enum, default_value_t = ExportFormat::Jsonl)]
-    format: ExportFormat,
+/// The form of the records.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum FormatArg {
+    /// One JSON object a line, as in the log.
+    Jsonl,
+    /// A table with a header, safe to open in a spreadsheet.
+    Csv,
+    /// One OCSF event a line.
+    Ocsf,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum ExportFormat {
-    /// One JSON object a line.
-    Jsonl,
+impl From<FormatArg> for Format {
+    fn from(format: FormatArg) -> Self {
+        match format {
+            FormatArg::Jsonl => Self::Jsonl,
+            FormatArg::Csv => Self::Csv,
+            FormatArg::Ocsf => Self::Ocsf,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -74,6 +93,16 @@ struct TailArgs {
 }
 
 impl LogSource {
+    /// The directory, and what the configuration says of its records; a directory alone says nothing.
+    fn locate_for_export(&self) -> Result<(PathBuf, ExportOptions), Exit> {
+        if let Some(directory) = &self.directory {
+            return Ok((directory.clone(), ExportOptions::default()));
+        }
+        let audit = Config::load(&self.config).map_err(|error| complain(Exit::Usage, &error))?.audit;
+        let full_addresses = matches!(audit.client, ClientPrivacy::Full);
+        Ok((audit.directory, ExportOptions { full_addresses }))
+    }
+
     fn locate(&self) -> Result<PathBuf, Exit> {
         match &self.directory {
             Some(directory) => Ok(directory.clone()),
@@ -87,27 +116,15 @@ impl LogSource {
 
 pub(super) fn run(args: &AuditArgs) -> Exit {
     match &args.command {
-        AuditCommand::Export(args) => export(args),
+        AuditCommand::Export(args) => export::run(args),
+        AuditCommand::Search(args) => search::run(args),
+        AuditCommand::Prove(args) => prove::prove(args),
         AuditCommand::Tail(args) => tail(args),
+        AuditCommand::Tiles(args) => prove::tiles(args),
+        AuditCommand::Verify(args) => verify::run(args),
         AuditCommand::Reveal(args) => reveal::run(args),
         AuditCommand::Hold(args) => hold::run(args),
         AuditCommand::Prune(args) => prune::run(args),
-    }
-}
-
-fn export(args: &ExportArgs) -> Exit {
-    let directory = match args.source.locate() {
-        Ok(directory) => directory,
-        Err(exit) => return exit,
-    };
-    let ExportFormat::Jsonl = args.format;
-    match audit::export(&directory, &mut BufWriter::new(io::stdout().lock())) {
-        Ok(problems) => {
-            problems.iter().for_each(|problem| eprintln!("interdict: {problem}"));
-            // What could be read has been printed; that it is not all of it must not go unnoticed.
-            if problems.is_empty() { Exit::Fine } else { Exit::No }
-        }
-        Err(error) => failed(&error),
     }
 }
 
@@ -145,7 +162,19 @@ fn follow(tail: &mut audit::Tail, follow: bool) -> Result<(), ReadError> {
 /// A reader that has seen enough closes the pipe; that is no failure.
 fn failed(error: &ReadError) -> Exit {
     match error {
-        ReadError::Output(cause) if cause.kind() == io::ErrorKind::BrokenPipe => Exit::Fine,
+        ReadError::Output(cause) => output_failed(cause, error),
         error => complain(Exit::Io, error),
     }
+}
+
+/// The same for what is exported.
+fn export_failed(error: &ExportError) -> Exit {
+    match error {
+        ExportError::Output(cause) => output_failed(cause, error),
+        error => complain(Exit::Io, error),
+    }
+}
+
+fn output_failed(cause: &io::Error, error: &dyn std::fmt::Display) -> Exit {
+    if cause.kind() == io::ErrorKind::BrokenPipe { Exit::Fine } else { complain(Exit::Io, error) }
 }

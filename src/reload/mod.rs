@@ -14,5 +14,5 @@ mod watch;
 pub use keeper::{Keeper, KeeperHandle, ReloadRequest, request_reload};
 pub use report::{Report, Result as ReloadResult, SharedReport};
 pub use source::{Snapshot, SourceError, read};
-pub use store::{Kept, Manifest, Store, StoreError};
+pub use store::{Kept, Manifest, Store, StoreError, kept};
 pub use swap::{StartError, Swapper};

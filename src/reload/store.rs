@@ -118,37 +118,12 @@ impl Store {
     pub fn last_good(&self) -> Result<(Option<Kept>, Vec<StoreError>), StoreError> {
         let mut problems = Vec::new();
         for revision in self.revisions()?.into_iter().rev() {
-            match self.load(revision) {
+            match load(&self.root, revision) {
                 Ok(kept) => return Ok((Some(kept), problems)),
                 Err(problem) => problems.push(problem),
             }
         }
         Ok((None, problems))
-    }
-
-    fn load(&self, revision: u64) -> Result<Kept, StoreError> {
-        let path = self.manifest_path(revision);
-        let text = fs::read(&path).map_err(failed("read", &path))?;
-        let manifest: Manifest =
-            serde_json::from_slice(&text).map_err(|_| StoreError::Damaged(path.clone()))?;
-        let mut files = BTreeMap::new();
-        for (name, sha256) in &manifest.files {
-            files.insert(name.clone(), self.object(sha256)?);
-        }
-        let files = PolicyFiles { files };
-        if manifest.revision != revision || files.digest().to_string() != manifest.digest {
-            return Err(StoreError::Damaged(path));
-        }
-        Ok(Kept { manifest, files })
-    }
-
-    fn object(&self, sha256: &str) -> Result<Arc<[u8]>, StoreError> {
-        let path = self.root.join("objects").join(sha256);
-        let bytes = fs::read(&path).map_err(failed("read", &path))?;
-        if hex(&Sha256::digest(&bytes)) != sha256 {
-            return Err(StoreError::Damaged(path));
-        }
-        Ok(bytes.into())
     }
 
     /// The revision the next new set gets.
@@ -203,7 +178,7 @@ impl Store {
             let sha256 = hex(&Sha256::digest(bytes));
             let path = objects.join(&sha256);
             // Read back, not only looked for: one that was damaged would spoil every set that names it.
-            if self.object(&sha256).is_err() {
+            if object(&self.root, &sha256).is_err() {
                 write_durably(&path, bytes)?;
             }
             manifest.files.insert(name.clone(), sha256);
@@ -249,8 +224,50 @@ impl Store {
     }
 
     fn manifest_path(&self, revision: u64) -> PathBuf {
-        self.root.join("revisions").join(format!("{revision:012}.json"))
+        manifest_path(&self.root, revision)
     }
+}
+
+/// The policy set of a revision as the state directory `root` keeps it, or `None` when it does not any more. It needs
+/// no lock, since a kept file never changes: an edge may be running.
+///
+/// # Errors
+/// When the disk refuses, or what is kept is damaged.
+pub fn kept(root: &Path, revision: u64) -> Result<Option<Kept>, StoreError> {
+    match load(root, revision) {
+        Ok(kept) => Ok(Some(kept)),
+        // Never kept, dropped, or about to be: the manifest goes first.
+        Err(_) if !manifest_path(root, revision).exists() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn load(root: &Path, revision: u64) -> Result<Kept, StoreError> {
+    let path = manifest_path(root, revision);
+    let text = fs::read(&path).map_err(failed("read", &path))?;
+    let manifest: Manifest = serde_json::from_slice(&text).map_err(|_| StoreError::Damaged(path.clone()))?;
+    let mut files = BTreeMap::new();
+    for (name, sha256) in &manifest.files {
+        files.insert(name.clone(), object(root, sha256)?);
+    }
+    let files = PolicyFiles { files };
+    if manifest.revision != revision || files.digest().to_string() != manifest.digest {
+        return Err(StoreError::Damaged(path));
+    }
+    Ok(Kept { manifest, files })
+}
+
+fn object(root: &Path, sha256: &str) -> Result<Arc<[u8]>, StoreError> {
+    let path = root.join("objects").join(sha256);
+    let bytes = fs::read(&path).map_err(failed("read", &path))?;
+    if hex(&Sha256::digest(&bytes)) != sha256 {
+        return Err(StoreError::Damaged(path));
+    }
+    Ok(bytes.into())
+}
+
+fn manifest_path(root: &Path, revision: u64) -> PathBuf {
+    root.join("revisions").join(format!("{revision:012}.json"))
 }
 
 fn failed<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> StoreError + 'a {
@@ -340,6 +357,18 @@ mod tests {
         assert_eq!(store.take_revision(), 1);
         drop(store);
         assert_eq!(Store::open(directory.path()).unwrap().next_revision(), 2);
+    }
+
+    #[test]
+    fn a_kept_set_is_read_beside_the_edge_that_holds_the_lock() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = Store::open(directory.path()).unwrap();
+        let revision = store.take_revision();
+        store.keep(revision, &set("one"), Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!(kept(directory.path(), revision).unwrap().unwrap().files.files, set("one").files);
+        assert!(kept(directory.path(), revision + 1).unwrap().is_none());
+        fs::write(store.root.join("objects").join(hex(&Sha256::digest("one"))), "onf").unwrap();
+        assert!(matches!(kept(directory.path(), revision), Err(StoreError::Damaged(_))));
     }
 
     #[test]

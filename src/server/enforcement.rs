@@ -177,13 +177,7 @@ impl Enforcement {
         let swapper = swapper.inspect_err(|_| end(&audit, recovery.last_revision))?;
         let (gate, report) = (swapper.gate(), swapper.report());
         let revision = gate.ruleset().revision().0;
-        let keeper = Keeper {
-            swapper,
-            announced,
-            clock,
-            debounce: options.debounce,
-            hangup: options.hangup,
-        };
+        let keeper = Keeper { swapper, announced, clock, debounce: options.debounce, hangup: options.hangup };
         let keeper = keeper.spawn().inspect_err(|_| end(&audit, revision));
         let keeper = keeper.map_err(EnforcementError::Keeper)?;
         let archivist = Archivist::new(Arc::clone(&audit), Some(Arc::clone(&gate)), &log);

@@ -44,6 +44,7 @@ mod swap;
 // What a person runs.
 mod commands;
 mod embed;
+mod search;
 
 // Public block lists, where they are at hand.
 mod real_lists;

@@ -239,7 +239,8 @@ pub(in crate::audit) fn parse(record: &[u8]) -> Option<Entry<'_>> {
     let (stamp, facts) = record.get(FRAME..)?.split_at_checked(STAMP)?;
     let (id, time) = stamp.split_first_chunk::<16>()?;
     // The last microsecond that a clock can tell is past what can be read back.
-    let time = Timestamp::from_microsecond(i64::from_le_bytes(*time.first_chunk()?)).unwrap_or(Timestamp::MAX);
+    let time =
+        Timestamp::from_microsecond(i64::from_le_bytes(*time.first_chunk()?)).unwrap_or(Timestamp::MAX);
     let id = EventId::from_bits(u128::from_le_bytes(*id))?;
     Some(Entry { id, time, facts: Source(facts).facts()? })
 }

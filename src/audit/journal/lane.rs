@@ -144,7 +144,8 @@ impl Prepared {
             return Err(io::Error::other("another process holds a new journal file"));
         }
         // Sealing needs space as well: on a disk that is nearly full the journal takes no more than a share of it.
-        let share = disk.free().map_or(usize::MAX, |free| usize::try_from(free / FREE_SHARE).unwrap_or(usize::MAX));
+        let share =
+            disk.free().map_or(usize::MAX, |free| usize::try_from(free / FREE_SHARE).unwrap_or(usize::MAX));
         match shape(&file, bytes.min(share).max(LEAST), settled) {
             Ok((length, memory)) => Ok(Self { disk: Arc::clone(disk), file, memory, path, length }),
             Err(error) => {
@@ -174,11 +175,7 @@ impl Prepared {
     }
 }
 
-fn shape(
-    file: &Arc<dyn DiskFile>,
-    wanted: usize,
-    settled: bool,
-) -> io::Result<(usize, Box<dyn Mapped>)> {
+fn shape(file: &Arc<dyn DiskFile>, wanted: usize, settled: bool) -> io::Result<(usize, Box<dyn Mapped>)> {
     let mut length = wanted;
     loop {
         match reserve(file.as_ref(), length, settled) {
@@ -272,6 +269,9 @@ impl Lane {
 
 impl std::fmt::Debug for Lane {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Lane").field("path", &self.file.path).field("offset", &self.offset).finish_non_exhaustive()
+        f.debug_struct("Lane")
+            .field("path", &self.file.path)
+            .field("offset", &self.offset)
+            .finish_non_exhaustive()
     }
 }

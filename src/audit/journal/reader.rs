@@ -138,7 +138,10 @@ impl LaneReader {
             read_full_at(file, &mut slot, self.limit + turn * SLOT as u64)?;
             let Some(id) = codec::decode(&slot).map(|entry| entry.id) else { continue };
             let ordinal = id.ordinal();
-            if ordinal > last && id.nonce() == self.header.nonce && newest.as_ref().is_none_or(|(best, _)| *best < ordinal) {
+            if ordinal > last
+                && id.nonce() == self.header.nonce
+                && newest.as_ref().is_none_or(|(best, _)| *best < ordinal)
+            {
                 newest = Some((ordinal, slot));
             }
         }

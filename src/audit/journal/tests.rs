@@ -138,7 +138,13 @@ fn a_file_that_begins_with_anything_else_is_none_of_ours() {
     file.file.truncate(100).unwrap();
     assert!(LaneReader::open(file.file.as_ref()).unwrap().is_none());
     assert_eq!(Header::parse_name("00000000ff-00000000000000000007.wal").unwrap().1, 7);
-    for name in ["", "x.wal", "00000000ff-7.wal", "00000000ff-00000000000000000007", "00000000FF-00000000000000000007.wal"] {
+    for name in [
+        "",
+        "x.wal",
+        "00000000ff-7.wal",
+        "00000000ff-00000000000000000007",
+        "00000000FF-00000000000000000007.wal",
+    ] {
         assert!(Header::parse_name(name).is_none(), "{name}");
     }
 }

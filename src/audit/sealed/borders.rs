@@ -54,8 +54,10 @@ mod tests {
 
     #[test]
     fn only_jumps_that_are_accounted_for_are_no_holes() {
-        let borders =
-            Borders { epochs: BTreeSet::from([1, 500]), pruned: BTreeMap::from([(1, 11), (11, 21), (41, 51)]) };
+        let borders = Borders {
+            epochs: BTreeSet::from([1, 500]),
+            pruned: BTreeMap::from([(1, 11), (11, 21), (41, 51)]),
+        };
         for (expected, found, explained) in [
             (1, 1, true),
             (1, 11, true),

@@ -109,6 +109,12 @@ pub(super) fn look_over(disk: &dyn Disk, entries: &[Entry], epochs: &Epochs, fou
                 _ => {}
             }
         }
+        if index.is_none() && next.is_none() {
+            // Its records are not more than its bytes: a hole is better than a number given twice.
+            let path = segment(entry.first, Form::Compressed);
+            let length = disk.open(&path).and_then(|file| file.state()).map_or(0, |state| state.length);
+            closed.next_seq = closed.next_seq.max(entry.first.saturating_add(length));
+        }
         if entry.plain {
             closed.jobs.extend(next.and_then(|next| job(disk, *entry, next, epochs, index)));
         }

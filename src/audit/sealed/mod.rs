@@ -37,9 +37,13 @@ mod text;
 mod tree;
 mod witness;
 
+#[cfg(test)]
+mod tests;
+
 pub(super) use archive::Archive;
 pub use bloom::Filter;
 pub(super) use borders::Borders;
+pub(super) use index::LineFacts;
 pub use index::{IndexBuilder, IndexError, SegmentIndex, Term};
 pub(super) use open::Found;
 pub use reader::{SegmentError, SegmentFile, SegmentLines, segments};

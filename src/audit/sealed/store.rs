@@ -68,12 +68,11 @@ pub(super) struct Next {
 }
 
 impl Sealed {
-    /// The `seq` of the next line to be appended. After an error ask again: lines that were not sealed are dropped,
-    /// those that an earlier process left are not.
+    /// The `seq` of the next line to be appended. After an error ask again: lines from this `seq` on are not in the
+    /// store any more and have to be appended anew. Lines before it stay: those that are sealed, those that an earlier
+    /// process left, and those under a checkpoint of which nobody knows yet whether it is in place.
     pub(in crate::audit) fn next_seq(&self) -> u64 {
-        // What became of the lines under an unsettled checkpoint is found out by the next call.
-        let lines = if self.unsettled.is_some() { self.pending.kept_lines() } else { self.pending.lines() };
-        self.epoch.seq_after(self.tree.size()).saturating_add(lines)
+        self.epoch.seq_after(self.tree.size()).saturating_add(self.pending.lines())
     }
 
     /// The last `seq` under a checkpoint; in an epoch without any, the one before its first.
@@ -105,12 +104,11 @@ impl Sealed {
     /// commit on. A segment that is full or old is closed first, but only when all its lines are sealed.
     ///
     /// # Errors
-    /// When the system does not take them, or they are not `count` whole lines. All unsealed lines are dropped then.
+    /// When the system does not take them, or they are not `count` whole lines. Unsealed lines are dropped then, see
+    /// [`Sealed::next_seq`].
     pub(in crate::audit) fn append(&mut self, lines: &[u8], count: u64, latest: Timestamp) -> io::Result<()> {
         check(lines, count)?;
-        if self.settle()? {
-            return Err(io::Error::other("lines of before turned out to be sealed: number these anew"));
-        }
+        self.settle()?;
         if count == 0 {
             return Ok(());
         }
@@ -138,7 +136,7 @@ impl Sealed {
     /// Without new lines and with the same extensions it only looks whether the open segment is still there.
     ///
     /// # Errors
-    /// When a step fails. What [`Sealed::committed_seq`] says then is sealed, all other lines are dropped.
+    /// When a step fails. Up to [`Sealed::committed_seq`] is sealed then, from [`Sealed::next_seq`] on is dropped.
     pub(in crate::audit) fn commit(&mut self, now: Timestamp, extensions: &[String]) -> io::Result<u64> {
         if extensions.iter().any(|line| line.is_empty() || line.contains('\n')) {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "an extension is one line"));
@@ -291,19 +289,16 @@ impl Sealed {
             witness.write(path).err().map(|error| format!("`{}`: {error}", path.display()));
     }
 
-    /// Finds out what became of a checkpoint; says whether it turned out to be in place.
-    fn settle(&mut self) -> io::Result<bool> {
-        let Some(next) = self.unsettled.take() else { return Ok(false) };
+    /// Finds out what became of a checkpoint. Whatever it is, its lines are still there.
+    fn settle(&mut self) -> io::Result<()> {
+        let Some(next) = self.unsettled.take() else { return Ok(()) };
         match self.disk.read(&tree::checkpoint_path(self.epoch.number)) {
             Ok(there) if there.as_deref() == Some(next.note.as_bytes()) => {
                 self.unsynced = true;
                 self.apply(next);
-                Ok(true)
+                Ok(())
             }
-            Ok(_) => {
-                self.drop_lines();
-                Ok(false)
-            }
+            Ok(_) => Ok(()),
             Err(error) => {
                 self.unsettled = Some(next);
                 Err(error)

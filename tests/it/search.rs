@@ -1,0 +1,103 @@
+//! `audit search` and `audit export` over the log of a real edge.
+
+use serde_json::Value;
+
+use crate::harness::tools::{Output, interdict};
+use crate::harness::{CaseFile, Edge, Origin, Setup};
+
+/// An edge with three records of the case `site` and one of `other`.
+fn edge(origin: &Origin) -> Edge {
+    let (site, other) =
+        (CaseFile::new("site", &[".site.example"]), CaseFile::new("other", &["other.example"]));
+    let edge = Setup::new().origin(origin).case(site).case(other).start();
+    for (host, path) in
+        [("site.example", "/1"), ("www.site.example", "/2"), ("site.example", "/=3"), ("other.example", "/4")]
+    {
+        edge.connect().get(host, path).unwrap().assert_blocked(403);
+    }
+    edge
+}
+
+fn audit(edge: &Edge, command: &str, arguments: &[&str]) -> Output {
+    let directory = edge.audit_directory();
+    let fixed = ["audit", command, "--directory", directory.to_str().unwrap()];
+    interdict(fixed.iter().chain(arguments))
+}
+
+fn search(edge: &Edge, arguments: &[&str]) -> Output {
+    audit(edge, "search", arguments)
+}
+
+#[test]
+fn search_prints_what_is_asked_for_and_says_no_when_there_is_none() {
+    let origin = Origin::start();
+    let edge = edge(&origin);
+    for (arguments, found) in [
+        (&["--case", "site"][..], 3),
+        (&["--case", "site", "--host", "SITE.example."], 2),
+        (&["--host", "other.example", "--kind", "request.blocked"], 1),
+        (&["--kind", "policy.applied", "--kind", "edge.started"], 2),
+        (&["--case", "site", "--limit", "2"], 2),
+        (&["--case", "site", "--since", "2020-01-01"], 3),
+        (&["--case", "site", "--until", "2020-01-01T00:00:00Z"], 0),
+        (&["--case", "sit"], 0),
+    ] {
+        let output = search(&edge, arguments);
+        assert_eq!(output.stdout.lines().count(), found, "{arguments:?}: {output:?}");
+        assert_eq!(output.code, i32::from(found == 0), "{arguments:?}: {output:?}");
+        let counted = search(&edge, &[arguments, &["--count"]].concat());
+        assert_eq!((counted.stdout, counted.code), (format!("{found}\n"), output.code), "{arguments:?}");
+    }
+}
+
+#[test]
+fn search_finds_a_record_by_its_id_and_by_the_client_it_shows() {
+    let origin = Origin::start();
+    let edge = edge(&origin);
+    let line = search(&edge, &["--case", "other"]).stdout;
+    let record: Value = serde_json::from_str(&line).unwrap();
+    let by_id = search(&edge, &["--id", record["id"].as_str().unwrap()]);
+    assert_eq!(by_id.stdout, line);
+    let by_client = search(&edge, &["--client", record["client"].as_str().unwrap(), "--case", "other"]);
+    assert_eq!(by_client.stdout, line);
+}
+
+#[test]
+fn export_writes_tables_and_events_of_the_same_records() {
+    let origin = Origin::start();
+    let edge = edge(&origin);
+    let table = audit(&edge, "export", &["--format", "csv", "--case", "site"]).stdout;
+    let rows: Vec<&str> = table.lines().collect();
+    assert_eq!((rows.len(), rows[0].starts_with("id,seq,time,edge,kind,case,")), (4, true), "{table}");
+    let events = audit(&edge, "export", &["--format", "ocsf"]).stdout;
+    let events: Vec<Value> = events.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let records = audit(&edge, "export", &[]).stdout;
+    assert_eq!(events.len(), records.lines().count());
+    let blocked: Vec<&Value> = events.iter().filter(|event| event["type_uid"] == 400_203).collect();
+    assert_eq!(blocked.len(), 4);
+    assert!(blocked.iter().all(|event| event["disposition"] == "Blocked"));
+}
+
+#[test]
+fn an_export_without_a_match_is_an_empty_table_and_no_failure() {
+    let origin = Origin::start();
+    let edge = edge(&origin);
+    let output = audit(&edge, "export", &["--format", "csv", "--case", "none"]);
+    assert_eq!((output.code, output.stdout.lines().count()), (0, 1), "{output:?}");
+}
+
+#[test]
+fn filters_that_are_none_are_wrong_usage_and_a_missing_log_an_i_o_error() {
+    for arguments in [
+        ["--kind", "request.nothing"],
+        ["--id", "17"],
+        ["--since", "yesterday"],
+        ["--host", "a b"],
+        ["--limit", "0"],
+    ] {
+        let output = interdict(["audit", "search", "--directory", "/nonexistent"].iter().chain(&arguments));
+        assert_eq!(output.code, 2, "{arguments:?}: {output:?}");
+    }
+    let output = interdict(["audit", "search", "--directory", "/nonexistent", "--case", "a"]);
+    assert_eq!(output.code, 3, "{output:?}");
+}
