@@ -182,16 +182,20 @@ fn a_running_edge_prunes_segments_and_starts_again_without_them() {
     edge.kill9();
     edge.start_again().unwrap_or_else(|ended| panic!("{}", ended.stderr));
     edge.get("site.example");
-    assert_sound(&edge, run["last_seq"].as_u64().unwrap() + 1);
+    assert_sound(&mut edge, run["last_seq"].as_u64().unwrap() + 1);
     edge.end_unchecked();
 }
 
-/// The start had nothing to complain about, and the log is read from this record on.
+/// The start had nothing to complain about, the log is read from this record on, and what remains verifies.
 #[track_caller]
-fn assert_sound(edge: &Edge, first: u64) {
+fn assert_sound(edge: &mut Edge, first: u64) {
     let said = edge.process().stderr();
     assert!(!said.contains("not as it was left"), "{said}");
     assert_eq!(edge.records()[0].number("seq"), first);
+    edge.kill9();
+    let verified = audit(edge, &["verify"]);
+    assert_eq!(verified.code, 0, "{verified:?}");
+    edge.start_again().unwrap_or_else(|ended| panic!("{}", ended.stderr));
 }
 
 #[test]
@@ -207,6 +211,6 @@ fn segments_between_others_can_go_and_the_log_is_as_sound_as_before() {
     assert!(pruned[0]["pruned"]["runs"][0]["first_seq"].as_u64().unwrap() > 1, "{pruned:?}");
     edge.kill9();
     edge.start_again().unwrap_or_else(|ended| panic!("{}", ended.stderr));
-    assert_sound(&edge, 1);
+    assert_sound(&mut edge, 1);
     edge.end_unchecked();
 }
