@@ -126,6 +126,16 @@ fn lines_out_of_sequence_beyond_the_checkpoint_are_set_aside() {
 }
 
 #[test]
+fn a_rescue_that_was_interrupted_before_its_last_rename_is_finished() {
+    let log = Log::new();
+    let path = log.last_segment().path;
+    fs::rename(&path, path.with_extension("jsonl.new")).unwrap();
+    let sealer = log.open();
+    assert_eq!((sealer.found.problems.clone(), sealer.found.last_seq), (vec![], 12));
+    check_whole(log.directory.path(), 12);
+}
+
+#[test]
 fn a_changed_sealed_line_begins_a_new_epoch() {
     let log = Log::new();
     alter(&log.last_segment().path, |bytes| bytes[0] ^= 1);
