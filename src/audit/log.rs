@@ -243,7 +243,7 @@ impl Shared {
             sealing_ok: self.sealing.is_ok(),
             unsynced: state.unsynced_events,
             last_error: state.last_error.clone(),
-            disturbed: state.disturbed,
+            disturbed: state.disturbed + self.sealing.disturbed(),
         }
     }
 

@@ -21,8 +21,8 @@ use super::{
 
 /// Lines are handed over in pieces of about this many bytes.
 const BATCH: usize = 1024 * 1024;
-/// Records under one checkpoint, so that a backlog is sealed step by step.
-const MAX_IN_PASS: u64 = 250_000;
+/// Bytes of lines under one checkpoint, so that a backlog is sealed step by step.
+const MAX_IN_PASS: usize = 16 * 1024 * 1024;
 
 pub(super) struct Sealer {
     sealed: Sealed,
@@ -30,6 +30,9 @@ pub(super) struct Sealer {
     lanes: BTreeMap<Nonce, LaneState>,
     times: Times,
     batch: Batch,
+    batch_bytes: usize,
+    /// The records of this pass, in the order of their lines.
+    order: Vec<(Nonce, u64)>,
     /// What recovery of lanes met.
     pub(super) problems: Vec<Problem>,
     pub(super) torn_bytes: u64,
@@ -54,6 +57,8 @@ pub(super) struct Passed {
     pub(super) finished: Vec<String>,
     /// A file of this process that was taken away or changed by somebody else.
     pub(super) displaced: Vec<String>,
+    /// What keeps the witness from being written; sealing goes on without.
+    pub(super) trouble: Option<String>,
     /// There is more to seal already.
     pub(super) more: bool,
 }
@@ -63,6 +68,7 @@ impl Sealer {
     pub(super) fn new(
         sealed: Sealed,
         disks: Vec<Arc<dyn Disk>>,
+        segment_bytes: u64,
         extensions: &[String],
         kept: impl IntoIterator<Item = super::EventId>,
     ) -> Self {
@@ -81,6 +87,8 @@ impl Sealer {
             lanes,
             times: Times::default(),
             batch: Batch::default(),
+            batch_bytes: usize::try_from(segment_bytes).map_or(BATCH, |bytes| bytes.min(BATCH)),
+            order: Vec::new(),
             problems: Vec::new(),
             torn_bytes: 0,
             last_time: None,
@@ -119,10 +127,11 @@ impl Sealer {
         Ok(())
     }
 
-    /// Seals what there is. With an error nothing has been sealed, and the next pass begins where this one did.
+    /// Seals what there is. After an error the next pass goes on behind the lines that the sealed log has kept.
     pub(super) fn pass(&mut self, own: &OwnLane, now: Timestamp) -> io::Result<Passed> {
         self.discover(own)?;
         let mut passed = Passed::default();
+        let first = self.sealed.next_seq();
         let sealed = self.hand_over(own, &mut passed).and_then(|()| {
             if passed.records == 0 {
                 return Ok(());
@@ -133,7 +142,7 @@ impl Sealer {
         match sealed {
             Ok(()) => self.lanes.values_mut().for_each(LaneState::accept),
             Err(error) => {
-                self.lanes.values_mut().for_each(LaneState::rewind);
+                self.go_back(first);
                 return Err(error);
             }
         }
@@ -142,6 +151,18 @@ impl Sealer {
             self.clear_away(own, &mut passed)?;
         }
         Ok(passed)
+    }
+
+    /// After a failure: which lines are still there, from the one numbered `first` on, is for the sealed log to say.
+    fn go_back(&mut self, first: u64) {
+        let kept = usize::try_from(self.sealed.next_seq().saturating_sub(first)).unwrap_or(usize::MAX);
+        for (nonce, ordinal) in self.order.iter().take(kept) {
+            if let Some(lane) = self.lanes.get_mut(nonce) {
+                lane.sealed = *ordinal;
+            }
+        }
+        self.lanes.values_mut().for_each(LaneState::rewind);
+        self.batch.clear();
     }
 
     /// Ends the log in order, after the last pass.
@@ -207,7 +228,9 @@ impl Sealer {
     /// Hands all records over as lines, the earliest first.
     fn hand_over(&mut self, own: &OwnLane, passed: &mut Passed) -> io::Result<()> {
         self.batch.clear();
+        self.order.clear();
         self.lanes.values_mut().for_each(LaneState::look_again);
+        let mut bytes = 0;
         loop {
             let mut earliest: Option<(Timestamp, Nonce)> = None;
             for (nonce, lane) in &mut self.lanes {
@@ -221,12 +244,13 @@ impl Sealer {
             let Some((_, nonce)) = earliest else { break };
             self.hand_over_one(nonce);
             passed.records += 1;
-            if self.batch.lines.len() >= BATCH {
+            if self.batch.lines.len() >= self.batch_bytes {
+                bytes += self.batch.lines.len();
                 self.flush()?;
-            }
-            if passed.records >= MAX_IN_PASS {
-                passed.more = true;
-                break;
+                if bytes >= MAX_IN_PASS || self.sealed.is_full() {
+                    passed.more = true;
+                    break;
+                }
             }
         }
         self.flush()
@@ -239,6 +263,7 @@ impl Sealer {
         if let Some(entry) = source.reader.entry() {
             self.batch.add(&source.reader.header().edge, seq, &entry, &mut self.times);
             lane.handed = entry.id.ordinal();
+            self.order.push((nonce, lane.handed));
         }
         source.reader.advance();
     }
@@ -288,6 +313,8 @@ impl Sealer {
     /// Gap records that processes kept and did not come to write: they follow everything else of their lane.
     fn seal_kept_gaps(&mut self, own: &OwnLane, now: Timestamp) -> io::Result<u64> {
         let mut found = Vec::new();
+        self.order.clear();
+        let first = self.sealed.next_seq();
         for (nonce, lane) in &self.lanes {
             if *nonce == own.nonce {
                 continue;
@@ -304,6 +331,7 @@ impl Sealer {
             {
                 self.batch.add(edge, seq, &entry, &mut self.times);
                 lane.handed = entry.id.ordinal();
+                self.order.push((*nonce, lane.handed));
             }
         }
         let count = self.batch.count;
@@ -311,10 +339,9 @@ impl Sealer {
             let extensions = self.extensions(|lane| lane.handed);
             if count == 0 { Ok(()) } else { self.sealed.commit(now, &extensions).map(|_| ()) }
         });
-        self.batch.clear();
         match sealed {
             Ok(()) => self.lanes.values_mut().for_each(LaneState::accept),
-            Err(_) => self.lanes.values_mut().for_each(LaneState::rewind),
+            Err(_) => self.go_back(first),
         }
         sealed.map(|()| count)
     }

@@ -34,6 +34,7 @@ pub(super) struct Sealing {
     archives: Mutex<Vec<Archive>>,
     last_seq: AtomicU64,
     failing: AtomicBool,
+    disturbed: AtomicU64,
 }
 
 enum Role {
@@ -60,12 +61,18 @@ impl Sealing {
             archives: Mutex::default(),
             last_seq: AtomicU64::new(0),
             failing: AtomicBool::new(false),
+            disturbed: AtomicU64::new(0),
         }
     }
 
     /// The `seq` of the last record under a checkpoint.
     pub(super) fn last_seq(&self) -> u64 {
         self.last_seq.load(Ordering::Relaxed)
+    }
+
+    /// How often a sealed file was deleted or changed by somebody else.
+    pub(super) fn disturbed(&self) -> u64 {
+        self.disturbed.load(Ordering::Relaxed)
     }
 
     /// Whether the last attempt to seal succeeded.
@@ -92,8 +99,9 @@ impl Sealing {
             return if self.succeed { Ok(()) } else { Err(error) };
         }
         let (sealed, found) = Sealed::open(Arc::clone(&self.disk), self.options.clone(), now)?;
-        let mut sealer =
-            Sealer::new(sealed, self.setup.disks.clone(), &found.extensions, found.tail_ids.iter().copied());
+        let disks = self.setup.disks.clone();
+        let kept = found.tail_ids.iter().copied();
+        let mut sealer = Sealer::new(sealed, disks, self.options.segment_bytes, &found.extensions, kept);
         let outcome = loop {
             match sealer.pass(own, now) {
                 Ok(passed) => {
@@ -133,9 +141,11 @@ impl Sealing {
         let outcome = self.disk.claim().and_then(|()| sealer.pass(own, now));
         self.failing.store(outcome.is_err(), Ordering::Relaxed);
         self.last_seq.store(sealer.sealed().committed_seq(), Ordering::Relaxed);
+        self.disturbed.store(sealer.sealed().disturbed(), Ordering::Relaxed);
         let full = sealer.sealed_mut().full_segments();
         self.archives().extend(full);
         let mut passed = outcome?;
+        passed.trouble = sealer.sealed().witness_trouble().map(ToOwned::to_owned);
         for file in own.files.iter().filter(|file| own.current.as_ref() == Some(&file.path)) {
             if !file.is_in_place()? {
                 passed.displaced.push(file.path.clone());

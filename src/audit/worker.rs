@@ -126,6 +126,9 @@ impl Shared {
             Ok(passed) => {
                 passed.finished.iter().for_each(|path| state.forget(path));
                 passed.displaced.iter().for_each(|path| state.displace(path));
+                if let Some(trouble) = passed.trouble {
+                    state.note(&io::Error::other(trouble), now);
+                }
                 if passed.more {
                     drop(state);
                     self.alarm.ring();

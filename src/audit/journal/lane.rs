@@ -103,7 +103,6 @@ pub(in crate::audit) struct LaneFile {
     pub(in crate::audit) disk: Arc<dyn Disk>,
     pub(in crate::audit) file: Arc<dyn DiskFile>,
     pub(in crate::audit) path: String,
-    pub(in crate::audit) first: u64,
     pub(in crate::audit) length: u64,
     pub(in crate::audit) identity: Identity,
 }
@@ -170,7 +169,7 @@ impl Prepared {
         }
         disk.rename(&draft, &path)?;
         let identity = file.state()?.identity;
-        let file = LaneFile { disk, file, path, first: header.first, length: length as u64, identity };
+        let file = LaneFile { disk, file, path, length: length as u64, identity };
         Ok(Lane { file, memory, offset: HEADER, limit: length - 2 * SLOT, turn: 0 })
     }
 }
