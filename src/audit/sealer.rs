@@ -204,9 +204,12 @@ impl Sealer {
         file: Option<&Arc<dyn DiskFile>>,
     ) -> io::Result<()> {
         let known = |source: &Source| source.path == path && Arc::ptr_eq(&source.disk, disk);
-        if self.lanes.values().any(|lane| lane.files.iter().any(known)) {
+        let same = |source: &Source| file.is_none_or(|file| Arc::ptr_eq(&source.file, file));
+        if self.lanes.values().any(|lane| lane.files.iter().any(|source| known(source) && same(source))) {
             return Ok(());
         }
+        // A file of this process that another one has followed under the same name held nothing that counts.
+        self.lanes.values_mut().for_each(|lane| lane.files.retain(|source| !known(source)));
         let file = match file {
             Some(file) => Arc::clone(file),
             None => disk.open(path)?.into(),

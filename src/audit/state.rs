@@ -190,6 +190,8 @@ impl State {
         let header = Header { nonce: self.ids.nonce(), first, edge: self.setup.edge.clone() };
         let lane = self.begin(&header)?;
         self.abandon();
+        // A file that begins with the same ordinal holds nothing that counts, and was set aside.
+        self.retired.retain(|file| file.path != lane.file().path);
         self.lane = Some(lane);
         self.boundary = None;
         self.new_names = true;
