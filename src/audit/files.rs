@@ -38,6 +38,8 @@ pub(super) struct FileState {
     /// Names it has; none once it was deleted.
     pub(super) links: u64,
     pub(super) length: u64,
+    /// Permission bits.
+    pub(super) mode: u32,
 }
 
 /// The audit directory.
@@ -105,6 +107,7 @@ impl DiskFile for File {
             identity: (metadata.dev(), metadata.ino()),
             links: metadata.nlink(),
             length: metadata.len(),
+            mode: metadata.mode() & 0o7777,
         })
     }
 

@@ -28,6 +28,7 @@ mod log;
 mod mapping;
 pub mod merkle;
 mod privacy;
+mod prove;
 mod read;
 mod record;
 mod recover;
@@ -37,13 +38,14 @@ mod search;
 mod segment;
 mod tail;
 mod text;
+mod verify;
 
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod tests;
 
-pub use bundle::{About, BundleFinding, BundleReport, PackError, Packer, ProofCheck, Proved, verify_bundle};
+pub use bundle::{About, BundleError, BundleFinding, BundleReport, PackError, Packer, bundle, verify_bundle};
 pub use check::{CheckError, Checked, check};
 pub use event::{Enforcement, Event, Kind, Receipt, RequestFacts, UnknownKind};
 pub use export::{ExportError, ExportOptions, Exporter, Format};
@@ -51,6 +53,9 @@ pub use id::{EventId, EventIdError};
 pub use lock::LockError;
 pub use log::{Audit, Counters, MIN_SEGMENT_BYTES, OpenError, Options, SEGMENT_BYTES};
 pub use privacy::{ClientPrivacy, ClientText, KeyError};
+pub use prove::{
+    ExportedTiles, Proof, ProofFileError, ProveError, Proven, Prover, export_tiles, prove, verify_proof,
+};
 pub use read::{Problem, ReadError, Record, Records, export, records};
 pub use record::line_of;
 pub use recover::{Recovery, Scan, scan};
@@ -60,3 +65,4 @@ pub use sealed::{
 };
 pub use search::{FindError, Query, SearchError, SearchProblem, Searched, find, search};
 pub use tail::Tail;
+pub use verify::{EpochReport, Finding, Report, VerifyError, VerifyOptions, verify};

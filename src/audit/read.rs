@@ -70,6 +70,37 @@ pub enum Problem {
         /// What the system said.
         error: String,
     },
+    /// A file beside the lines is missing or not as it should be.
+    #[error("`{path}`: {what}")]
+    File {
+        /// Its path in the audit directory.
+        path: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// The lines do not lead to the root that the checkpoint signs.
+    #[error(
+        "epoch {epoch}: the {size} sealed records do not have the root of the checkpoint; segment {segment} or one before it was changed"
+    )]
+    Root {
+        /// The epoch of the tree.
+        epoch: u64,
+        /// Leaves under the checkpoint.
+        size: u64,
+        /// The last segment, by its first `seq`.
+        segment: u64,
+    },
+    /// Sealed lines are gone from the end.
+    #[error("the checkpoint covers the records to {sealed}, the last one there is {found}")]
+    Cut {
+        /// The last `seq` under the checkpoint.
+        sealed: u64,
+        /// The last `seq` there is.
+        found: u64,
+    },
+    /// The directory is an older copy: the witness outside knows more.
+    #[error("the directory is an older copy: {0}")]
+    OlderCopy(String),
     /// A record is not as it should be.
     #[error("record {seq}: {what}")]
     Record {

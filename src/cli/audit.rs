@@ -1,8 +1,11 @@
-//! `audit`: reading, searching and exporting the log.
+//! `audit`: reading, searching, exporting, verifying and proving the log.
 
+mod bundle;
 mod export;
 mod filters;
+mod prove;
 mod search;
+mod verify;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -22,12 +25,20 @@ pub(super) struct AuditArgs {
 
 #[derive(Debug, Subcommand)]
 enum AuditCommand {
+    /// Pack records with their proofs and policies into one file for somebody who checks them alone.
+    Bundle(bundle::BundleArgs),
     /// Print every record, or those that are asked for, oldest first.
     Export(export::ExportArgs),
+    /// Print a proof that a record is in the signed log.
+    Prove(prove::ProveArgs),
     /// Print the records that are asked for, oldest first: 1 when there is none.
     Search(search::SearchArgs),
     /// Print the newest records, and with --follow those that come.
     Tail(TailArgs),
+    /// Write the log's tree in the form that tools for transparency logs read (C2SP tlog-tiles).
+    Tiles(prove::TilesArgs),
+    /// Check that the log, or a proof of a record, is what was signed: 1 with every finding when not.
+    Verify(verify::VerifyArgs),
 }
 
 /// Where the log is: given, or named in a configuration file.
@@ -98,9 +109,13 @@ impl LogSource {
 
 pub(super) fn run(args: &AuditArgs) -> Exit {
     match &args.command {
+        AuditCommand::Bundle(args) => bundle::run(args),
         AuditCommand::Export(args) => export::run(args),
+        AuditCommand::Prove(args) => prove::prove(args),
         AuditCommand::Search(args) => search::run(args),
         AuditCommand::Tail(args) => tail(args),
+        AuditCommand::Tiles(args) => prove::tiles(args),
+        AuditCommand::Verify(args) => verify::run(args),
     }
 }
 

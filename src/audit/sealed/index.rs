@@ -145,6 +145,21 @@ pub struct IndexBuilder {
     index: SegmentIndex,
     /// Hashes of the terms, 8 bytes each however long they are.
     terms: HashSet<u64>,
+    /// A term that is being hashed.
+    scratch: String,
+}
+
+/// What an index is made of, read from one line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(in crate::audit) struct LineFacts<'a> {
+    /// Bytes of the line without its newline.
+    pub(in crate::audit) length: u64,
+    pub(in crate::audit) kind: &'a str,
+    /// 0 when there is none.
+    pub(in crate::audit) revision: u64,
+    pub(in crate::audit) case: Option<&'a str>,
+    pub(in crate::audit) host: Option<&'a str>,
+    pub(in crate::audit) client: Option<&'a str>,
 }
 
 impl IndexBuilder {
@@ -164,7 +179,7 @@ impl IndexBuilder {
             range: Vec::new(),
             filter: Filter::of(&HashSet::new()),
         };
-        Self { index, terms: HashSet::new() }
+        Self { index, terms: HashSet::new(), scratch: String::new() }
     }
 
     /// Takes the next line, without its newline, in. A line that is no record counts, and has nothing to be found by.
@@ -186,6 +201,33 @@ impl IndexBuilder {
             facts.client.as_deref().map(Term::Client),
         ];
         self.terms.extend(terms.into_iter().flatten().map(|term| bloom::hash(&term.to_string())));
+    }
+
+    /// Takes a line in whose facts were read without parsing it whole; [`Self::time`] says the times.
+    pub(in crate::audit) fn facts(&mut self, facts: &LineFacts<'_>) {
+        let index = &mut self.index;
+        index.records += 1;
+        index.bytes += facts.length + 1;
+        index.last_revision = index.last_revision.max(facts.revision);
+        match index.kinds.get_mut(facts.kind) {
+            Some(count) => *count += 1,
+            None => drop(index.kinds.insert(facts.kind.to_owned(), 1)),
+        }
+        let terms = [("case:", facts.case), ("host:", facts.host), ("client:", facts.client)];
+        for (name, text) in terms {
+            if let Some(text) = text {
+                self.scratch.clear();
+                self.scratch.push_str(name);
+                self.scratch.push_str(text);
+                self.terms.insert(bloom::hash(&self.scratch));
+            }
+        }
+    }
+
+    /// Takes in that a record has this time.
+    pub(in crate::audit) fn time(&mut self, time: Timestamp) {
+        self.index.first_time = Some(self.index.first_time.map_or(time, |first| first.min(time)));
+        self.index.last_time = self.index.last_time.max(Some(time));
     }
 
     /// Lines so far.

@@ -88,9 +88,11 @@ pub fn search(
         }
     }
     for parts in [likely, others] {
-        if !searched.stopped && !(query.id.is_some() && searched.found > 0) {
-            read(&parts, query, each, &mut searched);
+        // An id is given once: where it was found ends the search.
+        if searched.stopped || (query.id.is_some() && searched.found > 0) {
+            break;
         }
+        read(&parts, query, each, &mut searched);
     }
     Ok(searched)
 }

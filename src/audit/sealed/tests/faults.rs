@@ -1,0 +1,121 @@
+//! Every system call of the store made to fail, and the process made to die at every one.
+
+use std::{path::Path, sync::atomic::Ordering::Relaxed};
+
+use rustix::io::Errno;
+
+use super::{
+    faulty::{Faults, FaultyDisk, Mode},
+    *,
+};
+
+/// Events of one run: some segments, and archives of them.
+const EVENTS: u64 = 21;
+
+/// Opens the log, writes up to `EVENTS` and closes. Of each step the error is counted and the run goes on, unless the
+/// process is dead. Returns the last event that was said to be sealed, and whether all went to the end.
+fn run(directory: &Path, faults: &Arc<Faults>, deadly: bool) -> (u64, bool) {
+    let mut sealer = loop {
+        match Sealer::open(FaultyDisk::over(directory, faults), options()) {
+            Ok(sealer) => break sealer,
+            Err(_) if deadly => return (0, false),
+            Err(_) => {}
+        }
+    };
+    assert!(deadly || sealer.found.new_epoch.is_none(), "{:?}", sealer.found);
+    let mut last = 0;
+    while sealer.last_sealed < EVENTS {
+        last = (last + 3).min(EVENTS);
+        sealer.offer(last);
+        let step = sealer.append().and_then(|()| sealer.commit().map(drop)).and_then(|()| sealer.archive());
+        if step.is_err() && deadly {
+            return (sealer.last_sealed, false);
+        }
+    }
+    while sealer.close().is_err() {
+        if deadly {
+            return (sealer.last_sealed, false);
+        }
+    }
+    (sealer.last_sealed, true)
+}
+
+/// A later process on a sound disk: nothing that was sealed is lost, nothing is there twice, and it can go on.
+fn go_on(directory: &Path, last_sealed: u64, context: &str) {
+    let mut sealer = Sealer::in_directory(directory);
+    assert_eq!(sealer.found.problems, [], "{context}");
+    assert_eq!(sealer.found.new_epoch, None, "{context}");
+    assert!(sealer.last_sealed >= last_sealed, "{context}");
+    sealer.archive().unwrap();
+    sealer.offer(EVENTS + 2);
+    sealer.append().unwrap();
+    sealer.commit().unwrap();
+    sealer.close().unwrap();
+    sealer.archive().unwrap();
+    check_whole(directory, EVENTS + 2);
+    drop(sealer);
+    let again = Sealer::in_directory(directory);
+    assert_eq!(
+        (again.found.problems, again.found.tail_ids, again.found.last_seq),
+        (vec![], vec![], EVENTS + 2)
+    );
+}
+
+/// Lets the `n`th call go wrong, for every `n`.
+fn every_call(mode: Mode, width: u64, deadly: bool) {
+    let quiet = Faults::new(u64::MAX, u64::MAX, mode, false);
+    let directory = tempfile::tempdir().unwrap();
+    assert!(run(directory.path(), &quiet, false).1);
+    go_on(directory.path(), EVENTS, "no fault");
+    let calls = quiet.calls.load(Relaxed);
+    assert!(calls > 200, "{calls}");
+    for call in 0..calls {
+        let context = format!("call {call} {mode:?} deadly {deadly}");
+        let directory = tempfile::tempdir().unwrap();
+        let faults = Faults::new(call, call + width, mode, deadly);
+        let (last_sealed, finished) = run(directory.path(), &faults, deadly);
+        assert!(finished || deadly, "{context}");
+        go_on(directory.path(), last_sealed, &context);
+    }
+}
+
+#[test]
+fn a_process_that_dies_at_any_call_leaves_all_that_was_sealed() {
+    every_call(Mode::Fails(Errno::IO), 1, true);
+}
+
+#[test]
+fn a_process_that_dies_after_any_call_leaves_all_that_was_sealed() {
+    every_call(Mode::FailsButLanded(Errno::IO), 1, true);
+}
+
+#[test]
+fn a_process_that_dies_in_the_middle_of_a_write_leaves_whole_lines() {
+    every_call(Mode::FailsHalfway(Errno::IO), 1, true);
+}
+
+#[test]
+fn a_call_that_fails_loses_and_repeats_nothing() {
+    every_call(Mode::Fails(Errno::IO), 1, false);
+    every_call(Mode::Fails(Errno::NOSPC), 1, false);
+}
+
+#[test]
+fn a_call_that_fails_but_landed_loses_and_repeats_nothing() {
+    every_call(Mode::FailsButLanded(Errno::IO), 1, false);
+    every_call(Mode::FailsButLanded(Errno::NOSPC), 1, false);
+}
+
+#[test]
+fn half_a_write_loses_and_repeats_nothing() {
+    every_call(Mode::Short, 1, false);
+    every_call(Mode::FailsHalfway(Errno::NOSPC), 1, false);
+    every_call(Mode::FailsHalfway(Errno::IO), 1, false);
+}
+
+#[test]
+fn several_calls_in_a_row_that_fail_lose_and_repeat_nothing() {
+    every_call(Mode::Fails(Errno::IO), 4, false);
+    every_call(Mode::FailsButLanded(Errno::IO), 3, false);
+    every_call(Mode::Fails(Errno::NOSPC), 9, false);
+}

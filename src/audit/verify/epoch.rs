@@ -1,0 +1,256 @@
+//! Verifies one epoch: its segments, joined to the roots that its checkpoints sign.
+
+use std::{collections::BTreeSet, path::PathBuf};
+
+use super::{
+    Context,
+    ids::Ids,
+    index::{Claim, IndexCheck},
+    join::Join,
+    layout::{self, SegmentFiles},
+    locate::report_bad_lines,
+    pool::scan_all,
+    report::{EpochReport, Finding, Report, VerifyError},
+    scan::{Scan, Task},
+    signed::Signed,
+    tiles::{TileCheck, size_of_partials},
+};
+use crate::audit::merkle::TileName;
+
+/// Verifies epoch `number` with these segments, and takes their ids in.
+pub(super) fn verify_epoch(
+    context: &Context<'_>,
+    number: u64,
+    signed: &Signed,
+    segments: &[SegmentFiles],
+    ids: &mut Ids,
+    report: &mut Report,
+) -> Result<(), VerifyError> {
+    let first_seq = signed.first_seq.or(segments.first().map(|first| first.first)).unwrap_or(1);
+    report.epochs.push(EpochReport {
+        epoch: number,
+        first_seq,
+        size: signed.size,
+        root: signed.roots.get(&signed.size).copied(),
+        reason: signed.reason.clone(),
+    });
+    let partials = layout::partial_tiles(context.directory, number)?;
+    let plan = Plan::new(number, first_seq, signed, segments, &partials);
+    plan.report_ends(signed, segments, report);
+    let mut check = EpochCheck {
+        context,
+        plan: &plan,
+        signed,
+        join: Join::new(&signed.roots),
+        tiles: TileCheck::new(context.directory, number, plan.target),
+        indexes: IndexCheck::default(),
+        ids,
+        report,
+        error: None,
+    };
+    if plan.tasks.first().map(|task| task.files.first) != Some(first_seq) {
+        check.join.hole();
+        check.tiles.stop();
+    }
+    let before = context.done.get();
+    scan_all(
+        context.directory,
+        &plan.tasks,
+        &|done| (context.progress)(before + done, context.total),
+        |task, scan| check.segment(task, scan),
+    );
+    context.done.set(before + segments.iter().map(SegmentFiles::length).sum::<u64>());
+    check.finish(&partials)
+}
+
+/// What belongs where.
+struct Plan {
+    epoch: u64,
+    first_seq: u64,
+    /// The `seq` that ends the sealed part.
+    limit: u64,
+    /// The size of the tree whose partial tiles should be there.
+    target: u64,
+    tasks: Vec<Task>,
+}
+
+impl Plan {
+    fn new(
+        epoch: u64,
+        first_seq: u64,
+        signed: &Signed,
+        segments: &[SegmentFiles],
+        partials: &BTreeSet<TileName>,
+    ) -> Self {
+        let last = segments.last().map_or(first_seq, |last| last.first);
+        let limit = if signed.roots.is_empty() { last } else { first_seq.saturating_add(signed.size) };
+        // Partial tiles are written when a segment begins and at an orderly stop.
+        let starts = segments.iter().map(|files| files.first.saturating_sub(first_seq));
+        let sizes: BTreeSet<u64> = starts.filter(|size| *size <= signed.size).collect();
+        let opened = sizes.last().copied().unwrap_or(0);
+        let written =
+            size_of_partials(partials).filter(|size| sizes.contains(size) || signed.roots.contains_key(size));
+        let target = written.unwrap_or(opened);
+        let ends = segments.iter().skip(1).map(|next| next.first).chain([limit]);
+        let tasks = segments.iter().zip(ends).map(|(files, end)| {
+            let end = end.min(limit).max(files.first);
+            let span = files.first.saturating_sub(first_seq) + 1..=end.saturating_sub(first_seq);
+            let roots = signed.roots.keys().chain([&target]).filter(|size| span.contains(size));
+            let marks: BTreeSet<u64> = roots.copied().collect();
+            Task { files: *files, epoch, epoch_first: first_seq, end, marks: marks.into_iter().collect() }
+        });
+        Self { epoch, first_seq, limit, target, tasks: tasks.collect() }
+    }
+
+    /// A beginning that is not there, and an end that lies before what is there.
+    fn report_ends(&self, signed: &Signed, segments: &[SegmentFiles], report: &mut Report) {
+        let first = segments.first().map_or(self.limit, |first| first.first);
+        if first > self.first_seq {
+            let file = lines_file(self.first_seq);
+            let records = (self.first_seq, first.min(self.limit).max(self.first_seq + 1) - 1);
+            report.find(Finding::new(file, "the segment is missing").records(records.0, records.1));
+        }
+        let beyond = segments.iter().find(|files| files.first > self.limit);
+        if let Some(files) = beyond.filter(|_| !signed.roots.is_empty()) {
+            let what = format!(
+                "rolled back: it ends before record {}, but a segment begins with record {}",
+                self.limit, files.first
+            );
+            report.find(Finding::new(format!("tree/{}/checkpoint", self.epoch), what));
+        }
+    }
+}
+
+fn lines_file(first: u64) -> PathBuf {
+    PathBuf::from(format!("segments/{first:020}.jsonl"))
+}
+
+struct EpochCheck<'c, 'r> {
+    context: &'c Context<'c>,
+    plan: &'c Plan,
+    signed: &'c Signed,
+    join: Join<'c>,
+    tiles: TileCheck<'c>,
+    indexes: IndexCheck,
+    ids: &'r mut Ids,
+    report: &'r mut Report,
+    error: Option<VerifyError>,
+}
+
+impl EpochCheck<'_, '_> {
+    fn segment(&mut self, task: &Task, scan: Option<Scan>) {
+        if self.error.is_none()
+            && let Err(error) = self.try_segment(task, scan)
+        {
+            self.error = Some(error);
+        }
+    }
+
+    fn try_segment(&mut self, task: &Task, scan: Option<Scan>) -> Result<(), VerifyError> {
+        self.kept_checkpoint(task);
+        let index = self.indexes.read(self.context.directory, task, self.report)?;
+        let start = task.files.first - self.plan.first_seq;
+        let claimed =
+            index.as_ref().and_then(|index| index.range_from(start, task.end - self.plan.first_seq));
+        let Some(mut scan) = scan else {
+            if task.files.is_pruned() {
+                self.report.pruned_segments += 1;
+            } else {
+                let finding = Finding::new(lines_file(task.files.first), "the segment's lines are missing");
+                self.report.find(finding.records(task.files.first, task.end.max(task.files.first + 1) - 1));
+            }
+            self.join.segment(task.files.first, None, claimed.as_ref(), &[]);
+            self.tiles.stop();
+            return Ok(());
+        };
+        self.missing_end(task, &mut scan, index.as_ref().map(Claim::records));
+        let complete = scan.is_complete(task);
+        let range = scan.leaves.range();
+        let lines = complete.then_some(&range);
+        if lines.is_none() && claimed.is_none() {
+            self.join.hole();
+        }
+        self.join.segment(task.files.first, lines, claimed.as_ref(), &scan.leaves.marks);
+        if complete {
+            self.tiles.segment(&scan)?;
+        } else {
+            self.tiles.stop();
+        }
+        self.account(task, scan, complete);
+        Ok(())
+    }
+
+    /// The checkpoint at the end of a segment is what makes its end certain.
+    fn kept_checkpoint(&mut self, task: &Task) {
+        let size = task.end - self.plan.first_seq;
+        let is_closed = self.plan.tasks.last().is_some_and(|last| last.files.first != task.files.first);
+        if is_closed && task.end > task.files.first && !self.signed.listed.contains(&size) {
+            let file = format!("tree/{}/checkpoints/{size:020}", self.plan.epoch);
+            self.report.find(Finding::new(file, "the checkpoint at the end of a segment is missing"));
+        }
+    }
+
+    /// Records at the end of the segment that are not there: cut off, or in a segment that is gone.
+    fn missing_end(&mut self, task: &Task, scan: &mut Scan, indexed: Option<u64>) {
+        if scan.reached >= task.end || scan.broken {
+            return;
+        }
+        let there = scan.reached - task.files.first;
+        let ended_here = there > 0
+            && (indexed == Some(there) || self.signed.kept.contains(&(scan.reached - self.plan.first_seq)));
+        let is_last = self.plan.tasks.last().is_some_and(|last| last.files.first == task.files.first);
+        // An open segment that ends where a checkpoint was kept may have been cut there.
+        let next_is_missing = ended_here && (!is_last || indexed == Some(there));
+        let (file, what) = if next_is_missing {
+            (lines_file(scan.reached), "the segment is missing")
+        } else {
+            (task.files.lines().unwrap_or_default(), "records are missing at the end")
+        };
+        let finding = Finding::new(file, what).records(scan.reached, task.end - 1);
+        let bytes = (scan.bytes.min(scan.text), scan.text.max(scan.bytes + 1));
+        self.report.find(if next_is_missing { finding } else { finding.bytes(bytes.0, bytes.1) });
+        if !next_is_missing {
+            scan.pad(task);
+        }
+    }
+
+    fn account(&mut self, task: &Task, scan: Scan, complete: bool) {
+        let file = task.files.lines().unwrap_or_default();
+        let is_last = self.plan.tasks.last().is_some_and(|last| last.files.first == task.files.first);
+        if is_last {
+            self.report.unsealed += scan.beyond;
+        } else if scan.beyond > 0 {
+            self.report.note(format!(
+                "{}: {} records beyond its end were never sealed",
+                file.display(),
+                scan.beyond
+            ));
+        }
+        if scan.torn > 0 {
+            self.report.note(format!("{}: {} bytes at its end were never sealed", file.display(), scan.torn));
+        }
+        self.report.segments += 1;
+        self.report.records += scan.index.records();
+        self.report.bytes += scan.bytes;
+        for finding in scan.findings {
+            self.report.find(finding);
+        }
+        for nonce in self.ids.merge(scan.ids) {
+            let what = format!("ids of the process {nonce:010x} were given in an earlier segment before");
+            self.report.find(Finding::new(&file, what));
+        }
+        self.indexes.compare(task, complete.then(|| scan.index));
+    }
+
+    fn finish(self, partials: &BTreeSet<TileName>) -> Result<(), VerifyError> {
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        let verdict = self.join.finish();
+        let suspects = self.tiles.finish(partials, &verdict.bad_lines, self.report)?;
+        let (directory, tasks) = (self.context.directory, &self.plan.tasks);
+        report_bad_lines(directory, tasks, &verdict.bad_lines, &suspects, self.report);
+        self.indexes.finish(tasks, &verdict, self.report);
+        Ok(())
+    }
+}

@@ -1,0 +1,38 @@
+//! What one record's line tells, in one pass over it.
+
+use std::borrow::Cow;
+
+use super::line::{Head, count, text};
+
+/// The fields that an index and the account of gaps are made of.
+#[derive(Default)]
+pub(super) struct Facts<'l> {
+    pub(super) kind: Option<Cow<'l, str>>,
+    pub(super) case: Option<Cow<'l, str>>,
+    pub(super) host: Option<Cow<'l, str>>,
+    pub(super) client: Option<Cow<'l, str>>,
+    pub(super) revision: u64,
+    /// Events that a gap record counts; 0 in every other.
+    pub(super) missed: u64,
+}
+
+impl<'l> Facts<'l> {
+    pub(super) fn of(head: &Head<'l>) -> Self {
+        let mut facts = Self::default();
+        for (key, value) in head.fields() {
+            match key {
+                b"kind" => facts.kind = text(value),
+                b"case" => facts.case = text(value),
+                b"host" => facts.host = text(value),
+                b"client" => facts.client = text(value),
+                b"revision" => facts.revision = count(value).unwrap_or(0),
+                b"missed" => facts.missed = count(value).unwrap_or(0),
+                _ => {}
+            }
+        }
+        if facts.kind.as_deref() != Some("audit.gap") {
+            facts.missed = 0;
+        }
+        facts
+    }
+}

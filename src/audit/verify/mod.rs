@@ -1,0 +1,205 @@
+//! Verifies a log offline, with nothing but the public key.
+//!
+//! ```text
+//! signed   checkpoints: what the log signed, and the epoch files that must agree
+//! scan     each segment's lines -> leaf hashes, what its index must say, ids        all processors
+//! join     leaf hashes and index hashes -> the signed roots: which of two accounts is true
+//! tiles    tiles against the lines; where lines are at fault, tiles say where
+//! ids      every process's ids: no repeats, and holes only where gap records count them
+//! ```
+//!
+//! The signed roots are the truth. Lines that lead to them are right, and a tile or an index that says otherwise is
+//! at fault; lines that do not are at fault, and what their index and tiles say of them tells which.
+
+mod epoch;
+mod facts;
+mod ids;
+pub(in crate::audit) mod index;
+mod join;
+pub(in crate::audit) mod layout;
+mod leaves;
+pub(in crate::audit) mod line;
+mod locate;
+mod pool;
+mod report;
+mod scan;
+pub(in crate::audit) mod signed;
+mod tiles;
+
+#[cfg(test)]
+pub(in crate::audit) mod sample;
+#[cfg(test)]
+mod tamper_tests;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    cell::Cell,
+    path::{Path, PathBuf},
+};
+
+pub use report::{EpochReport, Finding, Report, VerifyError};
+
+use self::{ids::Ids, layout::SegmentFiles, signed::Signed};
+use super::merkle::{Checkpoint, Signer, Verifier};
+
+/// What to verify against.
+#[derive(Debug, Clone, Default)]
+pub struct VerifyOptions {
+    /// The log's public key. Without one `log.pub` of the directory is taken: that finds damage, but no log that
+    /// somebody made anew with a key of their own.
+    pub key: Option<Verifier>,
+    /// A checkpoint (signed note) that was kept elsewhere: the log must begin with what it signs.
+    pub since: Option<PathBuf>,
+}
+
+/// Public key file.
+const PUBLIC_KEY: &str = "log.pub";
+/// Private key file, which need not be there.
+const PRIVATE_KEY: &str = "log.key";
+/// Bytes of the longest key file.
+const MAX_KEY: u64 = 4096;
+
+struct Context<'c> {
+    directory: &'c Path,
+    progress: &'c dyn Fn(u64, u64),
+    /// Bytes of all segments, and of those that are done.
+    total: u64,
+    done: Cell<u64>,
+}
+
+/// Verifies the log in `directory`. `progress` is told the bytes done and all bytes, from the calling thread.
+///
+/// # Errors
+/// When a file cannot be read, or the trusted checkpoint is not one of this log. What is wrong with the log itself
+/// is a finding of the report.
+pub fn verify(
+    directory: &Path,
+    options: &VerifyOptions,
+    progress: &dyn Fn(u64, u64),
+) -> Result<Report, VerifyError> {
+    std::fs::read_dir(directory).map_err(report::io_error(directory))?;
+    let mut report = Report::default();
+    let Some(key) = key(directory, options, &mut report)? else { return Ok(report) };
+    let segments = layout::segments(directory)?;
+    let total = segments.iter().map(SegmentFiles::length).sum();
+    let context = Context { directory, progress, total, done: Cell::new(0) };
+    let mut epochs = Vec::new();
+    for number in layout::epochs(directory)? {
+        epochs.push((number, Signed::read(directory, number, &key, &mut report)?));
+    }
+    if epochs.is_empty() {
+        report.find(Finding::new("epochs", "the log has no epoch: it was never sealed, or its tree is gone"));
+    }
+    if let Some(since) = &options.since {
+        trust(since, &key, &mut epochs, &mut report)?;
+    }
+    let mut ids = Ids::default();
+    let bounds = bounds(&epochs);
+    for ((number, signed), (from, to)) in epochs.iter().zip(bounds) {
+        let own: Vec<SegmentFiles> =
+            segments.iter().filter(|files| (from..to).contains(&files.first)).copied().collect();
+        epoch::verify_epoch(&context, *number, signed, &own, &mut ids, &mut report)?;
+    }
+    processes(&ids, &epochs, &mut report);
+    Ok(report)
+}
+
+/// The first `seq` of each epoch's segments and the one after the last.
+fn bounds(epochs: &[(u64, Signed)]) -> Vec<(u64, u64)> {
+    let starts = epochs.iter().enumerate().map(|(place, (_, signed))| match place {
+        0 => 0,
+        _ => signed.first_seq.unwrap_or(u64::MAX),
+    });
+    let starts: Vec<u64> = starts.collect();
+    let ends = starts.iter().skip(1).copied().chain([u64::MAX]);
+    starts.iter().copied().zip(ends).collect()
+}
+
+/// The key to verify with: the given one, or that of the directory.
+fn key(
+    directory: &Path,
+    options: &VerifyOptions,
+    report: &mut Report,
+) -> Result<Option<Verifier>, VerifyError> {
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap_or_default();
+    let there = layout::read(&directory.join(PUBLIC_KEY), MAX_KEY)?.map(text);
+    let own = match there.map(|text| (text.ends_with('\n'), Verifier::parse(&text))) {
+        None => {
+            report.find(Finding::new(PUBLIC_KEY, "the public key is missing"));
+            None
+        }
+        Some((_, Err(error))) => {
+            report.find(Finding::new(PUBLIC_KEY, error.to_string()));
+            None
+        }
+        Some((is_whole, Ok(key))) => {
+            if !is_whole {
+                report.find(Finding::new(PUBLIC_KEY, "its last line has no end"));
+            }
+            if options.key.as_ref().is_some_and(|given| *given != key) {
+                report.find(Finding::new(PUBLIC_KEY, "it is not the key that was given"));
+            }
+            Some(key)
+        }
+    };
+    let Some(key) = options.key.clone().or(own) else { return Ok(None) };
+    // Only the owner can read it; others verify without.
+    if let Ok(Some(bytes)) = layout::read(&directory.join(PRIVATE_KEY), MAX_KEY) {
+        let text = text(bytes);
+        match Signer::parse(&text) {
+            Err(error) => report.find(Finding::new(PRIVATE_KEY, error.to_string())),
+            Ok(_) if !text.ends_with('\n') => {
+                report.find(Finding::new(PRIVATE_KEY, "its last line has no end"));
+            }
+            Ok(signer) if signer.verifier() != key => {
+                report.find(Finding::new(PRIVATE_KEY, "it is not the key of this log"));
+            }
+            Ok(_) => {}
+        }
+    }
+    Ok(Some(key))
+}
+
+/// Adds the root of a checkpoint that was kept elsewhere.
+fn trust(
+    since: &Path,
+    key: &Verifier,
+    epochs: &mut [(u64, Signed)],
+    report: &mut Report,
+) -> Result<(), VerifyError> {
+    let note = layout::read(since, signed::MAX_NOTE)?;
+    let note = note.ok_or_else(|| VerifyError::Since(format!("`{}` is not there", since.display())))?;
+    let mut why = "the log has no epoch".to_owned();
+    for (number, signed) in epochs {
+        match Checkpoint::open(&note, &key.with_name(&signed::origin(key.name(), *number))) {
+            Ok(checkpoint) => {
+                signed.trust(since, checkpoint.size, checkpoint.root, report);
+                return Ok(());
+            }
+            Err(error) => why = error.to_string(),
+        }
+    }
+    Err(VerifyError::Since(format!("`{}`: {why}", since.display())))
+}
+
+/// What the ids tell of records that are not there.
+fn processes(ids: &Ids, epochs: &[(u64, Signed)], report: &mut Report) {
+    report.processes = ids.processes();
+    report.missed = ids.missed();
+    if report.missed > 0 {
+        report.note(format!("{} events have no record of their own: gap records count them", report.missed));
+    }
+    for process in ids.unexplained() {
+        let what = format!(
+            "process {:010x}: {} ids have no record, its gap records count {} events",
+            process.nonce, process.holes, process.missed
+        );
+        let is_open = epochs.last().is_some_and(|(_, signed)| signed.lanes.contains(&process.nonce));
+        if is_open || !process.from_start && report.pruned_segments > 0 {
+            report.note(what);
+        } else {
+            report.find(Finding::new("segments", what));
+        }
+    }
+}
