@@ -7,13 +7,16 @@ use std::{
     io::{BufWriter, Write},
     net::IpAddr,
     os::unix::fs::FileExt,
+    path::Path,
     sync::Arc,
     time::Instant,
 };
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use interdict::{
-    audit::{Audit, ClientPrivacy, Enforcement, Event, Kind, Options, RequestFacts, line_of},
+    audit::{
+        Audit, ClientPrivacy, Enforcement, Event, Kind, Options, Period, Pseudonyms, RequestFacts, line_of,
+    },
     clock::SystemClock,
 };
 
@@ -44,21 +47,26 @@ const EVENT: Event<'_> = Event {
     detail: None,
 };
 
+fn pseudonyms(directory: &Path) -> Pseudonyms {
+    Pseudonyms { keys: directory.join("keys"), period: Period::Month }
+}
+
 fn record(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("audit");
     let id = "01930000-0000-7000-8000-000000000000".parse().unwrap();
     let line = line_of(&EVENT, "ams-1", id, 1_000_000, "2026-11-20T22:30:00Z".parse().unwrap());
     println!("one line: {} bytes", line.len());
 
-    for (name, client) in
-        [("record", ClientPrivacy::Full), ("record_pseudonym", ClientPrivacy::Pseudonym("".into()))]
-    {
+    for (name, client) in [
+        ("record", ClientPrivacy::Full),
+        ("record_pseudonym", ClientPrivacy::Pseudonym(pseudonyms(Path::new("")))),
+    ] {
         group.bench_function(name, |bencher| {
             bencher.iter_custom(|iterations| {
                 // A log of its own for each sample, so that the disk does not fill up.
                 let directory = tempfile::tempdir().unwrap();
                 let client = match &client {
-                    ClientPrivacy::Pseudonym(_) => ClientPrivacy::Pseudonym(directory.path().join("key")),
+                    ClientPrivacy::Pseudonym(_) => ClientPrivacy::Pseudonym(pseudonyms(directory.path())),
                     other => other.clone(),
                 };
                 let options = Options { client, ..Options::new(directory.path(), "ams-1") };

@@ -11,8 +11,8 @@ use arc_swap::ArcSwap;
 use serde_json::{Map, Value, json};
 use smallvec::SmallVec;
 
-use crate::act::{self, Answer, Ask};
-use crate::audit::{Audit, Enforcement, Event, Kind, Receipt, RequestFacts};
+use crate::act::{self, Answer, Ask, Prepared};
+use crate::audit::{Audit, Enforcement, Event, Kind, Pending, RequestFacts};
 use crate::clock::Clock;
 use crate::decide::{self, Match, Subject, Verdict};
 use crate::diagnostic::Diagnostics;
@@ -47,8 +47,24 @@ pub struct Asked<'a> {
 pub enum Ruling {
     /// Nothing stands against it: forward it to an origin.
     Forward,
-    /// It is blocked, and this has been recorded: give this answer and nothing else.
-    Enforce(Answer),
+    /// It is blocked, and this has been recorded: give its answer and nothing else.
+    Enforce(Blocked),
+}
+
+/// A block that is on record. Its answer comes when the record is acknowledged as configured.
+#[derive(Debug)]
+#[must_use = "a blocked request is answered"]
+pub struct Blocked {
+    prepared: Prepared,
+    pending: Pending,
+}
+
+impl Blocked {
+    /// The answer, as soon as the record is safe: at once, or after the disk has it.
+    pub async fn acknowledged(self) -> Answer {
+        let receipt = self.pending.await;
+        self.prepared.answer(&receipt)
+    }
 }
 
 /// The ruleset in force, the log and the clock, shared by all request threads.
@@ -138,9 +154,12 @@ impl Gate {
             Verdict::Shadow(found) => (Kind::RequestShadowed, found),
             Verdict::Exempt(found) => (Kind::RequestExempted, found),
         };
-        let receipt = self.record_found(kind, ruleset, found, asked, upstream);
+        let pending = self.record_found(kind, ruleset, found, asked, upstream);
         match verdict {
-            Verdict::Block(_) => Ruling::Enforce(act::answer(&receipt, found.case, &asked.ask)),
+            Verdict::Block(_) => {
+                Ruling::Enforce(Blocked { prepared: act::prepare(found.case, &asked.ask), pending })
+            }
+            // Nobody waits who is let through.
             _ => Ruling::Forward,
         }
     }
@@ -152,7 +171,7 @@ impl Gate {
         found: &Match<'_>,
         asked: &Asked<'_>,
         upstream: Option<SocketAddr>,
-    ) -> Receipt {
+    ) -> Pending {
         let case = found.case;
         self.metrics.verdict(kind.as_str(), case.id.as_str());
         let also: SmallVec<[&str; 4]> = found.also.iter().map(|other| other.id.as_str()).collect();
@@ -213,7 +232,7 @@ impl Gate {
         };
         let case = &transition.case;
         tracing::info!(case = %case.id, at = %transition.at, kind = kind.as_str(), "a case changed by itself");
-        let _receipt = self.audit.record(&Event {
+        let pending = self.audit.record(&Event {
             kind,
             revision: ruleset.revision().0,
             enforcement: Some(Enforcement {
@@ -228,17 +247,19 @@ impl Gate {
             request: None,
             detail: Some(&object(json!({ "at": transition.at.to_string() }))),
         });
+        let _receipt = pending.wait();
     }
 
-    /// Records something that concerns no request.
+    /// Records something that concerns no request, and waits until it is acknowledged.
     pub fn record_plain(&self, kind: Kind, revision: u64, detail: &Map<String, Value>) {
-        let _receipt = self.audit.record(&Event {
+        let pending = self.audit.record(&Event {
             kind,
             revision,
             enforcement: None,
             request: None,
             detail: Some(detail),
         });
+        let _receipt = pending.wait();
     }
 }
 

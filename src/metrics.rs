@@ -49,6 +49,10 @@ pub struct Gauges {
     pub audit_gap: IntGauge,
     /// Whether the journal can be written: 1 or 0.
     pub audit_writing: IntGauge,
+    /// 1 when the last attempt to seal succeeded.
+    pub audit_sealing: IntGauge,
+    /// Events acknowledged although the disk had refused the sync.
+    pub audit_unsynced: IntGauge,
 }
 
 /// Upper bounds of the verdict histogram, in seconds: a look-up takes well under a microsecond.
@@ -95,6 +99,12 @@ impl Metrics {
                     .gauge("interdict_audit_durable", "Events in the journal since the start.")?,
                 audit_gap: add.gauge("interdict_audit_gap", "Events missed since the start.")?,
                 audit_writing: add.gauge("interdict_audit_writing", "1 when the journal can be written.")?,
+                audit_sealing: add
+                    .gauge("interdict_audit_sealing", "1 when the last attempt to seal succeeded.")?,
+                audit_unsynced: add.gauge(
+                    "interdict_audit_unsynced",
+                    "Events acknowledged although the disk had refused the sync.",
+                )?,
             },
             registry,
         })

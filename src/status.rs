@@ -66,7 +66,9 @@ impl Status {
                 "gap": audit.gap,
                 "gap_pending": audit.gap_pending,
                 "writing": audit.writing_ok,
+                "sealing": audit.sealing_ok,
                 "seq": audit.seq,
+                "unsynced": audit.unsynced,
                 "disturbed": audit.disturbed,
                 "last_error": audit.last_error.map(|(at, error)| json!({ "at": at, "error": error })),
             },
@@ -90,6 +92,8 @@ impl Status {
         gauges.audit_durable.set(count(audit.durable));
         gauges.audit_gap.set(count(audit.gap));
         gauges.audit_writing.set(i64::from(audit.writing_ok));
+        gauges.audit_sealing.set(i64::from(audit.sealing_ok));
+        gauges.audit_unsynced.set(count(audit.unsynced));
     }
 }
 

@@ -9,7 +9,7 @@ use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, Head
 
 use crate::policy::RenderedPages;
 
-use super::{Answer, ENFORCEMENT_ID};
+use super::Answer;
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
@@ -26,14 +26,13 @@ pub(super) fn answer_type(asked: &[u8]) -> Option<HeaderValue> {
         .map(HeaderValue::from_static)
 }
 
-pub(super) fn answer(pages: &RenderedPages, content_type: HeaderValue, id: HeaderValue) -> Answer {
+pub(super) fn answer(pages: &RenderedPages, content_type: HeaderValue) -> Answer {
     let headers = vec![
         (CONTENT_TYPE, content_type),
         (CONTENT_LENGTH, HeaderValue::from_static("0")),
         (GRPC_STATUS, PERMISSION_DENIED),
         (GRPC_MESSAGE, pages.grpc_message.clone()),
         (CACHE_CONTROL, HeaderValue::from_static("no-store")),
-        (ENFORCEMENT_ID, id),
     ];
     Answer::Page { status: 200, headers, body: Bytes::new() }
 }

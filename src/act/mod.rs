@@ -1,6 +1,6 @@
 //! What a blocked request gets: a page in the form and language it asked for, or no answer.
 //!
-//! Nothing here runs without an [`audit::Receipt`](Receipt): an action that was not recorded does not compile.
+//! Nothing leaves here without an [`audit::Receipt`](Receipt): an action that was not recorded does not compile.
 
 mod accept;
 mod grpc;
@@ -53,18 +53,33 @@ pub enum Answer {
     Refuse,
 }
 
-/// The answer of a case to one request, whose record the receipt stands for.
-#[must_use]
-pub fn answer(receipt: &Receipt, case: &CompiledCase, ask: &Ask<'_>) -> Answer {
-    let Some(pages) = &case.pages else { return Answer::Refuse };
-    let id = enforcement_id(receipt);
-    match ask.content_type.and_then(grpc::answer_type) {
-        Some(content_type) => grpc::answer(pages, content_type, id),
-        None => page(pages, ask, id),
+/// The answer of a case to one request, as far as it can be made before the request is on record.
+#[derive(Debug, Clone)]
+#[must_use = "the request is blocked"]
+pub struct Prepared(Answer);
+
+impl Prepared {
+    /// The answer, now that the receipt stands for the record of the request.
+    #[must_use]
+    pub fn answer(self, receipt: &Receipt) -> Answer {
+        let mut answer = self.0;
+        if let Answer::Page { headers, .. } = &mut answer {
+            headers.push((ENFORCEMENT_ID, enforcement_id(receipt)));
+        }
+        answer
     }
 }
 
-fn page(pages: &RenderedPages, ask: &Ask<'_>, id: HeaderValue) -> Answer {
+/// Chooses the answer of a case to one request.
+pub fn prepare(case: &CompiledCase, ask: &Ask<'_>) -> Prepared {
+    let Some(pages) = &case.pages else { return Prepared(Answer::Refuse) };
+    Prepared(match ask.content_type.and_then(grpc::answer_type) {
+        Some(content_type) => grpc::answer(pages, content_type),
+        None => page(pages, ask),
+    })
+}
+
+fn page(pages: &RenderedPages, ask: &Ask<'_>) -> Answer {
     let body = chosen(pages, ask);
     let mut headers = Vec::with_capacity(11);
     headers.extend([
@@ -77,7 +92,6 @@ fn page(pages: &RenderedPages, ask: &Ask<'_>, id: HeaderValue) -> Answer {
         (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
         (CONTENT_SECURITY_POLICY, PAGE_POLICY),
         (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
-        (ENFORCEMENT_ID, id),
     ]);
     headers.extend(pages.link.clone().map(|link| (LINK, link)));
     let body = if ask.head { Bytes::new() } else { body.bytes.clone() };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Answer, Ask, answer};
+use super::{Answer, Ask, prepare};
 use crate::audit::Receipt;
 use crate::policy::sample::{case, legal_case, rules};
 use crate::policy::{Action, Case};
@@ -12,7 +12,8 @@ const ID: u128 = 0x0193_4f2e_9d1a_7cc0_8123_4567_89ab_cdef;
 /// Status, headers by name, and body of the answer to `ask`.
 fn answered(case: Case, ask: &Ask<'_>) -> (u16, BTreeMap<String, String>, String) {
     let rules = rules(vec![case]);
-    let Answer::Page { status, headers, body } = answer(&Receipt::for_test(ID), &rules.cases()[0], ask)
+    let Answer::Page { status, headers, body } =
+        prepare(&rules.cases()[0], ask).answer(&Receipt::for_test(ID))
     else {
         panic!("a page expected");
     };
@@ -102,6 +103,6 @@ fn a_case_that_refuses_gives_no_answer_whoever_asks() {
     let rules = rules(vec![Case { action: Action::Refuse, ..case("TS-1", &["a.example"]) }]);
     for content_type in [None, Some(&b"application/grpc"[..])] {
         let ask = Ask { content_type, ..Ask::default() };
-        assert!(matches!(answer(&Receipt::for_test(ID), &rules.cases()[0], &ask), Answer::Refuse));
+        assert!(matches!(prepare(&rules.cases()[0], &ask).answer(&Receipt::for_test(ID)), Answer::Refuse));
     }
 }

@@ -172,16 +172,16 @@ pub struct RequestFacts<'a> {
 #[must_use = "an enforcement action shows its receipt"]
 pub struct Receipt {
     id: EventId,
-    seq: Option<u64>,
+    recorded: bool,
 }
 
 impl Receipt {
-    pub(super) fn recorded(id: EventId, seq: u64) -> Self {
-        Self { id, seq: Some(seq) }
+    pub(super) fn recorded(id: EventId) -> Self {
+        Self { id, recorded: true }
     }
 
     pub(super) fn missed(id: EventId) -> Self {
-        Self { id, seq: None }
+        Self { id, recorded: false }
     }
 
     /// The event's id.
@@ -190,16 +190,10 @@ impl Receipt {
         self.id
     }
 
-    /// The record's place in the log, or `None` when the event could only be counted.
-    #[must_use]
-    pub fn seq(&self) -> Option<u64> {
-        self.seq
-    }
-
     /// Whether the record is in the journal; if not, the event is counted in the gap.
     #[must_use]
     pub fn is_recorded(&self) -> bool {
-        self.seq.is_some()
+        self.recorded
     }
 }
 
@@ -207,6 +201,6 @@ impl Receipt {
 impl Receipt {
     /// A receipt for tests of what may only be done with one.
     pub(crate) fn for_test(id: u128) -> Self {
-        Self::recorded(EventId::from_u128(id), 1)
+        Self::recorded(EventId::from_u128(id))
     }
 }

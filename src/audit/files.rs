@@ -9,7 +9,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
+use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock, statvfs};
 
 use super::{
     lock::{Lock, LockError},
@@ -22,8 +22,10 @@ pub(super) const JOURNAL: &str = "journal";
 pub(super) const SEGMENTS: &str = "segments";
 /// What recovery cut or moved out of the way.
 pub(super) const TORN: &str = "torn";
+/// Indexes of segments whose lines are gone.
+pub(super) const PRUNED: &str = "pruned";
 /// The folders there always are.
-const FOLDERS: [&str; 7] = [JOURNAL, SEGMENTS, TORN, "epochs", "tree", "holds", "pruned"];
+const FOLDERS: [&str; 7] = [JOURNAL, SEGMENTS, TORN, "epochs", "tree", "holds", PRUNED];
 
 /// A whole small file (key, checkpoint, epoch, index) may be this long.
 const MAX_SMALL_FILE: u64 = 64 * 1024 * 1024;
@@ -46,6 +48,10 @@ pub(super) struct FileState {
 pub(super) trait Disk: Send + Sync {
     /// Makes sure that the folders are there and that the lock is ours.
     fn claim(&self) -> io::Result<()>;
+    /// Lets go of the lock.
+    fn release(&self);
+    /// Bytes that may still be written.
+    fn free(&self) -> io::Result<u64>;
     /// The names in a folder, sorted; none when there is no such folder.
     fn list(&self, folder: &str) -> io::Result<Vec<String>>;
     /// Makes a folder and those above it.
@@ -161,6 +167,15 @@ impl Disk for RealDisk {
             *lock = Some(Lock::acquire(&self.directory, &self.edge).map_err(io::Error::other)?);
         }
         Ok(())
+    }
+
+    fn release(&self) {
+        *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn free(&self) -> io::Result<u64> {
+        let found = statvfs(&self.directory)?;
+        Ok(found.f_bavail.saturating_mul(found.f_frsize))
     }
 
     fn list(&self, folder: &str) -> io::Result<Vec<String>> {

@@ -79,6 +79,11 @@ impl Gap {
         taken
     }
 
+    /// The same as [`Self::take_all`] would take, for keeping.
+    pub(super) fn summary(&self) -> Self {
+        self.clone().take_all()
+    }
+
     /// Takes everything in a form that fits into one record: what is too much is added up under `*`.
     pub(super) fn take_all(&mut self) -> Self {
         let mut taken = self.take_some();
@@ -95,13 +100,9 @@ impl Gap {
         }
     }
 
-    /// The body of the gap record, in the form of [`super::record::body`].
-    pub(super) fn body(&self, out: &mut Vec<u8>, edge: &str) {
-        out.clear();
-        out.extend_from_slice(&[b' '; super::record::ROOM]);
-        out.extend_from_slice(b"\"edge\":");
-        write_ours(out, edge, 256);
-        out.extend_from_slice(b",\"kind\":\"audit.gap\",\"missed\":");
+    /// The fields of the gap record: `,"missed":…`.
+    pub(super) fn fields(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b",\"missed\":");
         write_number(out, self.missed);
         out.extend_from_slice(b",\"counts\":[");
         for (index, ((case, kind), count)) in self.counts.iter().enumerate() {
@@ -125,16 +126,15 @@ impl Gap {
             out.extend_from_slice(name.as_bytes());
             write_ours(out, times.text(time.unwrap_or(Timestamp::UNIX_EPOCH)), MAX_CASE);
         }
-        out.extend_from_slice(b"}\n");
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{super::segment::RESERVE, *};
+    use super::{super::journal::SLOT, *};
 
     #[test]
-    fn the_largest_gap_record_fits_into_the_reserve() {
+    fn the_largest_gap_record_fits_into_its_slot() {
         let mut gap = Gap::default();
         for number in 0..2 * MAX_COUNTS {
             let kind = Kind::ALL[number % Kind::ALL.len()];
@@ -143,8 +143,9 @@ mod tests {
         gap.counts.values_mut().for_each(|count| count.count = u64::MAX / 10_000);
         gap.missed = gap.counts.values().map(|count| count.count).sum();
         let mut out = Vec::new();
-        gap.take_all().body(&mut out, &"\u{1}".repeat(300));
-        assert!((out.len() as u64) < RESERVE, "{}", out.len());
+        gap.take_all().fields(&mut out);
+        // A record has a head before its fields.
+        assert!(out.len() + 64 < SLOT, "{}", out.len());
     }
 
     #[test]

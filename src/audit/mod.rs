@@ -11,54 +11,74 @@
 //! an `audit.gap` record before anything else once writing works again, so that
 //! `decided = durable + gap` holds at every moment.
 
+mod acknowledge;
+mod announce;
 mod bundle;
 mod check;
-mod disk;
 mod event;
 mod export;
-#[allow(dead_code)]
 mod files;
 mod gap;
 mod id;
 mod journal;
-mod lines;
 mod lock;
 mod log;
-#[allow(dead_code)]
 mod mapping;
 pub mod merkle;
+mod options;
+mod pending;
 mod privacy;
+mod problem;
 mod prove;
 mod read;
 mod record;
-mod recover;
-#[allow(dead_code)]
+mod recovery;
+mod retention;
 mod sealed;
+mod sealer;
+mod sealing;
 mod search;
-mod segment;
+mod state;
 mod tail;
 mod text;
+mod unsealed;
 mod verify;
+mod worker;
 
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod faulty;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;
 
+pub use acknowledge::{Acknowledge, COMMIT_INTERVAL, COMMIT_INTERVALS};
 pub use bundle::{About, BundleError, BundleFinding, BundleReport, PackError, Packer, bundle, verify_bundle};
 pub use check::{CheckError, Checked, check};
 pub use event::{Enforcement, Event, Kind, Receipt, RequestFacts, UnknownKind};
 pub use export::{ExportError, ExportOptions, Exporter, Format};
-pub use id::{EventId, EventIdError};
+pub use id::{EventId, EventIdError, Nonce};
 pub use lock::LockError;
-pub use log::{Audit, Counters, MIN_SEGMENT_BYTES, OpenError, Options, SEGMENT_BYTES};
-pub use privacy::{ClientPrivacy, ClientText, KeyError};
+pub use log::Audit;
+pub use options::{Counters, MIN_SEGMENT_BYTES, OpenError, Options, SEGMENT_BYTES};
+pub use pending::Pending;
+pub use privacy::{
+    ClientPrivacy, ClientText, ClientTextError, KeyError, Period, Pseudonyms, RevealError, Revealed,
+    Revealer, UnknownPeriod,
+};
+pub use problem::Problem;
 pub use prove::{
     ExportedTiles, Proof, ProofFileError, ProveError, Proven, Prover, export_tiles, prove, verify_proof,
 };
-pub use read::{Problem, ReadError, Record, Records, export, records};
+pub use read::{ReadError, Record, Records, export, records};
 pub use record::line_of;
-pub use recover::{Recovery, Scan, scan};
+pub use recovery::Recovery;
+pub use retention::{
+    Hold, HoldError, HoldRequest, PruneOptions, Pruned, PrunedRun, Recorder, Release, Retention,
+    RetentionError,
+};
 pub use sealed::{
     Filter, IndexBuilder, IndexError, SegmentError, SegmentFile, SegmentIndex, SegmentLine, SegmentLines,
     Term, segments,

@@ -1,11 +1,7 @@
-//! Reads a log in order, while an edge may be writing it.
-//!
-//! The name of a segment is the `seq` of its first record, and so also the end of the segment before it: a record
-//! there with this `seq` or a later one, or half a line, was never acknowledged and does not count.
+//! Reading a log, sealed or not, while it is written or after.
 
 use std::{
-    collections::VecDeque,
-    fs::File,
+    collections::{HashMap, VecDeque},
     io::{self, Write},
     path::{Path, PathBuf},
 };
@@ -15,101 +11,16 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{
-    disk::{file_name, segments, segments_of},
-    id::EventId,
-    lines::Lines,
+    files::names_in,
+    id::{EventId, Nonce},
+    problem::Problem,
+    sealed::{Borders, SegmentError, SegmentFile, SegmentLines, segments},
+    sealer::parse_extension,
+    unsealed::Unsealed,
 };
 
 /// A `seq` further ahead than this is damage, not a hole.
 const MAX_HOLE: u64 = 1 << 40;
-
-/// Damage in a log and where it is.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Problem {
-    /// A whole line is no record.
-    #[error("segment {segment}, byte {offset}: the line is not a record")]
-    Damaged {
-        /// The segment's first `seq`.
-        segment: u64,
-        /// Where the line starts.
-        offset: u64,
-    },
-    /// The sequence jumps within a segment.
-    #[error("segment {segment}, byte {offset}: record {expected} should be here, found {found}")]
-    Hole {
-        /// The segment's first `seq`.
-        segment: u64,
-        /// Where the line starts.
-        offset: u64,
-        /// The `seq` that should follow.
-        expected: u64,
-        /// The `seq` that is there.
-        found: u64,
-    },
-    /// Records are missing between two segments, or at the start.
-    #[error("records {expected} to {} are missing: the next segment starts with {found}", found - 1)]
-    Missing {
-        /// The first missing `seq`.
-        expected: u64,
-        /// The first `seq` that is there.
-        found: u64,
-    },
-    /// A segment's name lies before the end of the one it follows.
-    #[error("segment {next} starts before the end of segment {segment}")]
-    Overlap {
-        /// The earlier segment.
-        segment: u64,
-        /// The later one.
-        next: u64,
-    },
-    /// A segment cannot be read or put in order.
-    #[error("segment {segment}: {error}")]
-    Unreadable {
-        /// The segment's first `seq`.
-        segment: u64,
-        /// What the system said.
-        error: String,
-    },
-    /// A file beside the lines is missing or not as it should be.
-    #[error("`{path}`: {what}")]
-    File {
-        /// Its path in the audit directory.
-        path: String,
-        /// What is wrong.
-        what: String,
-    },
-    /// The lines do not lead to the root that the checkpoint signs.
-    #[error(
-        "epoch {epoch}: the {size} sealed records do not have the root of the checkpoint; segment {segment} or one before it was changed"
-    )]
-    Root {
-        /// The epoch of the tree.
-        epoch: u64,
-        /// Leaves under the checkpoint.
-        size: u64,
-        /// The last segment, by its first `seq`.
-        segment: u64,
-    },
-    /// Sealed lines are gone from the end.
-    #[error("the checkpoint covers the records to {sealed}, the last one there is {found}")]
-    Cut {
-        /// The last `seq` under the checkpoint.
-        sealed: u64,
-        /// The last `seq` there is.
-        found: u64,
-    },
-    /// The directory is an older copy: the witness outside knows more.
-    #[error("the directory is an older copy: {0}")]
-    OlderCopy(String),
-    /// A record is not as it should be.
-    #[error("record {seq}: {what}")]
-    Record {
-        /// Its `seq`.
-        seq: u64,
-        /// What is wrong.
-        what: String,
-    },
-}
 
 /// Why reading stopped.
 #[derive(Debug, thiserror::Error)]
@@ -123,6 +34,9 @@ pub enum ReadError {
         #[source]
         error: io::Error,
     },
+    /// A segment cannot be read.
+    #[error(transparent)]
+    Segment(#[from] SegmentError),
     /// The output takes no more.
     #[error("writing the records: {0}")]
     Output(#[source] io::Error),
@@ -158,16 +72,15 @@ impl Head {
 /// One record as it stands in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// Its place in the log.
+    /// Its place in the log; for one that is still in the journal the place it will most likely have.
     pub seq: u64,
     /// Its id.
     pub id: EventId,
     /// When it was written.
     pub time: Timestamp,
-    /// The first `seq` of the segment it is in.
-    pub segment: u64,
-    /// Where in the segment its line starts.
-    pub offset: u64,
+    /// Where its line starts in the text of a segment, the segment named by its first `seq`; none for a record that is
+    /// still in the journal.
+    pub place: Option<(u64, u64)>,
     /// The line, without its newline.
     pub line: Vec<u8>,
 }
@@ -182,26 +95,18 @@ impl Record {
     }
 }
 
-/// All records of `directory` in order, up to what is there when the end is reached. Damage comes as an item of its
-/// own and reading goes on after it.
+/// All records of `directory` in order, up to what is there when the end is reached: the sealed ones, then those of the
+/// journal. Damage comes as an item of its own and reading goes on after it.
 ///
 /// # Errors
 /// When there is no log in `directory`, or it cannot be listed.
 pub fn records(directory: &Path) -> Result<Records, ReadError> {
-    Ok(Records { cursor: Cursor::open(directory, None)? })
+    Ok(Records { cursor: Cursor::open(directory, 0)? })
 }
 
 /// See [`records`].
 pub struct Records {
     cursor: Cursor,
-}
-
-impl Records {
-    /// Bytes seen so far that are no acknowledged record: half a line at the end, or what a failed write left.
-    #[must_use]
-    pub fn unacknowledged_bytes(&self) -> u64 {
-        self.cursor.unacknowledged
-    }
 }
 
 impl Iterator for Records {
@@ -230,51 +135,54 @@ pub fn export(directory: &Path, out: &mut impl Write) -> Result<Vec<Problem>, Re
     Ok(problems)
 }
 
-/// Where in a log to start.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Start {
-    pub(super) segment: u64,
-    pub(super) offset: u64,
-}
+type Item = Result<Record, Problem>;
 
 /// A place in a log that moves on as the log grows.
+///
+/// The files of the journal are opened before the sealed records are read to their end: whatever is sealed and removed
+/// in between is still there to be read. A record is told by its process and ordinal, so that none is seen twice.
 pub(super) struct Cursor {
     directory: PathBuf,
     current: Option<Current>,
-    /// The first `seq` of the segments after the current one, as far as they are known.
-    ahead: VecDeque<u64>,
+    /// Segments after the current one, as far as they are known.
+    ahead: VecDeque<SegmentFile>,
+    /// The `seq` that should come next.
     expected: Option<u64>,
     pending: Option<Record>,
-    unacknowledged: u64,
+    /// The greatest ordinal seen of each process.
+    seen: HashMap<Nonce, u64>,
+    /// How far each process was sealed when reading began, where it did not begin with the first record.
+    sealed: HashMap<Nonce, u64>,
+    /// The journal, while it is read.
+    unsealed: Option<Unsealed>,
 }
 
 struct Current {
     first: u64,
-    lines: Lines<File>,
+    lines: SegmentLines,
     /// The end of the segment was seen after its successor was.
     drained: bool,
 }
 
-type Item = Result<Record, Problem>;
-
 impl Cursor {
-    pub(super) fn open(directory: &Path, start: Option<Start>) -> Result<Self, ReadError> {
+    /// Starts with the segment `from`, or the first one after it.
+    pub(super) fn open(directory: &Path, from: u64) -> Result<Self, ReadError> {
         let mut cursor = Self {
             directory: directory.to_owned(),
             current: None,
             ahead: VecDeque::new(),
             // A log starts with 1, so that a missing beginning is noticed.
-            expected: start.is_none().then_some(1),
+            expected: (from == 0).then_some(1),
             pending: None,
-            unacknowledged: 0,
+            seen: HashMap::new(),
+            sealed: if from == 0 { HashMap::new() } else { sealed_ordinals(directory) },
+            unsealed: None,
         };
-        cursor.look_ahead(start.map_or(0, |start| start.segment))?;
-        if let Some(start) = start
-            && cursor.ahead.front() == Some(&start.segment)
-        {
-            cursor.ahead.pop_front();
-            cursor.enter(start.segment, start.offset)?;
+        if !directory.is_dir() {
+            let error = io::Error::new(io::ErrorKind::NotFound, "there is no audit log");
+            return Err(cursor.io(error));
         }
+        cursor.look_ahead(from)?;
         Ok(cursor)
     }
 
@@ -283,6 +191,33 @@ impl Cursor {
         if let Some(record) = self.pending.take() {
             return Ok(Some(Ok(record)));
         }
+        if self.unsealed.is_none() {
+            let unsealed = Unsealed::open(&self.directory).map_err(|error| self.io(error))?;
+            self.unsealed = Some(unsealed);
+        }
+        if let Some(item) = self.next_sealed()? {
+            return Ok(Some(item));
+        }
+        let Some(unsealed) = &mut self.unsealed else { return Ok(None) };
+        let seq = self.expected.unwrap_or(1);
+        for (nonce, ordinal) in self.sealed.drain() {
+            let seen = self.seen.entry(nonce).or_default();
+            *seen = ordinal.max(*seen);
+        }
+        let next = unsealed.next(seq, &mut self.seen);
+        match next.map_err(|error| self.io(error))? {
+            Some(record) => {
+                self.expected = Some(seq + 1);
+                Ok(Some(Ok(record)))
+            }
+            None => {
+                self.unsealed = None;
+                Ok(None)
+            }
+        }
+    }
+
+    fn next_sealed(&mut self) -> Result<Option<Item>, ReadError> {
         loop {
             if let Some(item) = self.next_here()? {
                 return Ok(Some(item));
@@ -296,32 +231,37 @@ impl Cursor {
     fn next_here(&mut self) -> Result<Option<Item>, ReadError> {
         let Some(current) = &mut self.current else { return Ok(None) };
         let segment = current.first;
-        let end = self.ahead.front().copied().unwrap_or(u64::MAX);
-        let path = segments_of(&self.directory).join(file_name(segment));
-        while let Some(line) =
-            current.lines.next().map_err(|error| ReadError::Io { path: path.clone(), error })?
-        {
+        let end = self.ahead.front().map_or(u64::MAX, |next| next.first);
+        while let Some(line) = current.lines.next()? {
             let offset = line.offset;
             let expected = self.expected.unwrap_or(segment);
             let Some(head) = Head::parse(line.bytes, expected) else {
-                // A line that a failed write left at the very end of an abandoned segment may be any bytes.
                 self.expected = Some(expected.saturating_add(1));
                 return Ok(Some(Err(Problem::Damaged { segment, offset })));
             };
+            // What lies beyond the name of the next segment was never sealed here.
             if head.seq >= end {
-                self.unacknowledged += line.bytes.len() as u64 + 1;
                 continue;
             }
             let known = self.expected.replace(head.seq + 1);
+            let ordinal = head.id.ordinal();
+            let seen = self.seen.entry(head.id.nonce()).or_default();
+            if *seen >= ordinal {
+                // Shown already, when it was in the journal.
+                continue;
+            }
+            *seen = ordinal;
             let line = line.bytes.to_vec();
-            let record = Record { seq: head.seq, id: head.id, time: head.time, segment, offset, line };
-            return Ok(Some(match known {
-                Some(expected) if expected != head.seq => {
-                    self.pending = Some(record);
-                    Err(Problem::Hole { segment, offset, expected, found: head.seq })
-                }
-                _ => Ok(record),
-            }));
+            let (seq, place) = (head.seq, Some((segment, offset)));
+            let record = Record { seq, id: head.id, time: head.time, place, line };
+            let Some(expected) = known.filter(|expected| *expected != seq) else {
+                return Ok(Some(Ok(record)));
+            };
+            if Borders::read(&self.directory).map_err(|error| self.io(error))?.explain(expected, seq) {
+                return Ok(Some(Ok(record)));
+            }
+            self.pending = Some(record);
+            return Ok(Some(Err(Problem::Hole { segment, offset, expected, found: seq })));
         }
         Ok(None)
     }
@@ -339,37 +279,29 @@ impl Cursor {
             if !std::mem::replace(&mut current.drained, true) {
                 return Ok(true);
             }
-            let length = current.lines.source().metadata().map_or(0, |metadata| metadata.len());
-            self.unacknowledged += length.saturating_sub(current.lines.offset());
         }
-        let Some(first) = self.ahead.pop_front() else { return Ok(false) };
-        self.enter(first, 0)?;
+        let Some(segment) = self.ahead.pop_front() else { return Ok(false) };
+        self.current = Some(Current { first: segment.first, lines: segment.lines()?, drained: false });
         Ok(true)
     }
 
     fn look_ahead(&mut self, from: u64) -> Result<(), ReadError> {
-        let known = segments(&self.directory)
-            .map_err(|error| ReadError::Io { path: segments_of(&self.directory), error })?;
-        self.ahead.extend(known.into_iter().filter(|first| *first >= from));
+        let known = segments(&self.directory).map_err(|error| self.io(error))?;
+        self.ahead.extend(known.into_iter().filter(|segment| segment.first >= from));
         Ok(())
     }
 
-    fn enter(&mut self, first: u64, offset: u64) -> Result<(), ReadError> {
-        let path = segments_of(&self.directory).join(file_name(first));
-        let file = File::open(&path).map_err(|error| ReadError::Io { path, error })?;
-        self.current = Some(Current { first, lines: Lines::new(file, offset), drained: false });
-        Ok(())
+    fn io(&self, error: io::Error) -> ReadError {
+        ReadError::Io { path: self.directory.clone(), error }
     }
+}
 
-    /// Half a line at the end of what is there now, in bytes.
-    pub(super) fn half_line(&self) -> u64 {
-        self.current.as_ref().map_or(0, |current| {
-            let length = current.lines.source().metadata().map_or(0, |metadata| metadata.len());
-            length.saturating_sub(current.lines.offset())
-        })
-    }
-
-    pub(super) fn unacknowledged(&self) -> u64 {
-        self.unacknowledged + self.half_line()
-    }
+/// What the newest checkpoint says of how far each process is sealed: its journal may still hold records of segments
+/// that are not read here. Nothing is trusted that could hide a record, save from somebody who can change the log.
+fn sealed_ordinals(directory: &Path) -> HashMap<Nonce, u64> {
+    let trees = names_in(&directory.join("tree")).unwrap_or_default();
+    let newest = trees.iter().filter_map(|name| name.parse::<u64>().ok()).max();
+    let checkpoint = newest.map(|epoch| directory.join(format!("tree/{epoch}/checkpoint")));
+    let note = checkpoint.and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
+    note.lines().filter_map(parse_extension).collect()
 }

@@ -1,31 +1,33 @@
-//! One event becomes one line of JSON.
-//!
-//! A line is made in two steps. [`body`] writes all that depends on the event alone, behind [`ROOM`] free bytes and
-//! outside the journal's lock; [`finish`] then puts `id`, `seq` and `time` right in front of it, under the lock.
+//! One record of the journal becomes one line of JSON.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::{
-    event::{Enforcement, Event, RequestFacts},
+    event::Event,
     id::EventId,
-    privacy::{ClientText, Privacy},
+    journal::{Asked, Decision, Draft, Entry, Facts, List},
+    privacy::Privacy,
     text::{self, Origin, write_number, write_ours},
 };
 
-/// Bytes kept free in front of a body for `{"id":…,"seq":…,"time":…,`: 109 are the most it takes.
-pub(super) const ROOM: usize = 128;
 /// No line is longer, whatever the event holds; a property test holds it.
 pub(super) const MAX_LINE: usize = 128 * 1024;
 
-const MAX_PATH: usize = 2048;
-const MAX_USER_AGENT: usize = 256;
-const MAX_NAME: usize = 320;
-const MAX_NAMES: usize = 8;
-const MAX_METHOD: usize = 32;
-const MAX_WORD: usize = 64;
-const MAX_LABEL: usize = 256;
-const MAX_ALSO: usize = 32;
+/// The most bytes that each text of a record keeps.
+pub(super) mod limits {
+    pub(in crate::audit) const PATH: usize = 2048;
+    pub(in crate::audit) const USER_AGENT: usize = 256;
+    pub(in crate::audit) const NAME: usize = 320;
+    pub(in crate::audit) const METHOD: usize = 32;
+    pub(in crate::audit) const WORD: usize = 64;
+    pub(in crate::audit) const LABEL: usize = 256;
+    /// The most names of one request.
+    pub(in crate::audit) const NAMES: usize = 8;
+    /// The most other cases.
+    pub(in crate::audit) const ALSO: usize = 32;
+}
+
 /// Bytes that the kind-specific fields of one record may take.
 const MAX_DETAIL: usize = 24 * 1024;
 /// How deep a value among them may be nested.
@@ -59,84 +61,72 @@ const TAKEN: &[&str] = &[
     "truncated",
 ];
 
-/// Writes everything of the line that follows `time`, its end included.
-pub(super) fn body(out: &mut Vec<u8>, edge: &str, event: &Event<'_>, privacy: &Privacy) {
-    out.clear();
-    out.extend_from_slice(&[b' '; ROOM]);
-    out.extend_from_slice(b"\"edge\":");
-    write_ours(out, edge, MAX_LABEL);
-    field(out, "kind", event.kind.as_str(), MAX_WORD);
-    if let Some(enforcement) = &event.enforcement {
-        field(out, "case", enforcement.case, MAX_WORD);
-        field(out, "customer", enforcement.customer, MAX_LABEL);
-        field(out, "basis", enforcement.basis, MAX_WORD);
-        field(out, "action", enforcement.action, MAX_WORD);
-        if let Some(status) = enforcement.status {
-            number(out, "status", status.into());
-        }
-    }
-    let client = event.request.as_ref().map(|request| privacy.text(request.client));
-    subject(out, event.request.as_ref(), event.enforcement.as_ref());
-    if let (Some(request), Some(client)) = (&event.request, client) {
-        asked(out, request, client);
-    }
-    if event.revision != 0 {
-        number(out, "revision", event.revision);
-    }
-    if let Some(enforcement) = &event.enforcement {
-        list(out, "also", enforcement.also, MAX_ALSO, |out, id| write_ours(out, id, MAX_WORD));
-    }
-    if let Some(upstream) = event.request.as_ref().and_then(|request| request.upstream) {
-        shown(out, "upstream", &upstream);
-    }
-    if let Some(fields) = event.detail {
-        detail(out, fields);
-    }
+/// Writes the line of a record, its newline included.
+pub(super) fn line(out: &mut Vec<u8>, edge: &str, seq: u64, entry: &Entry<'_>, times: &mut Times) {
+    out.extend_from_slice(b"{\"id\":\"");
+    out.extend_from_slice(entry.id.encode(&mut [0; 36]).as_bytes());
+    out.extend_from_slice(b"\",\"seq\":");
+    write_number(out, seq);
+    out.extend_from_slice(b",\"time\":\"");
+    out.extend_from_slice(times.text(entry.time).as_bytes());
+    out.extend_from_slice(b"\",\"edge\":");
+    write_ours(out, edge, limits::LABEL);
+    body(out, &entry.facts);
     out.extend_from_slice(b"}\n");
 }
 
-/// Puts `id`, `seq` and `time` in front of a body and returns the whole line.
-pub(super) fn finish<'b>(body: &'b mut [u8], id: EventId, seq: u64, time: &str) -> &'b [u8] {
-    let mut head = [0u8; ROOM];
-    let mut cursor = std::io::Cursor::new(head.as_mut_slice());
-    let mut text = [0; 36];
-    use std::io::Write;
-    // 109 bytes fit into the room, so that writing cannot fail.
-    write!(cursor, "{{\"id\":\"{}\",\"seq\":{seq},\"time\":\"{time}\",", id.encode(&mut text)).ok();
-    let used = usize::try_from(cursor.position()).unwrap_or(ROOM);
-    let start = ROOM.saturating_sub(used);
-    if let (Some(room), Some(head)) = (body.get_mut(start..ROOM), head.get(..used)) {
-        room.copy_from_slice(head);
+fn body(out: &mut Vec<u8>, facts: &Facts<'_>) {
+    field(out, "kind", facts.kind.as_str().as_bytes(), limits::WORD);
+    if let Some(decision) = &facts.enforcement {
+        field(out, "case", decision.case, limits::WORD);
+        field(out, "customer", decision.customer, limits::LABEL);
+        field(out, "basis", decision.basis, limits::WORD);
+        field(out, "action", decision.action, limits::WORD);
+        if let Some(status) = decision.status {
+            number(out, "status", status.into());
+        }
     }
-    body.get(start..).unwrap_or_default()
+    subject(out, facts.request.as_ref(), facts.enforcement.as_ref());
+    if let Some(asked) = &facts.request {
+        question(out, asked);
+    }
+    if facts.revision != 0 {
+        number(out, "revision", facts.revision);
+    }
+    if let Some(decision) = &facts.enforcement {
+        list(out, "also", decision.also, limits::ALSO, limits::WORD, Origin::Ours);
+    }
+    if let Some(asked) = &facts.request {
+        field(out, "upstream", asked.upstream, limits::LABEL);
+    }
+    out.extend_from_slice(facts.fields);
 }
 
 /// Host, names and what matched them.
-fn subject(out: &mut Vec<u8>, request: Option<&RequestFacts<'_>>, enforcement: Option<&Enforcement<'_>>) {
-    if let Some(request) = request {
-        field(out, "host", request.host, MAX_LABEL);
-        list(out, "names", request.names, MAX_NAMES, |out, name| {
-            text::write(out, without_userinfo(name), MAX_NAME, Origin::Client);
-        });
+fn subject(out: &mut Vec<u8>, asked: Option<&Asked<'_>>, decision: Option<&Decision<'_>>) {
+    if let Some(asked) = asked {
+        field(out, "host", asked.host, limits::LABEL);
+        list(out, "names", asked.names, limits::NAMES, limits::NAME, Origin::Client);
     }
-    if let Some(enforcement) = enforcement {
-        field(out, "matched", enforcement.matched, MAX_NAME);
+    if let Some(decision) = decision {
+        field(out, "matched", decision.matched, limits::NAME);
     }
 }
 
 /// What the client asked for, and over what.
-fn asked(out: &mut Vec<u8>, request: &RequestFacts<'_>, client: ClientText) {
-    seen(out, "method", request.method.as_bytes(), MAX_METHOD);
-    seen(out, "path", path_only(request.path), MAX_PATH);
-    shown(out, "client", &client);
-    field(out, "listener", request.listener, MAX_LABEL);
-    field(out, "protocol", request.protocol, MAX_WORD);
-    field(out, "tls", request.tls.unwrap_or_default(), MAX_WORD);
-    seen(out, "user_agent", request.user_agent.unwrap_or_default(), MAX_USER_AGENT);
+fn question(out: &mut Vec<u8>, asked: &Asked<'_>) {
+    seen(out, "method", asked.method, limits::METHOD);
+    seen(out, "path", asked.path, limits::PATH);
+    key(out, "client");
+    asked.client.write(out);
+    field(out, "listener", asked.listener, limits::LABEL);
+    field(out, "protocol", asked.protocol, limits::WORD);
+    field(out, "tls", asked.tls, limits::WORD);
+    seen(out, "user_agent", asked.user_agent, limits::USER_AGENT);
 }
 
 /// The path of a target: no query, no fragment, no authority (which may hold credentials).
-fn path_only(target: &[u8]) -> &[u8] {
+pub(super) fn path_only(target: &[u8]) -> &[u8] {
     let end = target.iter().position(|byte| matches!(byte, b'?' | b'#')).unwrap_or(target.len());
     let target = target.get(..end).unwrap_or_default();
     if target.first() == Some(&b'/') {
@@ -153,14 +143,14 @@ fn path_only(target: &[u8]) -> &[u8] {
 }
 
 /// A name as seen, but never with a user name or password in front of it.
-fn without_userinfo(name: &[u8]) -> &[u8] {
+pub(super) fn without_userinfo(name: &[u8]) -> &[u8] {
     let start = name.iter().rposition(|byte| *byte == b'@').map_or(0, |at| at + 1);
     name.get(start..).unwrap_or_default()
 }
 
 /// Kind-specific fields, flat, within [`MAX_DETAIL`]: a list is cut where the budget ends, and `truncated` says so.
 /// Plain values come first, so that a long list takes no space from a count.
-fn detail(out: &mut Vec<u8>, fields: &Map<String, Value>) {
+pub(super) fn detail(out: &mut Vec<u8>, fields: &Map<String, Value>) {
     let limit = out.len() + MAX_DETAIL;
     let mut truncated = false;
     let is_plain = |value: &Value| !value.is_array() && !value.is_object();
@@ -169,7 +159,7 @@ fn detail(out: &mut Vec<u8>, fields: &Map<String, Value>) {
         let before = out.len();
         out.extend_from_slice(b",");
         let name = if TAKEN.contains(&name.as_str()) { &format!("_{name}") } else { name };
-        write_ours(out, name, MAX_WORD);
+        write_ours(out, name, limits::WORD);
         out.push(b':');
         value_within(out, value, limit, 0, &mut truncated);
         if out.len() > limit {
@@ -193,7 +183,7 @@ fn value_within(out: &mut Vec<u8>, value: &Value, limit: usize, depth: usize, tr
                     out.push(b',');
                 }
                 value_within(out, item, limit, depth + 1, truncated);
-                if out.len() + MAX_WORD > limit {
+                if out.len() + limits::WORD > limit {
                     out.truncate(before);
                     *truncated = true;
                     break;
@@ -211,7 +201,7 @@ fn value_within(out: &mut Vec<u8>, value: &Value, limit: usize, depth: usize, tr
                 if index > 0 {
                     out.push(b',');
                 }
-                write_ours(out, name, MAX_WORD);
+                write_ours(out, name, limits::WORD);
                 out.push(b':');
                 value_within(out, item, limit, depth + 1, truncated);
             }
@@ -232,10 +222,10 @@ fn key(out: &mut Vec<u8>, name: &str) {
 }
 
 /// One of our own texts; an empty one is absent.
-fn field(out: &mut Vec<u8>, name: &str, value: &str, limit: usize) {
+fn field(out: &mut Vec<u8>, name: &str, value: &[u8], limit: usize) {
     if !value.is_empty() {
         key(out, name);
-        write_ours(out, value, limit);
+        text::write(out, value, limit, Origin::Ours);
     }
 }
 
@@ -247,21 +237,14 @@ fn seen(out: &mut Vec<u8>, name: &str, value: &[u8], limit: usize) {
     }
 }
 
-/// A value whose text needs no escaping: an address.
-fn shown(out: &mut Vec<u8>, name: &str, value: &dyn std::fmt::Display) {
-    use std::io::Write;
-    key(out, name);
-    write!(out, "\"{value}\"").ok();
-}
-
 fn number(out: &mut Vec<u8>, name: &str, value: u64) {
     key(out, name);
     write_number(out, value);
 }
 
 /// A list; an empty one is absent, and one that is too long ends with `…`.
-fn list<T: Copy>(out: &mut Vec<u8>, name: &str, items: &[T], most: usize, write: impl Fn(&mut Vec<u8>, T)) {
-    if items.is_empty() {
+fn list(out: &mut Vec<u8>, name: &str, items: List<'_>, most: usize, limit: usize, origin: Origin) {
+    if items.count == 0 {
         return;
     }
     key(out, name);
@@ -270,9 +253,9 @@ fn list<T: Copy>(out: &mut Vec<u8>, name: &str, items: &[T], most: usize, write:
         if index > 0 {
             out.push(b',');
         }
-        write(out, *item);
+        text::write(out, item, limit, origin);
     }
-    if items.len() > most {
+    if items.count > most {
         out.extend_from_slice(b",\"\xe2\x80\xa6\"");
     }
     out.push(b']');
@@ -303,14 +286,18 @@ impl Times {
     }
 }
 
-/// The line that `event` becomes, for fuzzing and benches; the journal does the same in two steps.
+/// The line that `event` becomes on its way through the journal, for fuzzing and benches.
 ///
 /// The client is written in full.
 #[must_use]
 pub fn line_of(event: &Event<'_>, edge: &str, id: EventId, seq: u64, now: Timestamp) -> Vec<u8> {
-    let mut buffer = Vec::new();
-    body(&mut buffer, edge, event, &Privacy::Full);
-    finish(&mut buffer, id, seq, Times::default().text(now)).to_vec()
+    let mut draft = Draft::default();
+    draft.facts(event, &Privacy::Full, now);
+    let mut out = Vec::new();
+    if let Some(entry) = super::journal::decode(draft.stamp(id, now)) {
+        line(&mut out, edge, seq, &entry, &mut Times::default());
+    }
+    out
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! The end of a log, followed as it grows.
 
-use std::{collections::VecDeque, fs::File, path::Path};
+use std::{collections::VecDeque, path::Path};
 
 use super::{
-    disk::{file_name, segments, segments_of},
-    lines::Lines,
-    read::{Cursor, Problem, ReadError, Record, Start},
+    problem::Problem,
+    read::{Cursor, ReadError, Record},
+    sealed::segments,
 };
 
 /// The last records of a log and those that come after them.
@@ -13,6 +13,8 @@ use super::{
 /// Follows rotation. Nothing waits in here: a caller that wants to follow asks again after a while.
 pub struct Tail {
     cursor: Cursor,
+    /// The last records there were at the start.
+    last: VecDeque<Result<Record, Problem>>,
 }
 
 impl Tail {
@@ -21,7 +23,15 @@ impl Tail {
     /// # Errors
     /// When there is no log in `directory`, or it cannot be read.
     pub fn open(directory: &Path, last: usize) -> Result<Self, ReadError> {
-        Ok(Self { cursor: Cursor::open(directory, start(directory, last)?)? })
+        let mut cursor = Cursor::open(directory, start(directory, last)?)?;
+        let mut kept = VecDeque::new();
+        while let Some(item) = cursor.next()? {
+            kept.push_back(item);
+            if kept.len() > last {
+                kept.pop_front();
+            }
+        }
+        Ok(Self { cursor, last: kept })
     }
 
     /// The next record or piece of damage, or `None` when there is nothing more yet.
@@ -29,32 +39,19 @@ impl Tail {
     /// # Errors
     /// When the log cannot be read.
     pub fn next_record(&mut self) -> Result<Option<Result<Record, Problem>>, ReadError> {
-        self.cursor.next()
+        match self.last.pop_front() {
+            Some(item) => Ok(Some(item)),
+            None => self.cursor.next(),
+        }
     }
 }
 
-/// Where the last `wanted` lines start; none when that is the start of the log.
-fn start(directory: &Path, wanted: usize) -> Result<Option<Start>, ReadError> {
-    let known = segments(directory).map_err(|error| ReadError::Io { path: segments_of(directory), error })?;
-    let mut missing = wanted;
-    for first in known.iter().copied().rev() {
-        let path = segments_of(directory).join(file_name(first));
-        let io = |error| ReadError::Io { path: path.clone(), error };
-        let mut lines = Lines::new(File::open(&path).map_err(io)?, 0);
-        let mut offsets = VecDeque::new();
-        while let Some(line) = lines.next().map_err(io)? {
-            offsets.push_back(line.offset);
-            if offsets.len() > missing {
-                offsets.pop_front();
-            }
-        }
-        if missing == 0 {
-            return Ok(Some(Start { segment: first, offset: lines.offset() }));
-        }
-        missing -= offsets.len();
-        if missing == 0 {
-            return Ok(offsets.front().map(|offset| Start { segment: first, offset: *offset }));
-        }
-    }
-    Ok(None)
+/// The segment in which the last `wanted` records surely are, or its successors: the names of segments tell how many
+/// each holds.
+fn start(directory: &Path, wanted: usize) -> Result<u64, ReadError> {
+    let io = |error| ReadError::Io { path: directory.to_owned(), error };
+    let firsts: Vec<u64> = segments(directory).map_err(io)?.iter().map(|segment| segment.first).collect();
+    let Some(newest) = firsts.last() else { return Ok(0) };
+    let enough = newest.saturating_sub(wanted as u64);
+    Ok(firsts.iter().rev().copied().find(|first| *first <= enough.max(1)).unwrap_or(0))
 }

@@ -1,9 +1,13 @@
-//! `audit`: reading, searching, exporting, verifying and proving the log.
+//! `audit`: reading, searching, exporting, verifying, proving and keeping the log.
 
 mod bundle;
 mod export;
 mod filters;
+mod hold;
 mod prove;
+mod prune;
+mod quantity;
+mod reveal;
 mod search;
 mod verify;
 
@@ -39,6 +43,12 @@ enum AuditCommand {
     Tiles(prove::TilesArgs),
     /// Check that the log, or a proof of a record, is what was signed: 1 with every finding when not.
     Verify(verify::VerifyArgs),
+    /// Tell which addresses pseudonyms stand for: 0 when all are known, 1 when not.
+    Reveal(reveal::RevealArgs),
+    /// Keep records from being pruned.
+    Hold(hold::HoldArgs),
+    /// Remove old segments and keys, never past a hold; what remains can still be verified.
+    Prune(prune::PruneArgs),
 }
 
 /// Where the log is: given, or named in a configuration file.
@@ -116,6 +126,9 @@ pub(super) fn run(args: &AuditArgs) -> Exit {
         AuditCommand::Tail(args) => tail(args),
         AuditCommand::Tiles(args) => prove::tiles(args),
         AuditCommand::Verify(args) => verify::run(args),
+        AuditCommand::Reveal(args) => reveal::run(args),
+        AuditCommand::Hold(args) => hold::run(args),
+        AuditCommand::Prune(args) => prune::run(args),
     }
 }
 

@@ -1,5 +1,6 @@
 //! `edge.toml`, settled: every path absolute or relative to where the file is, every number within bounds.
 
+mod audit;
 mod load;
 mod parse;
 #[cfg(test)]
@@ -11,7 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use self::load::ConfigError;
-use crate::audit::ClientPrivacy;
+use crate::audit::{Acknowledge, ClientPrivacy};
 use crate::forward::Routes;
 use crate::limits;
 
@@ -88,13 +89,20 @@ pub struct Policy {
     pub blocked_by: Option<String>,
 }
 
-/// `[audit]`. Records are acknowledged by the process (`acknowledge = "process"`).
+/// `[audit]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Audit {
     /// The log's directory. Default: `audit`.
     pub directory: PathBuf,
-    /// How a client's address is written.
+    /// How a client's address is written: `client`, `client_period`, `key`. Default: pseudonyms, a key a month, in
+    /// `client.key` in the state directory.
     pub client: ClientPrivacy,
+    /// When an event counts as recorded. Default: `process`.
+    pub acknowledge: Acknowledge,
+    /// How long events are collected for one flush, with `acknowledge = "disk"`: 100 µs to 100 ms. Default: 5 ms.
+    pub commit_interval: Duration,
+    /// A second directory, on another disk, for when the first takes nothing.
+    pub spare: Option<PathBuf>,
     /// The size at which a segment ends, in bytes: 64 KiB to 16 GiB. Default: 64 MiB.
     pub segment_bytes: u64,
 }

@@ -6,8 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Admin, Audit, Config, EdgeName, Limits, Listen, Policy};
-use crate::audit::{ClientPrivacy, MIN_SEGMENT_BYTES};
+use super::{Admin, Config, EdgeName, Limits, Listen, Policy, audit};
 use crate::diagnostic::Diagnostics;
 use crate::document::{self, Table, Text, Value};
 use crate::forward::{Origin, Route, Routes};
@@ -41,16 +40,16 @@ impl Config {
 }
 
 /// Where relative paths lead.
-struct Paths<'p> {
+pub(super) struct Paths<'p> {
     base_dir: &'p Path,
 }
 
 impl Paths<'_> {
-    fn or_default(&self, value: Option<Value<'_>>, default: &str) -> PathBuf {
+    pub(super) fn or_default(&self, value: Option<Value<'_>>, default: &str) -> PathBuf {
         value.and_then(|value| self.path(&value)).unwrap_or_else(|| self.base_dir.join(default))
     }
 
-    fn path(&self, value: &Value<'_>) -> Option<PathBuf> {
+    pub(super) fn path(&self, value: &Value<'_>) -> Option<PathBuf> {
         value.string()?.line(4096).map(|path| self.base_dir.join(path))
     }
 }
@@ -60,7 +59,7 @@ fn config(top: &Table<'_>, paths: &Paths<'_>, machine: EdgeName) -> Option<Confi
     let listen = listeners(top);
     // A section that is absent is one that is empty.
     let policy = policy(section(top, "policy").as_ref(), paths);
-    let audit = audit(section(top, "audit").as_ref(), paths, &policy.state);
+    let audit = audit::settle(section(top, "audit").as_ref(), paths, &policy.state, &KEYS);
     let routes = routes(top);
     let admin_section = section(top, "admin");
     let admin = admin_section.as_ref().and_then(|table| admin(table, paths));
@@ -152,39 +151,6 @@ fn policy(table: Option<&Table<'_>>, paths: &Paths<'_>) -> Policy {
         table.finish(&KEYS);
     }
     policy
-}
-
-fn audit(table: Option<&Table<'_>>, paths: &Paths<'_>, state: &Path) -> Audit {
-    let value = |key| table.and_then(|table| table.optional(key));
-    if let Some(text) = value("acknowledge").and_then(|value| value.string())
-        && text.choice(&["process", "disk"], |word| word) == Some("disk")
-    {
-        text.spot().error_with_hint(
-            "`acknowledge = \"disk\"` is not supported by this version",
-            "write `acknowledge = \"process\"`: records survive a crash of the process, not of the machine",
-        );
-    }
-    let key = value("key");
-    let key_path = key.and_then(|value| paths.path(&value)).unwrap_or_else(|| state.join("client.key"));
-    let words = ["full", "truncated", "pseudonym"];
-    let word = value("client").and_then(|value| value.string()?.choice(&words, |word| word));
-    let client = match word {
-        Some("full") => ClientPrivacy::Full,
-        Some("truncated") => ClientPrivacy::Truncated,
-        _ => ClientPrivacy::Pseudonym(key_path),
-    };
-    if let Some(key) = key.filter(|_| !matches!(client, ClientPrivacy::Pseudonym(_))) {
-        key.key_spot()
-            .error_with_hint("`key` is for pseudonyms only", "remove it, or write `client = \"pseudonym\"`");
-    }
-    let range = MIN_SEGMENT_BYTES..=16 * 1024 * 1024 * 1024;
-    let segment_bytes =
-        value("segment_bytes").and_then(|value| value.integer(range)).unwrap_or(64 * 1024 * 1024);
-    let audit = Audit { directory: paths.or_default(value("directory"), "audit"), client, segment_bytes };
-    if let Some(table) = table {
-        table.finish(&KEYS);
-    }
-    audit
 }
 
 fn admin(table: &Table<'_>, paths: &Paths<'_>) -> Option<Admin> {

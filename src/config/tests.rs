@@ -3,12 +3,17 @@
 use std::path::Path;
 
 use super::*;
+use crate::audit::{Period, Pseudonyms};
 use crate::hostname::Hostname;
 
 const LISTEN: &str = "[[listen]]\naddress = \"127.0.0.1:0\"\n";
 
 fn parse(text: &str) -> Config {
     Config::parse(&format!("{LISTEN}{text}"), "edge.toml", Path::new("/etc/interdict")).unwrap()
+}
+
+fn pseudonyms(keys: &str, period: Period) -> ClientPrivacy {
+    ClientPrivacy::Pseudonym(Pseudonyms { keys: keys.into(), period })
 }
 
 fn port_for(routes: &Routes, host: &str) -> Option<u16> {
@@ -53,7 +58,10 @@ fn every_key_of_the_full_example_is_taken() {
     assert_eq!(config.edge.as_str(), "fra-3");
     assert_eq!(config.listen.len(), 2);
     assert_eq!(config.policy.debounce, Duration::from_millis(20));
-    assert_eq!(config.audit.client, ClientPrivacy::Pseudonym("/etc/interdict/secrets/client.key".into()));
+    assert_eq!(config.audit.client, pseudonyms("/etc/interdict/secrets/client.key", Period::Week));
+    assert_eq!(config.audit.acknowledge, Acknowledge::Disk);
+    assert_eq!(config.audit.commit_interval, Duration::from_micros(2500));
+    assert_eq!(config.audit.spare.as_deref(), Some(Path::new("/mnt/spare/audit")));
     assert_eq!(config.audit.segment_bytes, 1_048_576);
     let admin = config.admin.unwrap();
     assert_eq!(admin.token_file.as_deref(), Some(Path::new("/etc/interdict/secrets/admin.token")));
@@ -77,7 +85,7 @@ fn relative_paths_are_relative_to_the_file_and_absolute_ones_stay() {
     assert_eq!(config.policy.directory, Path::new("/etc/interdict/p"));
     assert_eq!(config.policy.state, Path::new("/var/lib/interdict"));
     assert_eq!(config.audit.directory, Path::new("/etc/interdict/audit"));
-    assert_eq!(config.audit.client, ClientPrivacy::Pseudonym("/var/lib/interdict/client.key".into()));
+    assert_eq!(config.audit.client, pseudonyms("/var/lib/interdict/client.key", Period::Month));
 }
 
 #[test]

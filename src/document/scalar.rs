@@ -72,14 +72,16 @@ impl Value<'_> {
     #[must_use]
     pub fn duration(&self, range: RangeInclusive<Duration>) -> Option<Duration> {
         let bounds = format!("from \"{}\" to \"{}\"", written(*range.start()), written(*range.end()));
+        let fine = *range.start() > Duration::ZERO && *range.start() < Duration::from_millis(1);
+        let units = if fine { "`us`, `ms`" } else { "`ms`, `s`, `m`, `h`" };
         let DeValue::String(text) = self.value else {
-            let hint = format!("write a number with a unit (`ms`, `s`, `m`, `h`), {bounds}");
+            let hint = format!("write a number with a unit ({units}), {bounds}");
             self.wrong_type_with_hint("a duration", &hint);
             return None;
         };
         let Some(known) = parse_duration(text) else {
             let message = format!("`{}` is no duration: `{}`", self.key, excerpt(text));
-            let hint = format!("write a whole number with a unit (`ms`, `s`, `m`, `h`), {bounds}");
+            let hint = format!("write a whole number with a unit ({units}), {bounds}");
             self.spot.error_with_hint(message, hint);
             return None;
         };
@@ -97,6 +99,7 @@ fn parse_duration(text: &str) -> Option<Duration> {
     let (number, unit) = text.split_at_checked(digits)?;
     let number: u64 = number.parse().ok()?;
     match unit {
+        "us" => Some(Duration::from_micros(number)),
         "ms" => Some(Duration::from_millis(number)),
         "s" => Some(Duration::from_secs(number)),
         "m" => number.checked_mul(60).map(Duration::from_secs),
@@ -108,6 +111,7 @@ fn parse_duration(text: &str) -> Option<Duration> {
 /// A duration as one would write it in a file.
 fn written(duration: Duration) -> String {
     match (duration.as_millis(), duration.as_secs()) {
+        _ if duration.subsec_micros() % 1000 != 0 => format!("{}us", duration.as_micros()),
         (ms, _) if ms % 1000 != 0 => format!("{ms}ms"),
         (_, s) if s > 0 && s % 3600 == 0 => format!("{}h", s / 3600),
         (_, s) if s > 0 && s % 60 == 0 => format!("{}m", s / 60),

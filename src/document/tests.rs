@@ -55,13 +55,24 @@ fn durations_have_units_and_bounds() {
         let text = format!("a = \"{text}\"");
         read("a.toml", text.as_bytes(), |top| top.optional("a")?.duration(range.clone())).0
     };
+    assert_eq!(read_one("10001us"), Some(Duration::from_micros(10_001)));
     assert_eq!(read_one("500ms"), Some(Duration::from_millis(500)));
     assert_eq!(read_one("10s"), Some(Duration::from_secs(10)));
     assert_eq!(read_one("5m"), Some(Duration::from_secs(300)));
     assert_eq!(read_one("1h"), Some(Duration::from_secs(3600)));
-    for wrong in
-        ["9ms", "2h", "10", "s", "", "1 s", "-1s", "1.5s", "99999999999999999999s", "9999999999999999999h"]
-    {
+    for wrong in [
+        "9ms",
+        "2h",
+        "9999us",
+        "10",
+        "s",
+        "",
+        "1 s",
+        "-1s",
+        "1.5s",
+        "99999999999999999999s",
+        "9999999999999999999h",
+    ] {
         assert_eq!(read_one(wrong), None, "{wrong}");
     }
 }

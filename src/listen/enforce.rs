@@ -57,8 +57,8 @@ pub async fn enforce_request(
     let ruleset = gate.ruleset();
     match with_facts(session, &identity, |asked| gate.judge(&ruleset, asked)) {
         Ruling::Forward => Ok(Some(Passed { identity, ruleset })),
-        Ruling::Enforce(answer) => {
-            respond::give(session, answer).await?;
+        Ruling::Enforce(blocked) => {
+            respond::give(session, blocked.acknowledged().await).await?;
             Ok(None)
         }
     }
@@ -78,8 +78,8 @@ pub fn judge_origin(gate: &Gate, session: &Session, passed: &Passed, upstream: S
 pub async fn carry_out(session: &mut Session, ruling: Ruling) -> Result<bool> {
     match ruling {
         Ruling::Forward => Ok(false),
-        Ruling::Enforce(answer) => {
-            respond::give(session, answer).await?;
+        Ruling::Enforce(blocked) => {
+            respond::give(session, blocked.acknowledged().await).await?;
             Ok(true)
         }
     }

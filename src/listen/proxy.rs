@@ -163,9 +163,9 @@ impl ProxyHttp for EdgeProxy {
 
     /// Called again after a failure: the address that failed has been taken off the front by then.
     async fn upstream_peer(&self, session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
-        if let Ruling::Enforce(answer) = self.next_upstream(session, context).await? {
+        if let Ruling::Enforce(blocked) = self.next_upstream(session, context).await? {
             // Reached only when a reachable origin failed and the others are refused.
-            respond::give(session, answer).await?;
+            respond::give(session, blocked.acknowledged().await).await?;
             return Err(enforce::answered());
         }
         let upstream = context

@@ -14,7 +14,6 @@ use super::report::Report;
 use super::schedule::Schedule;
 use super::swap::Swapper;
 use super::watch::{Change, Settling, Watcher};
-use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::gate::Gate;
 use crate::limits;
@@ -31,8 +30,6 @@ pub struct Keeper {
     pub swapper: Swapper,
     /// Announces starts and ends of cases after this moment.
     pub announced: Timestamp,
-    /// The log whose gaps are closed from here.
-    pub audit: Arc<Audit>,
     /// Tells the time of cases.
     pub clock: Arc<dyn Clock>,
     /// How long the directory must be still before it is read.
@@ -165,7 +162,6 @@ struct Work {
     hangup: Option<Signal>,
     /// Asked for while a file was being written; they get the report of the reload that follows.
     waiting: Vec<ReloadRequest>,
-    audit: Arc<Audit>,
     clock: Arc<dyn Clock>,
 }
 
@@ -179,7 +175,6 @@ impl Work {
             schedule: Schedule::new(keeper.announced),
             settling: Settling::new(keeper.debounce),
             waiting: Vec::new(),
-            audit: keeper.audit,
             clock: keeper.clock,
         })
     }
@@ -229,7 +224,6 @@ impl Work {
 
     fn tend(&mut self) {
         self.swapper.drop_retired();
-        self.audit.retry();
         self.announce();
     }
 

@@ -14,6 +14,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use super::retention::Archivist;
 use crate::limits;
 use crate::reload::{ReloadRequest, request_reload};
 use crate::status::Status;
@@ -37,6 +38,7 @@ pub(super) struct Control {
 struct Desk {
     status: Arc<Status>,
     reloads: mpsc::Sender<ReloadRequest>,
+    archivist: Arc<Archivist>,
 }
 
 impl Control {
@@ -46,6 +48,7 @@ impl Control {
         state: &Path,
         status: Arc<Status>,
         reloads: mpsc::Sender<ReloadRequest>,
+        archivist: Arc<Archivist>,
     ) -> Result<Self, ControlError> {
         let path = state.join("control.sock");
         let failed = |cause| ControlError { path: path.clone(), cause };
@@ -58,7 +61,7 @@ impl Control {
         listener.set_nonblocking(true).map_err(failed)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let (stop, stopped) = oneshot::channel();
-        let desk = Arc::new(Desk { status, reloads });
+        let desk = Arc::new(Desk { status, reloads, archivist });
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
             .spawn(move || {
@@ -117,10 +120,20 @@ async fn answer(stream: UnixStream, desk: &Desk) -> io::Result<()> {
             Some(report) => line_of(&report),
             None => line_of(&json!({ "error": "the edge is stopping" })),
         },
+        line if matches!(line.split(' ').next(), Some("hold" | "prune")) => retain(line, desk).await,
         other => line_of(&json!({ "error": format!("unknown command `{}`", other.escape_debug()) })),
     };
     writer.write_all(&answer).await?;
     writer.shutdown().await
+}
+
+/// Holds and pruning wait for the disk: beside this thread, so that `status` is answered meanwhile.
+async fn retain(line: &str, desk: &Desk) -> Vec<u8> {
+    let (line, archivist) = (line.to_owned(), Arc::clone(&desk.archivist));
+    match tokio::task::spawn_blocking(move || archivist.answer(&line)).await {
+        Ok(answer) => line_of(&answer),
+        Err(error) => line_of(&json!({ "error": error.to_string() })),
+    }
 }
 
 fn line_of(value: &impl serde::Serialize) -> Vec<u8> {

@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use crate::audit::{self, Audit, ClientPrivacy, Kind, OpenError, Recovery};
+use super::retention::Archivist;
+use crate::audit::{self, Acknowledge, Audit, ClientPrivacy, Kind, OpenError, Period, Pseudonyms, Recovery};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::gate::{Gate, object};
@@ -31,6 +32,12 @@ pub struct Options {
     pub audit: PathBuf,
     /// How client addresses appear in records.
     pub client: ClientPrivacy,
+    /// When an event counts as recorded.
+    pub acknowledge: Acknowledge,
+    /// How long events are collected for one flush, when the disk acknowledges.
+    pub commit_interval: Duration,
+    /// A second audit directory, on another disk.
+    pub spare: Option<PathBuf>,
     /// The size at which a segment of the log is closed, in bytes.
     pub segment_bytes: u64,
     /// How long the policy directory must be still before it is read.
@@ -54,7 +61,13 @@ impl Options {
         Self {
             edge: edge.to_owned(),
             policies: policies.into(),
-            client: ClientPrivacy::Pseudonym(state.join("client.key")),
+            client: ClientPrivacy::Pseudonym(Pseudonyms {
+                keys: state.join("client.key"),
+                period: Period::default(),
+            }),
+            acknowledge: Acknowledge::default(),
+            commit_interval: audit::COMMIT_INTERVAL,
+            spare: None,
             state,
             audit: audit.into(),
             segment_bytes: audit::SEGMENT_BYTES,
@@ -73,10 +86,28 @@ impl Options {
             state: config.policy.state.clone(),
             audit: config.audit.directory.clone(),
             client: config.audit.client.clone(),
+            acknowledge: config.audit.acknowledge,
+            commit_interval: config.audit.commit_interval,
+            spare: config.audit.spare.clone(),
             segment_bytes: config.audit.segment_bytes,
             debounce: config.policy.debounce,
             blocked_by: config.policy.blocked_by.clone(),
             hangup: true,
+        }
+    }
+
+    /// How the audit log is kept.
+    pub(super) fn audit(&self) -> audit::Options {
+        audit::Options {
+            directory: self.audit.clone(),
+            segment_bytes: self.segment_bytes,
+            edge: self.edge.clone(),
+            client: self.client.clone(),
+            acknowledge: self.acknowledge,
+            commit_interval: self.commit_interval,
+            spare: self.spare.clone(),
+            witness: Some(self.state.join("audit.head")),
+            succeed: false,
         }
     }
 }
@@ -116,6 +147,7 @@ pub struct Enforcement {
     audit: Arc<Audit>,
     report: SharedReport,
     keeper: KeeperHandle,
+    archivist: Arc<Archivist>,
 }
 
 impl Enforcement {
@@ -126,15 +158,8 @@ impl Enforcement {
     pub fn start(options: Options) -> Result<Self, EnforcementError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let metrics = Arc::new(Metrics::new()?);
-        let (audit, recovery) = Audit::open(
-            audit::Options {
-                directory: options.audit,
-                segment_bytes: options.segment_bytes,
-                edge: options.edge,
-                client: options.client,
-            },
-            Arc::clone(&clock),
-        )?;
+        let log = options.audit();
+        let (audit, recovery) = Audit::open(log.clone(), Arc::clone(&clock))?;
         let audit = Arc::new(audit);
         let mut store = Store::open(&options.state)?;
         let announced = store.announced().or(recovery.last_time).unwrap_or_else(|| clock.now());
@@ -152,17 +177,11 @@ impl Enforcement {
         let swapper = swapper.inspect_err(|_| end(&audit, recovery.last_revision))?;
         let (gate, report) = (swapper.gate(), swapper.report());
         let revision = gate.ruleset().revision().0;
-        let keeper = Keeper {
-            swapper,
-            announced,
-            audit: Arc::clone(&audit),
-            clock,
-            debounce: options.debounce,
-            hangup: options.hangup,
-        };
+        let keeper = Keeper { swapper, announced, clock, debounce: options.debounce, hangup: options.hangup };
         let keeper = keeper.spawn().inspect_err(|_| end(&audit, revision));
         let keeper = keeper.map_err(EnforcementError::Keeper)?;
-        Ok(Self { gate, audit, report, keeper })
+        let archivist = Archivist::new(Arc::clone(&audit), Some(Arc::clone(&gate)), &log);
+        Ok(Self { gate, audit, report, keeper, archivist: Arc::new(archivist) })
     }
 
     /// The gate requests pass.
@@ -175,6 +194,11 @@ impl Enforcement {
     #[must_use]
     pub fn report(&self) -> SharedReport {
         self.report.clone()
+    }
+
+    /// Who carries out holds and pruning.
+    pub(super) fn archivist(&self) -> Arc<Archivist> {
+        Arc::clone(&self.archivist)
     }
 
     /// A way to ask for reloads.
@@ -192,13 +216,14 @@ impl Enforcement {
 
 /// The last record of an edge, also of one that could not start, and the end of its log.
 fn end(audit: &Audit, revision: u64) {
-    let _receipt = audit.record(&audit::Event {
+    let pending = audit.record(&audit::Event {
         kind: Kind::EdgeStopped,
         revision,
         enforcement: None,
         request: None,
         detail: None,
     });
+    let _receipt = pending.wait();
     if let Err(error) = audit.close() {
         let pending = audit.counters().gap_pending;
         tracing::error!(%error, pending, "the audit log could not be closed in order");
@@ -214,11 +239,12 @@ fn record_start(audit: &Audit, recovery: &Recovery) {
     }
     let mut detail = object(json!({ "version": env!("CARGO_PKG_VERSION") }));
     detail.append(&mut recovery.detail());
-    let _receipt = audit.record(&audit::Event {
+    let pending = audit.record(&audit::Event {
         kind: Kind::EdgeStarted,
         revision: recovery.last_revision,
         enforcement: None,
         request: None,
         detail: Some(&detail),
     });
+    let _receipt = pending.wait();
 }

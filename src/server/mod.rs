@@ -6,6 +6,7 @@
 
 mod control;
 mod enforcement;
+mod retention;
 mod stop;
 
 use std::io::Write;
@@ -18,6 +19,7 @@ use pingora::server::{RunArgs, Server};
 
 pub use control::{ControlError, ask};
 pub use enforcement::{Enforcement, EnforcementError, Options};
+pub use retention::{HoldChange, RetainError, RetentionRequest, holds, retain};
 
 use crate::config::{Config, ConfigError};
 use crate::limits;
@@ -121,7 +123,12 @@ fn serve(config: &Config, sockets: Sockets, enforcement: &Enforcement) -> Result
         .name("pingora".to_owned())
         .spawn(move || server.run(RunArgs { shutdown_signal: Box::new(signals) }))?;
     begun.recv().map_err(|_| std::io::Error::other("the server ended before it had started"))??;
-    let control = control::Control::start(&config.policy.state, status, enforcement.reload_requests())?;
+    let control = control::Control::start(
+        &config.policy.state,
+        status,
+        enforcement.reload_requests(),
+        enforcement.archivist(),
+    )?;
     announce(&banner)?;
     drained.wait(&pingora);
     control.stop();

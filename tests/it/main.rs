@@ -37,6 +37,7 @@ mod upstream;
 mod audit;
 mod durability;
 mod reload;
+mod retention;
 mod saving;
 mod swap;
 

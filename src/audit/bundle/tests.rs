@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 
 use super::super::merkle::{Checkpoint, Hash, Nodes, Range, Signer, inclusion_proof, leaf_hash, root_of};
-use super::super::{EventId, Proof, line_of, tests::blocked};
+use super::super::{EventId, Proof, line_of, testing::blocked};
 use super::sums::{self, Sums, sha256};
 use super::*;
 use crate::policy::PolicyFiles;

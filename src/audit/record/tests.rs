@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::{
-    super::{Enforcement, Event, Kind, RequestFacts, tests::blocked},
+    super::{Enforcement, Event, Kind, RequestFacts, testing::blocked},
     MAX_LINE, line_of,
 };
 

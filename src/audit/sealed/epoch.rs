@@ -9,7 +9,7 @@ use super::{
     names::{EPOCHS, number},
     place::put,
 };
-use crate::audit::{files::Disk, read::Problem};
+use crate::audit::{files::Disk, problem::Problem};
 
 /// One `epochs/<n>.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

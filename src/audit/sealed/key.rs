@@ -10,7 +10,7 @@ use crate::audit::{
     files::{Disk, set_aside},
     merkle::{Signer, Verifier},
     privacy::fill_random,
-    read::Problem,
+    problem::Problem,
 };
 
 /// What is at the key's place.

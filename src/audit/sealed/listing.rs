@@ -12,7 +12,7 @@ use super::{
 };
 use crate::audit::{
     files::{Disk, SEGMENTS},
-    read::Problem,
+    problem::Problem,
 };
 
 /// One segment, and in which forms it is there.

@@ -17,6 +17,7 @@
 mod archive;
 mod at;
 mod bloom;
+mod borders;
 mod epoch;
 mod fault;
 mod index;
@@ -39,14 +40,12 @@ mod witness;
 #[cfg(test)]
 mod tests;
 
-#[allow(unused_imports)]
 pub(super) use archive::Archive;
 pub use bloom::Filter;
+pub(super) use borders::Borders;
 pub(super) use index::LineFacts;
 pub use index::{IndexBuilder, IndexError, SegmentIndex, Term};
-#[allow(unused_imports)]
 pub(super) use open::Found;
 pub use reader::{SegmentError, SegmentFile, SegmentLines, segments};
-#[allow(unused_imports)]
 pub(super) use store::{SealOptions, Sealed};
 pub use text::SegmentLine;

@@ -24,7 +24,7 @@ use crate::audit::{
     EventId,
     files::{Disk, read_full_at},
     merkle::{Frontier, Range, Signer},
-    read::Problem,
+    problem::Problem,
 };
 
 /// Problems that are told one by one.

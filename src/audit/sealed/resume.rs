@@ -12,7 +12,7 @@ use super::{
 use crate::audit::{
     files::Disk,
     merkle::{Checkpoint, Frontier, Verifier},
-    read::Problem,
+    problem::Problem,
 };
 
 /// A tree that goes on.

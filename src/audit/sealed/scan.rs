@@ -6,7 +6,8 @@ use super::{at::At, text::Split};
 use crate::audit::{
     files::{Disk, DiskFile},
     merkle::{Hash, leaf_hash},
-    read::{Head, Problem},
+    problem::Problem,
+    read::Head,
 };
 
 use super::names::{Form, segment};

@@ -12,7 +12,7 @@ use super::{
 use crate::audit::{
     files::Disk,
     merkle::{Checkpoint, Frontier, Hash, Signer, TILE_WIDTH, Tile, TileName},
-    read::Problem,
+    problem::Problem,
     record::Times,
 };
 

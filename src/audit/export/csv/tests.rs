@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::super::{super::tests::blocked, ExportOptions, Exporter, Format};
+use super::super::{super::testing::blocked, ExportOptions, Exporter, Format};
 use super::{COLUMNS, FORMULA};
 use crate::audit::line_of;
 

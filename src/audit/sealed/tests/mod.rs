@@ -15,7 +15,7 @@ use crate::audit::{
     EventId,
     files::{Disk, RealDisk},
     merkle::{Checkpoint, Frontier, Verifier, leaf_hash},
-    read::Problem,
+    problem::Problem,
 };
 
 pub(super) fn now() -> Timestamp {

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value};
 use tempfile::TempDir;
 
-use super::super::super::{IndexBuilder, Kind, line_of, tests::blocked};
+use super::super::super::{IndexBuilder, Kind, line_of, testing::blocked};
 use super::*;
 
 const RECORDS: u64 = 120;

@@ -1,0 +1,277 @@
+//! The journal of one process: its *lane*, a row of mapped files.
+//!
+//! ```text
+//! 0    magic, nonce, first ordinal, edge, CRC-32C       512 bytes
+//! 512  records, one after the other, then zeros
+//! end  two slots of 16 KiB: a gap record in the making, written in turns
+//! ```
+//!
+//! The file is as long as it will ever be from the start, and its space is reserved, so that a record is a copy into
+//! memory. `<nonce>-<first ordinal>.wal`: the first ordinal of a file is the end of the one before it; a record there
+//! whose ordinal is not below does not count.
+
+use std::{io, sync::Arc};
+
+use crate::audit::{
+    files::{Disk, DiskFile, Identity, JOURNAL, write_all_at},
+    id::Nonce,
+    mapping::Mapped,
+};
+
+use super::codec::MAX_RECORD;
+
+/// Bytes before the first record.
+pub(in crate::audit) const HEADER: usize = 512;
+const MAGIC: &[u8; 8] = b"IDLANE1\n";
+const MAX_EDGE: usize = 256;
+const EDGE_AT: usize = 26;
+/// Where the checksum of a header is.
+const HEADER_CRC: usize = HEADER - 4;
+/// A gap record of the most counts it may hold fits.
+pub(in crate::audit) const SLOT: usize = 16 * 1024;
+/// The size of a file of a lane; unit tests open thousands.
+pub(in crate::audit) const LANE_BYTES: usize = if cfg!(test) { 256 * 1024 } else { 16 * 1024 * 1024 };
+/// What a file is made with on a disk that is nearly full: the largest record fits.
+const LEAST: usize = HEADER + 2 * SLOT + 2 * MAX_RECORD;
+/// A file takes at most this part of the space that is free.
+const FREE_SHARE: u64 = 8;
+/// What the name of a file ends with that has no header yet.
+pub(in crate::audit) const DRAFT: &str = ".draft";
+/// Zeros are written in pieces of this.
+const PIECE: usize = 1024 * 1024;
+
+/// What the start of a file says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::audit) struct Header {
+    pub(in crate::audit) nonce: Nonce,
+    /// The least ordinal that counts in this file.
+    pub(in crate::audit) first: u64,
+    /// The edge's name, for the records.
+    pub(in crate::audit) edge: String,
+}
+
+impl Header {
+    fn to_bytes(&self) -> [u8; HEADER] {
+        let mut bytes = [0; HEADER];
+        bytes[..8].copy_from_slice(MAGIC);
+        bytes[8..13].copy_from_slice(&self.nonce.0);
+        bytes[16..24].copy_from_slice(&self.first.to_le_bytes());
+        let mut end = self.edge.len().min(MAX_EDGE);
+        while !self.edge.is_char_boundary(end) {
+            end -= 1;
+        }
+        bytes[24..EDGE_AT].copy_from_slice(&(end as u16).to_le_bytes());
+        if let (Some(room), Some(edge)) = (bytes.get_mut(EDGE_AT..EDGE_AT + end), self.edge.get(..end)) {
+            room.copy_from_slice(edge.as_bytes());
+        }
+        let crc = crc32c::crc32c(&bytes[..HEADER_CRC]);
+        bytes[HEADER_CRC..].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    /// `None` for bytes that are no header.
+    pub(in crate::audit) fn parse(bytes: &[u8; HEADER]) -> Option<Self> {
+        let crc = u32::from_le_bytes(*bytes[HEADER_CRC..].first_chunk()?);
+        if &bytes[..8] != MAGIC || crc32c::crc32c(&bytes[..HEADER_CRC]) != crc {
+            return None;
+        }
+        let length = usize::from(u16::from_le_bytes(*bytes[24..].first_chunk()?));
+        let edge = bytes.get(EDGE_AT..EDGE_AT + length.min(MAX_EDGE))?;
+        Some(Self {
+            nonce: Nonce(*bytes[8..].first_chunk()?),
+            first: u64::from_le_bytes(*bytes[16..].first_chunk()?),
+            edge: String::from_utf8_lossy(edge).into_owned(),
+        })
+    }
+
+    /// The name of the file, in `journal/`.
+    pub(in crate::audit) fn path(&self) -> String {
+        format!("{JOURNAL}/{}-{:020}.wal", self.nonce, self.first)
+    }
+
+    /// What a name says, when it is one of ours.
+    pub(in crate::audit) fn parse_name(name: &str) -> Option<(Nonce, u64)> {
+        let (nonce, first) = name.strip_suffix(".wal")?.split_once('-')?;
+        let digits = first.len() == 20 && first.bytes().all(|digit| digit.is_ascii_digit());
+        Some((nonce.parse().ok()?, first.parse().ok().filter(|_| digits)?))
+    }
+}
+
+/// A file of a lane, shared by whoever writes, syncs and seals it.
+#[derive(Clone)]
+pub(in crate::audit) struct LaneFile {
+    pub(in crate::audit) disk: Arc<dyn Disk>,
+    pub(in crate::audit) file: Arc<dyn DiskFile>,
+    pub(in crate::audit) path: String,
+    pub(in crate::audit) first: u64,
+    pub(in crate::audit) length: u64,
+    pub(in crate::audit) identity: Identity,
+}
+
+impl LaneFile {
+    /// Whether the file is still under its name, and as long as it was.
+    pub(in crate::audit) fn is_in_place(&self) -> io::Result<bool> {
+        let state = self.file.state()?;
+        let there = self.disk.identity(&self.path)?;
+        Ok(state.links > 0 && state.length == self.length && there == Some(self.identity))
+    }
+}
+
+/// A file made ahead of time, without a header.
+pub(in crate::audit) struct Prepared {
+    disk: Arc<dyn Disk>,
+    file: Arc<dyn DiskFile>,
+    memory: Box<dyn Mapped>,
+    path: String,
+    length: usize,
+}
+
+impl Prepared {
+    /// Makes a file and reserves its space, or half of it as often as it takes. With `settled`, zeros are written and
+    /// synced as well, so that a later `fdatasync` has nothing to write but records.
+    pub(in crate::audit) fn make(
+        disk: &Arc<dyn Disk>,
+        name: &str,
+        bytes: usize,
+        settled: bool,
+    ) -> io::Result<Self> {
+        let path = format!("{JOURNAL}/{name}{DRAFT}");
+        if disk.identity(&path)?.is_some() {
+            disk.remove(&path)?;
+        }
+        let file: Arc<dyn DiskFile> = disk.create(&path)?.into();
+        if !file.try_lock()? {
+            return Err(io::Error::other("another process holds a new journal file"));
+        }
+        // Sealing needs space as well: on a disk that is nearly full the journal takes no more than a share of it.
+        let share =
+            disk.free().map_or(usize::MAX, |free| usize::try_from(free / FREE_SHARE).unwrap_or(usize::MAX));
+        match shape(&file, bytes.min(share).max(LEAST), settled) {
+            Ok((length, memory)) => Ok(Self { disk: Arc::clone(disk), file, memory, path, length }),
+            Err(error) => {
+                disk.remove(&path)?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Gives the space back. A file that stays is written over by the next one.
+    pub(in crate::audit) fn discard(self) {
+        self.disk.remove(&self.path).ok();
+    }
+
+    /// Gives the file its name and header.
+    pub(in crate::audit) fn begin(self, header: &Header) -> io::Result<Lane> {
+        let Self { disk, file, mut memory, path: draft, length } = self;
+        memory.write(0, &header.to_bytes())?;
+        let path = header.path();
+        if disk.identity(&path)?.is_some() {
+            crate::audit::files::set_aside(disk.as_ref(), &path, "aside")?;
+        }
+        disk.rename(&draft, &path)?;
+        let identity = file.state()?.identity;
+        let file = LaneFile { disk, file, path, first: header.first, length: length as u64, identity };
+        Ok(Lane { file, memory, offset: HEADER, limit: length - 2 * SLOT, turn: 0 })
+    }
+}
+
+fn shape(file: &Arc<dyn DiskFile>, wanted: usize, settled: bool) -> io::Result<(usize, Box<dyn Mapped>)> {
+    let mut length = wanted;
+    loop {
+        match reserve(file.as_ref(), length, settled) {
+            Ok(()) => break,
+            Err(error) if is_space(&error) && length > LEAST => length = (length / 2).max(LEAST),
+            Err(error) => return Err(error),
+        }
+    }
+    // A file system that cannot share memory gets its records by `pwrite`.
+    let memory = file.map(length).unwrap_or_else(|_| Box::new(Written(Arc::clone(file))));
+    Ok((length, memory))
+}
+
+fn reserve(file: &dyn DiskFile, length: usize, settled: bool) -> io::Result<()> {
+    file.truncate(length as u64)?;
+    let reserved = match file.preallocate(length as u64) {
+        Err(error) if is_space(&error) => return Err(error),
+        other => other,
+    };
+    // Where space cannot be reserved, zeros reserve it.
+    if settled || reserved.is_err() {
+        let zeros = vec![0; PIECE.min(length)];
+        for at in (0..length).step_by(PIECE) {
+            let piece = zeros.get(..PIECE.min(length - at)).unwrap_or_default();
+            write_all_at(file, piece, at as u64)?;
+        }
+    }
+    if settled { file.sync() } else { Ok(()) }
+}
+
+/// Errors that say *no space*, after which the same disk can be trusted.
+pub(in crate::audit) fn is_space(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+    )
+}
+
+/// Stands in for a mapping where there can be none.
+struct Written(Arc<dyn DiskFile>);
+
+impl Mapped for Written {
+    fn write(&mut self, offset: usize, bytes: &[u8]) -> io::Result<()> {
+        write_all_at(self.0.as_ref(), bytes, offset as u64)
+    }
+}
+
+/// The file of a lane that is being written.
+pub(in crate::audit) struct Lane {
+    file: LaneFile,
+    memory: Box<dyn Mapped>,
+    offset: usize,
+    limit: usize,
+    turn: usize,
+}
+
+impl Lane {
+    pub(in crate::audit) fn file(&self) -> &LaneFile {
+        &self.file
+    }
+
+    /// Whether a record of this length goes in.
+    pub(in crate::audit) fn has_room(&self, length: usize) -> bool {
+        length <= self.limit - self.offset
+    }
+
+    /// Appends a record, for which there must be room.
+    pub(in crate::audit) fn append(&mut self, record: &[u8]) -> io::Result<()> {
+        if !self.has_room(record.len()) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        if let Err(error) = self.memory.write(self.offset, record) {
+            // It may have landed all the same: an event that counts as missed may not be there as well.
+            self.memory.write(self.offset, &[0; super::codec::FRAME]).ok();
+            return Err(error);
+        }
+        self.offset += record.len();
+        Ok(())
+    }
+
+    /// Keeps a gap record that is not part of the lane yet: should this process end now, it is the lane's last.
+    /// The slots take turns, so that one that is half written spoils nothing.
+    pub(in crate::audit) fn keep_gap(&mut self, record: &[u8]) -> io::Result<()> {
+        if record.len() > SLOT {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.turn ^= 1;
+        self.memory.write(self.limit + self.turn * SLOT, record)
+    }
+}
+
+impl std::fmt::Debug for Lane {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lane")
+            .field("path", &self.file.path)
+            .field("offset", &self.offset)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,103 @@
+//! Lanes as they are read: by the sealer, and by tools for what is not sealed yet.
+
+use std::{io, sync::Arc};
+
+use jiff::Timestamp;
+
+use super::reader::LaneReader;
+use crate::audit::{
+    files::{Disk, DiskFile},
+    state::OwnLane,
+};
+
+/// The files of one lane.
+#[derive(Default)]
+pub(in crate::audit) struct LaneState {
+    /// The ordinal up to which a checkpoint covers the lane.
+    pub(in crate::audit) sealed: u64,
+    /// The ordinal up to which lines have been handed over.
+    pub(in crate::audit) handed: u64,
+    /// In the order of their first ordinals.
+    pub(in crate::audit) files: Vec<Source>,
+    /// The file that is being read.
+    pub(in crate::audit) current: usize,
+}
+
+/// A file of a lane, and how far it was read.
+pub(in crate::audit) struct Source {
+    pub(in crate::audit) disk: Arc<dyn Disk>,
+    pub(in crate::audit) file: Arc<dyn DiskFile>,
+    pub(in crate::audit) path: String,
+    pub(in crate::audit) reader: LaneReader,
+    pub(in crate::audit) committed: u64,
+    /// Its process is gone, or has gone on to another file for good.
+    pub(in crate::audit) complete: bool,
+}
+
+impl LaneState {
+    pub(in crate::audit) fn accept(&mut self) {
+        self.sealed = self.handed;
+        self.files.iter_mut().for_each(|source| source.committed = source.reader.position());
+    }
+
+    pub(in crate::audit) fn rewind(&mut self) {
+        self.handed = self.sealed;
+        self.current = 0;
+        self.files.iter_mut().for_each(|source| source.reader.rewind(source.committed));
+    }
+
+    pub(in crate::audit) fn look_again(&mut self) {
+        self.current = 0;
+        self.files.iter_mut().for_each(|source| source.reader.forget());
+    }
+
+    /// Which files will not grow any more.
+    pub(in crate::audit) fn look_at_owners(&mut self, is_own: bool, own: &OwnLane) -> io::Result<()> {
+        let last = self.files.len().saturating_sub(1);
+        for (index, source) in self.files.iter_mut().enumerate() {
+            source.complete = source.complete
+                || index < last
+                || if is_own {
+                    own.current.as_deref() != Some(source.path.as_str())
+                } else {
+                    // The kernel lets go of a lock however its process ends.
+                    source.file.try_lock()?
+                };
+        }
+        Ok(())
+    }
+
+    /// The time of the next record to hand over. `end` is where the last file ends, ordinals at the others are where
+    /// the next one begins.
+    pub(in crate::audit) fn peek(&mut self, end: u64) -> io::Result<Option<Timestamp>> {
+        loop {
+            let next = self.files.get(self.current + 1).map(|next| next.reader.header().first);
+            let Some(source) = self.files.get_mut(self.current) else { return Ok(None) };
+            if let Some(time) = source.next_between(self.handed, next.unwrap_or(end))? {
+                return Ok(Some(time));
+            }
+            if next.is_none() {
+                return Ok(None);
+            }
+            self.current += 1;
+        }
+    }
+}
+
+impl Source {
+    /// The time of the next record after the ordinal `after` and before `end`.
+    pub(in crate::audit) fn next_between(&mut self, after: u64, end: u64) -> io::Result<Option<Timestamp>> {
+        while self.reader.look(self.file.as_ref())? {
+            let Some(entry) = self.reader.entry() else { break };
+            let (ordinal, time) = (entry.id.ordinal(), entry.time);
+            if ordinal >= end {
+                break;
+            }
+            if ordinal > after {
+                return Ok(Some(time));
+            }
+            self.reader.advance();
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,150 @@
+//! Reading a file of a lane, while it is written or after its process is gone.
+
+use std::{io, ops::Range};
+
+use crate::audit::files::{DiskFile, read_full_at};
+
+use super::{
+    codec::{self, Entry, FRAME, MAX_RECORD},
+    lane::{HEADER, Header, SLOT},
+};
+
+/// Read at a time; a record fits several times.
+const CHUNK: usize = 512 * 1024;
+
+/// A place in a file of a lane that moves on with what is written.
+pub(in crate::audit) struct LaneReader {
+    header: Header,
+    /// Bytes of the file that may hold records.
+    limit: u64,
+    /// Records before this are done with.
+    position: u64,
+    /// Holds the file from `base` on.
+    buffer: Vec<u8>,
+    base: u64,
+    /// Where in `buffer` the record at `position` is, when it was found whole.
+    found: Option<Range<usize>>,
+}
+
+impl LaneReader {
+    /// `None` when the file does not begin as a lane does.
+    pub(in crate::audit) fn open(file: &dyn DiskFile) -> io::Result<Option<Self>> {
+        let mut head = [0; HEADER];
+        let read = read_full_at(file, &mut head, 0)?;
+        let Some(header) = Header::parse(&head).filter(|_| read == HEADER) else { return Ok(None) };
+        let limit = file.state()?.length.saturating_sub(2 * SLOT as u64).max(HEADER as u64);
+        let position = HEADER as u64;
+        Ok(Some(Self { header, limit, position, buffer: Vec::new(), base: position, found: None }))
+    }
+
+    pub(in crate::audit) fn header(&self) -> &Header {
+        &self.header
+    }
+
+    pub(in crate::audit) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Goes back to an earlier position.
+    pub(in crate::audit) fn rewind(&mut self, position: u64) {
+        self.position = position;
+        self.forget();
+    }
+
+    /// Forgets what was read ahead: the file may hold more by now.
+    pub(in crate::audit) fn forget(&mut self) {
+        self.buffer.clear();
+        self.base = self.position;
+        self.found = None;
+    }
+
+    /// Looks for the record at the position. False at the end of what is there, whole, so far.
+    pub(in crate::audit) fn look(&mut self, file: &dyn DiskFile) -> io::Result<bool> {
+        if self.found.is_some() {
+            return Ok(true);
+        }
+        if self.find() {
+            return Ok(true);
+        }
+        // The rest of the buffer holds no whole record: it may be its end that is missing.
+        self.forget();
+        let most = usize::try_from(self.limit.saturating_sub(self.position)).unwrap_or(CHUNK).min(CHUNK);
+        self.buffer.resize(most, 0);
+        let read = read_full_at(file, &mut self.buffer, self.base)?;
+        self.buffer.truncate(read);
+        Ok(self.find())
+    }
+
+    fn find(&mut self) -> bool {
+        let Ok(start) = usize::try_from(self.position - self.base) else { return false };
+        let rest = self.buffer.get(start..).unwrap_or_default();
+        let Some(length) = codec::announced(rest) else { return false };
+        if codec::decode(rest).is_none() {
+            return false;
+        }
+        self.found = Some(start..start + FRAME + length);
+        true
+    }
+
+    /// The record that [`Self::look`] found.
+    pub(in crate::audit) fn entry(&self) -> Option<Entry<'_>> {
+        codec::parse(self.buffer.get(self.found.clone()?)?)
+    }
+
+    /// Its bytes.
+    pub(in crate::audit) fn record(&self) -> Option<&[u8]> {
+        self.buffer.get(self.found.clone()?)
+    }
+
+    /// Goes on behind the record that was found.
+    pub(in crate::audit) fn advance(&mut self) {
+        if let Some(found) = self.found.take() {
+            self.position += found.len() as u64;
+        }
+    }
+
+    /// Bytes after the last whole record that are not zero: a record that was cut off, or damage. Up to the last
+    /// such byte.
+    pub(in crate::audit) fn remainder(&self, file: &dyn DiskFile) -> io::Result<Vec<u8>> {
+        let mut rest = Vec::new();
+        let mut at = self.position;
+        let mut kept = 0;
+        while at < self.limit {
+            let most = usize::try_from(self.limit - at).unwrap_or(CHUNK).min(CHUNK);
+            let from = rest.len();
+            rest.resize(from + most, 0);
+            let read = read_full_at(file, rest.get_mut(from..).unwrap_or_default(), at)?;
+            rest.truncate(from + read);
+            if read == 0 {
+                break;
+            }
+            match rest.get(from..).unwrap_or_default().iter().rposition(|byte| *byte != 0) {
+                Some(last) => kept = from + last + 1,
+                // A whole piece of zeros: what follows was never written. A record is smaller than a piece.
+                None => break,
+            }
+            at += read as u64;
+        }
+        const { assert!(MAX_RECORD < CHUNK) };
+        rest.truncate(kept);
+        Ok(rest)
+    }
+
+    /// The gap record that the process had not come to write, if it is newer than `last`.
+    pub(in crate::audit) fn kept_gap(&self, file: &dyn DiskFile, last: u64) -> io::Result<Option<Vec<u8>>> {
+        let mut newest: Option<(u64, Vec<u8>)> = None;
+        for turn in 0..2 {
+            let mut slot = vec![0; SLOT];
+            read_full_at(file, &mut slot, self.limit + turn * SLOT as u64)?;
+            let Some(id) = codec::decode(&slot).map(|entry| entry.id) else { continue };
+            let ordinal = id.ordinal();
+            if ordinal > last
+                && id.nonce() == self.header.nonce
+                && newest.as_ref().is_none_or(|(best, _)| *best < ordinal)
+            {
+                newest = Some((ordinal, slot));
+            }
+        }
+        Ok(newest.map(|(_, slot)| slot))
+    }
+}

@@ -1,0 +1,371 @@
+//! From the journal to the sealed log: all lanes, merged by time, become lines with a `seq`.
+//!
+//! The sealer is the only one who numbers records and the only one who writes sealed data; the lock of the directory
+//! makes it one among all processes. It reads the lanes of its own process, of others that are still alive beside it
+//! (a graceful upgrade) and of those that ended without sealing. A file of a lane is removed when a signed checkpoint
+//! covers all of it. How far each lane is sealed stands in that checkpoint, so that nothing is sealed twice.
+
+use std::{collections::BTreeMap, io, sync::Arc};
+
+use jiff::Timestamp;
+
+use super::{
+    files::{Disk, DiskFile, JOURNAL, TORN, free_name, set_aside, write_all_at},
+    id::Nonce,
+    journal::{DRAFT, Header, LaneReader, LaneState, Source, decode},
+    problem::Problem,
+    record::{self, Times},
+    sealed::Sealed,
+    state::OwnLane,
+};
+
+/// Lines are handed over in pieces of about this many bytes.
+const BATCH: usize = 1024 * 1024;
+/// Records under one checkpoint, so that a backlog is sealed step by step.
+const MAX_IN_PASS: u64 = 250_000;
+
+pub(super) struct Sealer {
+    sealed: Sealed,
+    disks: Vec<Arc<dyn Disk>>,
+    lanes: BTreeMap<Nonce, LaneState>,
+    times: Times,
+    batch: Batch,
+    /// What recovery of lanes met.
+    pub(super) problems: Vec<Problem>,
+    pub(super) torn_bytes: u64,
+    last_time: Option<Timestamp>,
+    last_revision: u64,
+}
+
+#[derive(Default)]
+struct Batch {
+    lines: Vec<u8>,
+    count: u64,
+    latest: Timestamp,
+    revision: u64,
+}
+
+/// What a pass has done.
+#[derive(Debug, Default)]
+pub(super) struct Passed {
+    /// Records sealed.
+    pub(super) records: u64,
+    /// Files of lanes that are gone now.
+    pub(super) finished: Vec<String>,
+    /// A file of this process that was taken away or changed by somebody else.
+    pub(super) displaced: Vec<String>,
+    /// There is more to seal already.
+    pub(super) more: bool,
+}
+
+impl Sealer {
+    /// Goes on where the newest checkpoint says: `extensions` are its lines, `kept` the ids of lines beyond it.
+    pub(super) fn new(
+        sealed: Sealed,
+        disks: Vec<Arc<dyn Disk>>,
+        extensions: &[String],
+        kept: impl IntoIterator<Item = super::EventId>,
+    ) -> Self {
+        let mut lanes: BTreeMap<Nonce, LaneState> = BTreeMap::new();
+        for (nonce, ordinal) in extensions.iter().filter_map(|line| parse_extension(line)) {
+            lanes.insert(nonce, LaneState { sealed: ordinal, handed: ordinal, ..LaneState::default() });
+        }
+        for id in kept {
+            let lane = lanes.entry(id.nonce()).or_default();
+            lane.sealed = lane.sealed.max(id.ordinal());
+            lane.handed = lane.sealed;
+        }
+        Self {
+            sealed,
+            disks,
+            lanes,
+            times: Times::default(),
+            batch: Batch::default(),
+            problems: Vec::new(),
+            torn_bytes: 0,
+            last_time: None,
+            last_revision: 0,
+        }
+    }
+
+    /// The time of the last record handed over.
+    pub(super) fn last_time(&self) -> Option<Timestamp> {
+        self.last_time
+    }
+
+    /// The largest revision among the records handed over.
+    pub(super) fn last_revision(&self) -> u64 {
+        self.last_revision
+    }
+
+    pub(super) fn sealed(&self) -> &Sealed {
+        &self.sealed
+    }
+
+    pub(super) fn sealed_mut(&mut self) -> &mut Sealed {
+        &mut self.sealed
+    }
+
+    /// Removes journal files that a process made ahead of time and did not come to use.
+    pub(super) fn clear_drafts(&self) -> io::Result<()> {
+        for disk in &self.disks {
+            for name in disk.list(JOURNAL)?.iter().filter(|name| name.ends_with(DRAFT)) {
+                let path = format!("{JOURNAL}/{name}");
+                if disk.open(&path)?.try_lock()? {
+                    disk.remove(&path)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Seals what there is. With an error nothing has been sealed, and the next pass begins where this one did.
+    pub(super) fn pass(&mut self, own: &OwnLane, now: Timestamp) -> io::Result<Passed> {
+        self.discover(own)?;
+        let mut passed = Passed::default();
+        let sealed = self.hand_over(own, &mut passed).and_then(|()| {
+            if passed.records == 0 {
+                return Ok(());
+            }
+            let extensions = self.extensions(|lane| lane.handed);
+            self.sealed.commit(now, &extensions).map(|_| ())
+        });
+        match sealed {
+            Ok(()) => self.lanes.values_mut().for_each(LaneState::accept),
+            Err(error) => {
+                self.lanes.values_mut().for_each(LaneState::rewind);
+                return Err(error);
+            }
+        }
+        if !passed.more {
+            passed.records += self.seal_kept_gaps(own, now)?;
+            self.clear_away(own, &mut passed)?;
+        }
+        Ok(passed)
+    }
+
+    /// Ends the log in order, after the last pass.
+    pub(super) fn close(&mut self, now: Timestamp) -> io::Result<()> {
+        let extensions = self.extensions(|lane| lane.sealed);
+        self.sealed.close(now, &extensions)
+    }
+
+    /// The lines of a checkpoint that say how far each lane is sealed. A lane without files needs none.
+    fn extensions(&self, ordinal: impl Fn(&LaneState) -> u64) -> Vec<String> {
+        let living = self.lanes.iter().filter(|(_, lane)| !lane.files.is_empty());
+        living.map(|(nonce, lane)| format!("lane {nonce} {}", ordinal(lane))).collect()
+    }
+
+    /// Looks for files that are not known yet.
+    fn discover(&mut self, own: &OwnLane) -> io::Result<()> {
+        for file in &own.files {
+            self.take_in(&file.disk, &file.path, Some(&file.file))?;
+        }
+        for disk in self.disks.clone() {
+            for name in disk.list(JOURNAL)? {
+                if let Some((nonce, _)) = Header::parse_name(&name)
+                    && nonce != own.nonce
+                {
+                    self.take_in(&disk, &format!("{JOURNAL}/{name}"), None)?;
+                }
+            }
+        }
+        for (nonce, lane) in &mut self.lanes {
+            lane.look_at_owners(*nonce == own.nonce, own)?;
+        }
+        Ok(())
+    }
+
+    fn take_in(
+        &mut self,
+        disk: &Arc<dyn Disk>,
+        path: &str,
+        file: Option<&Arc<dyn DiskFile>>,
+    ) -> io::Result<()> {
+        let known = |source: &Source| source.path == path && Arc::ptr_eq(&source.disk, disk);
+        if self.lanes.values().any(|lane| lane.files.iter().any(known)) {
+            return Ok(());
+        }
+        let file = match file {
+            Some(file) => Arc::clone(file),
+            None => disk.open(path)?.into(),
+        };
+        let Some(reader) = LaneReader::open(file.as_ref())? else {
+            // A living process writes the header before the name is there.
+            let aside = set_aside(disk.as_ref(), path, "damaged")?;
+            self.problems.push(Problem::Journal { path: path.to_owned(), offset: 0, aside });
+            return Ok(());
+        };
+        let committed = reader.position();
+        let lane = self.lanes.entry(reader.header().nonce).or_default();
+        let (disk, path) = (Arc::clone(disk), path.to_owned());
+        lane.files.push(Source { disk, file, path, reader, committed, complete: false });
+        lane.files.sort_by_key(|source| source.reader.header().first);
+        Ok(())
+    }
+
+    /// Hands all records over as lines, the earliest first.
+    fn hand_over(&mut self, own: &OwnLane, passed: &mut Passed) -> io::Result<()> {
+        self.batch.clear();
+        self.lanes.values_mut().for_each(LaneState::look_again);
+        loop {
+            let mut earliest: Option<(Timestamp, Nonce)> = None;
+            for (nonce, lane) in &mut self.lanes {
+                let end = if *nonce == own.nonce { own.end } else { u64::MAX };
+                if let Some(time) = lane.peek(end)?
+                    && earliest.is_none_or(|(best, _)| time < best)
+                {
+                    earliest = Some((time, *nonce));
+                }
+            }
+            let Some((_, nonce)) = earliest else { break };
+            self.hand_over_one(nonce);
+            passed.records += 1;
+            if self.batch.lines.len() >= BATCH {
+                self.flush()?;
+            }
+            if passed.records >= MAX_IN_PASS {
+                passed.more = true;
+                break;
+            }
+        }
+        self.flush()
+    }
+
+    fn hand_over_one(&mut self, nonce: Nonce) {
+        let seq = self.sealed.next_seq() + self.batch.count;
+        let Some(lane) = self.lanes.get_mut(&nonce) else { return };
+        let Some(source) = lane.files.get_mut(lane.current) else { return };
+        if let Some(entry) = source.reader.entry() {
+            self.batch.add(&source.reader.header().edge, seq, &entry, &mut self.times);
+            lane.handed = entry.id.ordinal();
+        }
+        source.reader.advance();
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.batch.count > 0 {
+            let batch = &self.batch;
+            self.last_time = Some(batch.latest);
+            self.last_revision = self.last_revision.max(batch.revision);
+            self.sealed.append(&batch.lines, batch.count, batch.latest)?;
+            self.batch.clear();
+        }
+        Ok(())
+    }
+
+    /// Removes files that are sealed whole.
+    fn clear_away(&mut self, own: &OwnLane, passed: &mut Passed) -> io::Result<()> {
+        let mut outcome = Ok(());
+        for lane in self.lanes.values_mut() {
+            let mut kept = Vec::new();
+            for source in std::mem::take(&mut lane.files) {
+                let done = source.complete && outcome.is_ok() && {
+                    match leave(&source, lane.sealed, &mut self.problems) {
+                        Ok(torn) => {
+                            self.torn_bytes += torn;
+                            true
+                        }
+                        Err(error) => {
+                            outcome = Err(error);
+                            false
+                        }
+                    }
+                };
+                if done {
+                    passed.finished.push(source.path);
+                } else {
+                    kept.push(source);
+                }
+            }
+            lane.files = kept;
+            lane.current = 0;
+        }
+        self.lanes.retain(|nonce, lane| !lane.files.is_empty() || *nonce == own.nonce);
+        outcome
+    }
+
+    /// Gap records that processes kept and did not come to write: they follow everything else of their lane.
+    fn seal_kept_gaps(&mut self, own: &OwnLane, now: Timestamp) -> io::Result<u64> {
+        let mut found = Vec::new();
+        for (nonce, lane) in &self.lanes {
+            if *nonce == own.nonce {
+                continue;
+            }
+            for source in lane.files.iter().filter(|source| source.complete) {
+                let slot = source.reader.kept_gap(source.file.as_ref(), lane.sealed)?;
+                found.extend(slot.map(|slot| (*nonce, source.reader.header().edge.clone(), slot)));
+            }
+        }
+        for (nonce, edge, slot) in &found {
+            let seq = self.sealed.next_seq() + self.batch.count;
+            if let (Some(entry), Some(lane)) = (decode(slot), self.lanes.get_mut(nonce))
+                && entry.id.ordinal() > lane.handed
+            {
+                self.batch.add(edge, seq, &entry, &mut self.times);
+                lane.handed = entry.id.ordinal();
+            }
+        }
+        let count = self.batch.count;
+        let sealed = self.flush().and_then(|()| {
+            let extensions = self.extensions(|lane| lane.handed);
+            if count == 0 { Ok(()) } else { self.sealed.commit(now, &extensions).map(|_| ()) }
+        });
+        self.batch.clear();
+        match sealed {
+            Ok(()) => self.lanes.values_mut().for_each(LaneState::accept),
+            Err(_) => self.lanes.values_mut().for_each(LaneState::rewind),
+        }
+        sealed.map(|()| count)
+    }
+}
+
+/// Sets aside what follows the last record of a file, and removes the file.
+fn leave(source: &Source, sealed: u64, problems: &mut Vec<Problem>) -> io::Result<u64> {
+    let rest = source.reader.remainder(source.file.as_ref())?;
+    let offset = source.reader.position();
+    // Records that a later file has as well, or that never counted, are none of it.
+    let rest =
+        if decode(&rest).is_some_and(|entry| entry.id.ordinal() <= sealed) { Vec::new() } else { rest };
+    if !rest.is_empty() {
+        let aside = free_name(source.disk.as_ref(), &source.path, "torn")?;
+        let copy = source.disk.create(&aside)?;
+        write_all_at(copy.as_ref(), &rest, 0)?;
+        copy.sync()?;
+        source.disk.sync_folder(TORN)?;
+        if rest.len() > super::journal::MAX_RECORD {
+            problems.push(Problem::Journal { path: source.path.clone(), offset, aside });
+        }
+    }
+    remove(source)?;
+    Ok(rest.len() as u64)
+}
+
+/// Removes a file if it is still the one that was read; what somebody put in its place is set aside.
+fn remove(source: &Source) -> io::Result<()> {
+    match source.disk.identity(&source.path)? {
+        None => Ok(()),
+        Some(there) if there == source.file.state()?.identity => source.disk.remove(&source.path),
+        Some(_) => set_aside(source.disk.as_ref(), &source.path, "replaced").map(|_| ()),
+    }
+}
+
+/// How far a process is sealed, in a line of a checkpoint.
+pub(super) fn parse_extension(line: &str) -> Option<(Nonce, u64)> {
+    let (nonce, ordinal) = line.strip_prefix("lane ")?.split_once(' ')?;
+    Some((nonce.parse().ok()?, ordinal.parse().ok()?))
+}
+
+impl Batch {
+    fn clear(&mut self) {
+        self.lines.clear();
+        (self.count, self.latest, self.revision) = (0, Timestamp::MIN, 0);
+    }
+
+    fn add(&mut self, edge: &str, seq: u64, entry: &super::journal::Entry<'_>, times: &mut Times) {
+        record::line(&mut self.lines, edge, seq, entry, times);
+        self.count += 1;
+        self.latest = entry.time;
+        self.revision = self.revision.max(entry.facts.revision);
+    }
+}

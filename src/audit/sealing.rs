@@ -1,0 +1,183 @@
+//! Whether this process seals, and what it seals with.
+
+use std::{
+    io,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    files::Disk,
+    options::{MIN_SEGMENT_BYTES, Options},
+    recovery::Recovery,
+    sealed::{Archive, SealOptions, Sealed},
+    sealer::{Passed, Sealer},
+    state::{OwnLane, Setup},
+};
+
+/// A segment that is not full is closed at this age, so that pruning by age comes to it.
+const SEGMENT_AGE: SignedDuration = SignedDuration::from_hours(24);
+
+/// The sealed log, once this process has it.
+pub(super) struct Sealing {
+    disk: Arc<dyn Disk>,
+    setup: Arc<Setup>,
+    options: SealOptions,
+    /// Whether another process may have the directory.
+    succeed: bool,
+    role: Mutex<Role>,
+    archives: Mutex<Vec<Archive>>,
+    last_seq: AtomicU64,
+    failing: AtomicBool,
+}
+
+enum Role {
+    /// Another process still seals, or the sealed log could not be opened yet.
+    Waiting,
+    Sealing(Box<Sealer>),
+    Closed,
+}
+
+impl Sealing {
+    pub(super) fn new(disk: Arc<dyn Disk>, setup: &Arc<Setup>, options: &Options) -> Self {
+        let witness: Option<PathBuf> = options.witness.clone();
+        Self {
+            disk,
+            setup: Arc::clone(setup),
+            options: SealOptions {
+                edge: options.edge.clone(),
+                segment_bytes: options.segment_bytes.max(MIN_SEGMENT_BYTES),
+                segment_age: SEGMENT_AGE,
+                witness,
+            },
+            succeed: options.succeed,
+            role: Mutex::new(Role::Waiting),
+            archives: Mutex::default(),
+            last_seq: AtomicU64::new(0),
+            failing: AtomicBool::new(false),
+        }
+    }
+
+    /// The `seq` of the last record under a checkpoint.
+    pub(super) fn last_seq(&self) -> u64 {
+        self.last_seq.load(Ordering::Relaxed)
+    }
+
+    /// Whether the last attempt to seal succeeded.
+    pub(super) fn is_ok(&self) -> bool {
+        !self.failing.load(Ordering::Relaxed)
+    }
+
+    /// Opens the sealed log and seals what is in the journal. Fine when another process has it and may have it.
+    pub(super) fn take_over(&self, now: Timestamp, own: &OwnLane, recovery: &mut Recovery) -> io::Result<()> {
+        let mut role = self.lock();
+        let outcome = self.open(&mut role, now, own, recovery);
+        self.failing.store(outcome.is_err(), Ordering::Relaxed);
+        outcome
+    }
+
+    fn open(
+        &self,
+        role: &mut Role,
+        now: Timestamp,
+        own: &OwnLane,
+        recovery: &mut Recovery,
+    ) -> io::Result<()> {
+        if let Err(error) = self.disk.claim() {
+            return if self.succeed { Ok(()) } else { Err(error) };
+        }
+        let (sealed, found) = Sealed::open(Arc::clone(&self.disk), self.options.clone(), now)?;
+        let mut sealer =
+            Sealer::new(sealed, self.setup.disks.clone(), &found.extensions, found.tail_ids.iter().copied());
+        let outcome = loop {
+            match sealer.pass(own, now) {
+                Ok(passed) => {
+                    recovery.journaled += passed.records;
+                    if !passed.more {
+                        break Ok(());
+                    }
+                }
+                Err(error) => break Err(error),
+            }
+        };
+        let outcome = outcome.and(sealer.clear_drafts());
+        recovery.last_seq = sealer.sealed().next_seq() - 1;
+        recovery.last_time = sealer.last_time().or(found.last_time);
+        recovery.last_revision = found.last_revision.max(sealer.last_revision());
+        recovery.segments = found.segments;
+        recovery.torn_bytes = found.torn_bytes + sealer.torn_bytes;
+        recovery.epoch = found.epoch;
+        recovery.new_epoch = found.new_epoch;
+        recovery.problems = found.problems;
+        recovery.problems.append(&mut sealer.problems);
+        self.last_seq.store(sealer.sealed().committed_seq(), Ordering::Relaxed);
+        *role = Role::Sealing(Box::new(sealer));
+        outcome
+    }
+
+    /// Seals what is in the journal now.
+    pub(super) fn pass(&self, own: &OwnLane, now: Timestamp) -> io::Result<Passed> {
+        let mut role = self.lock();
+        if matches!(*role, Role::Waiting) {
+            let mut recovery = Recovery::default();
+            let outcome = self.open(&mut role, now, own, &mut recovery);
+            self.failing.store(outcome.is_err(), Ordering::Relaxed);
+            outcome?;
+        }
+        let Role::Sealing(sealer) = &mut *role else { return Ok(Passed::default()) };
+        let outcome = self.disk.claim().and_then(|()| sealer.pass(own, now));
+        self.failing.store(outcome.is_err(), Ordering::Relaxed);
+        self.last_seq.store(sealer.sealed().committed_seq(), Ordering::Relaxed);
+        let full = sealer.sealed_mut().full_segments();
+        self.archives().extend(full);
+        let mut passed = outcome?;
+        for file in own.files.iter().filter(|file| own.current.as_ref() == Some(&file.path)) {
+            if !file.is_in_place()? {
+                passed.displaced.push(file.path.clone());
+            }
+        }
+        Ok(passed)
+    }
+
+    /// Compresses the segments that are full.
+    pub(super) fn archive(&self) -> io::Result<()> {
+        let jobs = std::mem::take(&mut *self.archives());
+        let mut outcome = Ok(());
+        for job in jobs {
+            if let Err(error) = job.run(self.disk.as_ref()) {
+                self.archives().push(job);
+                outcome = Err(error);
+            }
+        }
+        outcome
+    }
+
+    /// Ends the sealed log and lets go of the directory.
+    pub(super) fn close(&self, now: Timestamp) -> io::Result<()> {
+        let mut role = self.lock();
+        let outcome = match std::mem::replace(&mut *role, Role::Closed) {
+            Role::Sealing(mut sealer) => {
+                let closed = sealer.close(now);
+                let full = sealer.sealed_mut().full_segments();
+                self.archives().extend(full);
+                closed.and(self.archive())
+            }
+            Role::Waiting | Role::Closed => Ok(()),
+        };
+        self.disk.release();
+        outcome
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Role> {
+        self.role.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn archives(&self) -> MutexGuard<'_, Vec<Archive>> {
+        self.archives.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,405 @@
+//! What the lock of the log protects: the lane being written, the ids given out, and what was missed.
+
+use std::{io, sync::Arc};
+
+use jiff::Timestamp;
+
+use super::{
+    event::{Kind, Receipt},
+    files::Disk,
+    gap::Gap,
+    id::{EventId, Ids, Nonce},
+    journal::{Draft, Header, LANE_BYTES, Lane, LaneFile, LaneReader, Prepared},
+};
+
+/// Files of a lane that may wait to be sealed: beyond that the disk is not given more, and events are counted.
+const MAX_UNSEALED: usize = 128;
+/// Room that must be there before writing counts as working again.
+const RESTART_ROOM: usize = 16 * 1024;
+
+/// How a lane is made.
+pub(super) struct Setup {
+    /// Where lanes go: the audit directory, then the spare one if there is one.
+    pub(super) disks: Vec<Arc<dyn Disk>>,
+    pub(super) edge: String,
+    /// Whether records have to last when the machine stops.
+    pub(super) settled: bool,
+}
+
+pub(super) struct State {
+    setup: Arc<Setup>,
+    ids: Ids,
+    /// None after an error that the file cannot be trusted after, until there is a new one.
+    lane: Option<Lane>,
+    prepared: Option<Prepared>,
+    /// Full or abandoned files that may hold what is not sealed.
+    retired: Vec<LaneFile>,
+    /// Files that hold what is not synced, the lane's own left out; `settled` only.
+    unsynced: Vec<LaneFile>,
+    /// Whether a file has a name that is not synced.
+    new_names: bool,
+    /// The ordinal where the files there are end, once an event was missed: the next file begins with it.
+    boundary: Option<u64>,
+    /// Records written, and those of them that are on the disk or were given up.
+    written: u64,
+    settled: u64,
+    /// The ordinal of the last record written, and of the last one on the disk.
+    last_written: u64,
+    last_synced: u64,
+    /// A file was filled since this was asked.
+    filled: bool,
+    gap: Gap,
+    /// The id that the gap record will have.
+    gap_id: Option<EventId>,
+    gap_draft: Draft,
+    pub(super) decided: u64,
+    pub(super) durable: u64,
+    pub(super) missed: u64,
+    pub(super) disturbed: u64,
+    pub(super) unsynced_events: u64,
+    pub(super) failing: bool,
+    pub(super) closed: bool,
+    pub(super) last_error: Option<(Timestamp, String)>,
+}
+
+/// What became of an event.
+pub(super) struct Written {
+    pub(super) receipt: Receipt,
+    /// Which record of this process it is, when it is one: what a group commit counts in.
+    pub(super) ticket: Option<u64>,
+    /// A file was filled, and there is much to seal.
+    pub(super) wants_sealing: bool,
+}
+
+/// What there is to sync, and what that answers for.
+pub(super) struct Unsynced {
+    pub(super) files: Vec<LaneFile>,
+    pub(super) new_names: bool,
+    pub(super) ticket: u64,
+    last: u64,
+}
+
+/// Files of this process's lane, for the sealer.
+pub(super) struct OwnLane {
+    pub(super) nonce: Nonce,
+    pub(super) files: Vec<LaneFile>,
+    /// The path of the one that is being written.
+    pub(super) current: Option<String>,
+    /// Records from this ordinal on do not count (yet).
+    pub(super) end: u64,
+}
+
+impl State {
+    pub(super) fn new(setup: Arc<Setup>) -> io::Result<Self> {
+        Ok(Self {
+            setup,
+            ids: Ids::from_kernel()?,
+            lane: None,
+            prepared: None,
+            retired: Vec::new(),
+            unsynced: Vec::new(),
+            new_names: false,
+            boundary: None,
+            written: 0,
+            settled: 0,
+            last_written: 0,
+            last_synced: 0,
+            filled: false,
+            gap: Gap::default(),
+            gap_id: None,
+            gap_draft: Draft::default(),
+            decided: 0,
+            durable: 0,
+            missed: 0,
+            disturbed: 0,
+            unsynced_events: 0,
+            failing: false,
+            closed: false,
+            last_error: None,
+        })
+    }
+
+    /// Records the event of `draft`, or counts it.
+    pub(super) fn record(
+        &mut self,
+        draft: &mut Draft,
+        case: Option<&str>,
+        kind: Kind,
+        now: Timestamp,
+    ) -> Written {
+        self.decided += 1;
+        let id = self.ids.next(now);
+        let mut written = Written { receipt: Receipt::missed(id), ticket: None, wants_sealing: false };
+        if !self.failing && !self.closed {
+            match self.append(draft, id, now) {
+                Ok(()) => {
+                    self.durable += 1;
+                    written.receipt = Receipt::recorded(id);
+                    written.ticket = Some(self.written);
+                    written.wants_sealing = std::mem::take(&mut self.filled);
+                    return written;
+                }
+                Err(error) => self.fail(&error, now),
+            }
+        }
+        self.miss(id, case, kind, now);
+        written
+    }
+
+    fn miss(&mut self, id: EventId, case: Option<&str>, kind: Kind, now: Timestamp) {
+        self.missed += 1;
+        self.boundary.get_or_insert(id.ordinal());
+        self.gap.count(case, kind, now);
+        if self.gap_id.is_none() {
+            self.gap_id = Some(self.ids.next(now));
+            self.keep_gap(now);
+        }
+    }
+
+    /// Puts the gap where it outlives this process, as far as there is a file.
+    pub(super) fn keep_gap(&mut self, now: Timestamp) {
+        let (Some(id), Some(lane)) = (self.gap_id, &mut self.lane) else { return };
+        let gap = self.gap.summary();
+        self.gap_draft.fields(Kind::AuditGap, |out| gap.fields(out));
+        // Where this fails too, the counts live on in memory.
+        lane.keep_gap(self.gap_draft.stamp(id, now)).ok();
+    }
+
+    fn append(&mut self, draft: &mut Draft, id: EventId, now: Timestamp) -> io::Result<()> {
+        self.make_room(draft.len(), id.ordinal())?;
+        let lane = self.lane.as_mut().ok_or_else(|| io::Error::other("no journal file could be made"))?;
+        if let Err(error) = lane.append(draft.stamp(id, now)) {
+            self.boundary.get_or_insert(id.ordinal());
+            self.abandon();
+            return Err(error);
+        }
+        self.last_written = id.ordinal();
+        self.written += 1;
+        Ok(())
+    }
+
+    /// Goes on to the next file when the one there is has less room than this.
+    fn make_room(&mut self, length: usize, ordinal: u64) -> io::Result<()> {
+        if self.lane.as_ref().is_some_and(|lane| lane.has_room(length)) {
+            return Ok(());
+        }
+        if self.retired.len() >= MAX_UNSEALED {
+            return Err(io::Error::other("sealing is far behind: the journal is full"));
+        }
+        let first = self.boundary.unwrap_or(ordinal).min(ordinal);
+        let header = Header { nonce: self.ids.nonce(), first, edge: self.setup.edge.clone() };
+        let lane = self.begin(&header)?;
+        self.abandon();
+        self.lane = Some(lane);
+        self.boundary = None;
+        self.new_names = true;
+        self.filled = !self.retired.is_empty();
+        Ok(())
+    }
+
+    /// A file that was prepared, or a new one, wherever there is space.
+    fn begin(&mut self, header: &Header) -> io::Result<Lane> {
+        let mut outcome = match self.prepared.take() {
+            Some(prepared) => prepared.begin(header),
+            None => Err(io::Error::other("nothing is prepared")),
+        };
+        let setup = Arc::clone(&self.setup);
+        for disk in &setup.disks {
+            if outcome.is_err() {
+                let made = Prepared::make(disk, &format!("{}-now", header.nonce), LANE_BYTES, setup.settled);
+                // The first disk's error is the one to tell.
+                let prior = outcome;
+                outcome = made.and_then(|prepared| prepared.begin(header)).or_else(|error| {
+                    Err(prior.err().filter(|prior| prior.raw_os_error().is_some()).unwrap_or(error))
+                });
+            }
+        }
+        outcome
+    }
+
+    /// Never writes to the file again.
+    fn abandon(&mut self) {
+        if let Some(lane) = self.lane.take() {
+            if self.setup.settled {
+                self.unsynced.push(lane.file().clone());
+            }
+            self.retired.push(lane.file().clone());
+        }
+    }
+
+    /// Ends a gap when writing works again. A timer calls this while writing fails.
+    pub(super) fn restart(&mut self, now: Timestamp) {
+        if self.closed {
+            return;
+        }
+        match self.try_restart(now) {
+            Ok(()) => self.failing = false,
+            Err(error) => {
+                self.fail(&error, now);
+                self.keep_gap(now);
+            }
+        }
+    }
+
+    fn try_restart(&mut self, now: Timestamp) -> io::Result<()> {
+        let next = self.gap_id.map_or(self.ids.last() + 1, EventId::ordinal);
+        self.make_room(RESTART_ROOM, next)?;
+        while let Some(id) = self.gap_id {
+            let some = self.gap.take_some();
+            let mut draft = std::mem::take(&mut self.gap_draft);
+            draft.fields(Kind::AuditGap, |out| some.fields(out));
+            let written = self.append(&mut draft, id, now);
+            self.gap_draft = draft;
+            if let Err(error) = written {
+                self.gap.put_back(some);
+                return Err(error);
+            }
+            self.gap_id = if self.gap.is_empty() { None } else { Some(self.ids.next(now)) };
+        }
+        Ok(())
+    }
+
+    /// On stop: what is still missing is kept in the file's reserve, in one record.
+    pub(super) fn close(&mut self, now: Timestamp) -> io::Result<()> {
+        if self.failing {
+            self.restart(now);
+        }
+        self.closed = true;
+        self.drop_prepared();
+        if self.gap_id.is_none() {
+            return Ok(());
+        }
+        self.keep_gap(now);
+        let pending = self.gap.missed();
+        Err(io::Error::other(format!(
+            "{pending} events could only be counted, and the disk takes no record of it"
+        )))
+    }
+
+    pub(super) fn pending(&self) -> u64 {
+        self.gap.missed()
+    }
+
+    pub(super) fn fail(&mut self, error: &io::Error, now: Timestamp) {
+        self.failing = true;
+        self.note(error, now);
+    }
+
+    pub(super) fn note(&mut self, error: &io::Error, now: Timestamp) {
+        self.last_error = Some((now, error.to_string()));
+    }
+
+    /// Whether the next file should be made ahead of time.
+    pub(super) fn wants_prepared(&self) -> bool {
+        self.prepared.is_none() && self.lane.is_some() && !self.failing && !self.closed
+    }
+
+    pub(super) fn put_prepared(&mut self, prepared: Prepared) {
+        if self.closed {
+            prepared.discard();
+            return;
+        }
+        self.prepared = Some(prepared);
+    }
+
+    /// Gives back the space of the file made ahead of time.
+    pub(super) fn drop_prepared(&mut self) {
+        if let Some(prepared) = self.prepared.take() {
+            prepared.discard();
+        }
+    }
+
+    pub(super) fn nonce(&self) -> Nonce {
+        self.ids.nonce()
+    }
+
+    /// Long before ordinals run out, a new lane begins.
+    pub(super) fn renew(&mut self) -> io::Result<()> {
+        if self.ids.is_nearly_used_up() && self.gap_id.is_none() {
+            self.abandon();
+            self.drop_prepared();
+            self.ids.renew()?;
+            self.last_synced = 0;
+        }
+        Ok(())
+    }
+
+    /// The files of this process, for the sealer.
+    pub(super) fn own_lane(&self) -> OwnLane {
+        let lane = self.lane.as_ref().map(Lane::file);
+        let is_complete = self.closed && self.gap_id.is_none();
+        OwnLane {
+            nonce: self.ids.nonce(),
+            files: self.retired.iter().chain(lane).cloned().collect(),
+            current: lane.filter(|_| !is_complete).map(|file| file.path.clone()),
+            end: self.boundary.unwrap_or(u64::MAX),
+        }
+    }
+
+    /// A file is sealed whole and gone.
+    pub(super) fn forget(&mut self, path: &str) {
+        self.retired.retain(|file| file.path != path);
+    }
+
+    /// Somebody took the file away that is being written: the next record goes into a new one.
+    pub(super) fn displace(&mut self, path: &str) {
+        if self.lane.as_ref().is_some_and(|lane| lane.file().path == path) {
+            self.disturbed += 1;
+            self.abandon();
+        }
+    }
+
+    /// Takes over what has to be synced, so that it can be done outside the lock.
+    pub(super) fn take_unsynced(&mut self) -> Unsynced {
+        let mut files = std::mem::take(&mut self.unsynced);
+        files.extend(self.lane.as_ref().map(|lane| lane.file().clone()));
+        Unsynced {
+            files,
+            new_names: std::mem::take(&mut self.new_names),
+            ticket: self.written,
+            last: self.last_written,
+        }
+    }
+
+    /// All of it is on the disk.
+    pub(super) fn synced(&mut self, unsynced: &Unsynced) {
+        self.last_synced = self.last_synced.max(unsynced.last);
+        self.settled = self.settled.max(unsynced.ticket);
+    }
+
+    /// The disk takes none of it: those who wait are answered all the same, and counted.
+    pub(super) fn give_up(&mut self, unsynced: &Unsynced) {
+        self.unsynced_events += unsynced.ticket.saturating_sub(self.settled);
+        self.settled = self.settled.max(unsynced.ticket);
+    }
+
+    /// After a failed sync the files there are not written again, and what they hold beyond what is synced is written
+    /// once more, into a new one: the next sync answers for it. Readers skip what they have seen, by its ordinal.
+    pub(super) fn rewrite(&mut self) -> io::Result<()> {
+        self.abandon();
+        self.unsynced.clear();
+        self.drop_prepared();
+        let mut from = self.last_synced;
+        for source in self.retired.clone() {
+            let Some(mut reader) = LaneReader::open(source.file.as_ref())? else { continue };
+            while reader.look(source.file.as_ref())? {
+                let id = reader.entry().map(|entry| entry.id);
+                if let (Some(id), Some(record)) = (id, reader.record())
+                    && id.nonce() == self.ids.nonce()
+                    && id.ordinal() > from
+                {
+                    self.append_again(id, record)?;
+                    from = id.ordinal();
+                }
+                reader.advance();
+            }
+        }
+        Ok(())
+    }
+
+    fn append_again(&mut self, id: EventId, record: &[u8]) -> io::Result<()> {
+        self.make_room(record.len(), id.ordinal())?;
+        let lane = self.lane.as_mut().ok_or_else(|| io::Error::other("no journal file could be made"))?;
+        lane.append(record)
+    }
+}

@@ -1,0 +1,108 @@
+//! What is in the journal and not sealed yet, for tools that read a log while it is written.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs::File,
+    io,
+    path::Path,
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
+};
+
+use super::{
+    files::{DiskFile, JOURNAL, RealDisk, names_in},
+    id::Nonce,
+    journal::{Header, LaneReader, LaneState, Source, decode},
+    read::Record,
+    record::{self, Times},
+};
+
+/// The lanes of a directory as they were when it was opened.
+pub(super) struct Unsealed {
+    lanes: BTreeMap<Nonce, LaneState>,
+    times: Times,
+}
+
+impl Unsealed {
+    /// Opens every file of the journal; one that goes away afterwards can still be read.
+    pub(super) fn open(directory: &Path) -> io::Result<Self> {
+        let mut lanes: BTreeMap<Nonce, LaneState> = BTreeMap::new();
+        for name in names_in(&directory.join(JOURNAL))? {
+            if Header::parse_name(&name).is_none() {
+                continue;
+            }
+            let file = match File::open(directory.join(JOURNAL).join(&name)) {
+                // Sealed in the meantime.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                other => other?,
+            };
+            // A file that begins with anything else is for the sealer to report.
+            let Some(reader) = LaneReader::open(&file)? else { continue };
+            let lane = lanes.entry(reader.header().nonce).or_default();
+            let complete = is_abandoned(&file)?;
+            let file: Arc<dyn DiskFile> = Arc::new(file);
+            let disk = Arc::new(RealDisk::unlocked(directory, ""));
+            let committed = reader.position();
+            lane.files.push(Source { disk, file, path: name, reader, committed, complete });
+        }
+        Ok(Self { lanes, times: Times::default() })
+    }
+
+    /// The next record that was not seen, by its time.
+    pub(super) fn next(&mut self, seq: u64, seen: &mut HashMap<Nonce, u64>) -> io::Result<Option<Record>> {
+        let mut earliest: Option<(Timestamp, Nonce)> = None;
+        for (nonce, lane) in &mut self.lanes {
+            lane.handed = lane.handed.max(seen.get(nonce).copied().unwrap_or(0));
+            if let Some(time) = lane.peek(u64::MAX)?
+                && earliest.is_none_or(|(best, _)| time < best)
+            {
+                earliest = Some((time, *nonce));
+            }
+        }
+        let Some((_, nonce)) = earliest else { return self.next_kept_gap(seq, seen) };
+        let Some(lane) = self.lanes.get_mut(&nonce) else { return Ok(None) };
+        let Some(source) = lane.files.get_mut(lane.current) else { return Ok(None) };
+        let Some(entry) = source.reader.entry() else { return Ok(None) };
+        let mut line = Vec::new();
+        record::line(&mut line, &source.reader.header().edge, seq, &entry, &mut self.times);
+        line.pop();
+        let record = Record { seq, id: entry.id, time: entry.time, place: None, line };
+        seen.insert(entry.id.nonce(), entry.id.ordinal());
+        source.reader.advance();
+        Ok(Some(record))
+    }
+
+    /// Gap records that processes kept and did not come to write: they are the last of their lane.
+    fn next_kept_gap(&mut self, seq: u64, seen: &mut HashMap<Nonce, u64>) -> io::Result<Option<Record>> {
+        for (nonce, lane) in &self.lanes {
+            let last = seen.get(nonce).copied().unwrap_or(0);
+            for source in lane.files.iter().filter(|source| source.complete) {
+                let Some(slot) = source.reader.kept_gap(source.file.as_ref(), last)? else { continue };
+                let Some(entry) = decode(&slot) else { continue };
+                let mut line = Vec::new();
+                record::line(&mut line, &source.reader.header().edge, seq, &entry, &mut self.times);
+                line.pop();
+                seen.insert(*nonce, entry.id.ordinal());
+                return Ok(Some(Record { seq, id: entry.id, time: entry.time, place: None, line }));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Whether no process has the file any more.
+fn is_abandoned(file: &File) -> io::Result<bool> {
+    match flock(file, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => {
+            flock(file, FlockOperation::Unlock)?;
+            Ok(true)
+        }
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}

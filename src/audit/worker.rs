@@ -1,0 +1,246 @@
+//! The log's own threads: nothing that may wait for a disk happens on a request thread.
+//!
+//! ```text
+//! audit-seal     every half second, and when a file of the lane is full: journal -> sealed log
+//! audit-archive  full segments -> zstd, index
+//! audit-tend     every 100 ms: the next journal file, the end of a gap, the next key
+//! audit-commit   `acknowledge = "disk"`: fdatasync, as soon as somebody waits
+//! ```
+
+use std::{
+    io,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use super::{
+    files::JOURNAL,
+    journal::{Commit, CommitRound, LANE_BYTES, Prepared},
+    log::Shared,
+    state::Unsynced,
+};
+
+const SEAL_EVERY: Duration = Duration::from_millis(500);
+const TEND_EVERY: Duration = Duration::from_millis(100);
+
+/// Starts the threads of a log.
+pub(super) fn start(shared: &Arc<Shared>, interval: Duration) -> io::Result<Vec<JoinHandle<()>>> {
+    let spawn = |name: &str, work: Box<dyn FnOnce(Arc<Shared>) + Send>| {
+        let shared = Arc::clone(shared);
+        std::thread::Builder::new().name(name.to_owned()).spawn(move || work(shared))
+    };
+    let mut threads = vec![
+        spawn(
+            "audit-seal",
+            Box::new(|shared| {
+                while shared.alarm.sleep(SEAL_EVERY, true) {
+                    shared.seal();
+                }
+            }),
+        )?,
+        spawn(
+            "audit-archive",
+            Box::new(|shared| {
+                while shared.alarm.sleep(SEAL_EVERY, false) {
+                    shared.archive();
+                }
+            }),
+        )?,
+        spawn(
+            "audit-tend",
+            Box::new(|shared| {
+                while shared.alarm.sleep(TEND_EVERY, false) {
+                    shared.tend();
+                }
+            }),
+        )?,
+    ];
+    if let Some(commit) = shared.commit.clone() {
+        threads
+            .push(spawn("audit-commit", Box::new(move |shared| commit_rounds(&shared, &commit, interval)))?);
+    }
+    Ok(threads)
+}
+
+/// Wakes the threads before their time.
+#[derive(Debug, Default)]
+pub(super) struct Alarm {
+    state: Mutex<AlarmState>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct AlarmState {
+    rung: bool,
+    stopped: bool,
+}
+
+impl Alarm {
+    /// There is much to seal.
+    pub(super) fn ring(&self) {
+        self.lock().rung = true;
+        self.changed.notify_all();
+    }
+
+    /// The threads are to end.
+    pub(super) fn stop(&self) {
+        self.lock().stopped = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits this long, or until the bell if this thread `listens`. False when it is time to end.
+    fn sleep(&self, time: Duration, listens: bool) -> bool {
+        let quiet = |state: &mut AlarmState| !state.stopped && !(listens && state.rung);
+        let (mut state, _) =
+            self.changed.wait_timeout_while(self.lock(), time, quiet).unwrap_or_else(PoisonError::into_inner);
+        if listens {
+            state.rung = false;
+        }
+        !state.stopped
+    }
+
+    fn lock(&self) -> MutexGuard<'_, AlarmState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn commit_rounds(shared: &Shared, commit: &Commit, interval: Duration) {
+    let mut round = CommitRound::new(interval);
+    while commit.next(&round) {
+        round.begin();
+        let done = shared.sync();
+        round.end();
+        commit.finish(done);
+    }
+}
+
+impl Shared {
+    /// Seals what is in the journal.
+    pub(super) fn seal(&self) {
+        let own = self.lock().own_lane();
+        let now = self.clock.now();
+        let outcome = self.sealing.pass(&own, now);
+        let mut state = self.lock();
+        match outcome {
+            Ok(passed) => {
+                passed.finished.iter().for_each(|path| state.forget(path));
+                passed.displaced.iter().for_each(|path| state.displace(path));
+                if passed.more {
+                    drop(state);
+                    self.alarm.ring();
+                }
+            }
+            Err(error) => {
+                state.note(&error, now);
+                if super::journal::is_space(&error) {
+                    // The file made ahead of time holds space that sealing needs now.
+                    state.drop_prepared();
+                }
+            }
+        }
+    }
+
+    /// Compresses full segments.
+    pub(super) fn archive(&self) {
+        if let Err(error) = self.sealing.archive() {
+            let now = self.clock.now();
+            self.lock().note(&error, now);
+        }
+    }
+
+    /// Looks after the lane.
+    pub(super) fn tend(&self) {
+        let now = self.clock.now();
+        self.privacy().tend(now);
+        if let Some(trouble) = self.privacy().trouble() {
+            self.lock().note(&io::Error::other(trouble), now);
+        }
+        let (wants_prepared, nonce) = {
+            let mut state = self.lock();
+            if state.failing {
+                state.restart(now);
+            }
+            if let Err(error) = state.renew() {
+                state.note(&error, now);
+            }
+            (state.wants_prepared() && self.sealing.is_ok(), state.nonce())
+        };
+        self.announced.say(&self.counters());
+        if !wants_prepared {
+            return;
+        }
+        let Some(disk) = self.setup.disks.first() else { return };
+        // Without a file ahead of time the next one is made when it is needed, or elsewhere.
+        if let Ok(prepared) = Prepared::make(disk, &format!("{nonce}-next"), LANE_BYTES, self.setup.settled) {
+            self.lock().put_prepared(prepared);
+        }
+    }
+
+    /// One group commit. Returns the ticket that it answers for.
+    pub(super) fn sync(&self) -> u64 {
+        let unsynced = self.lock().take_unsynced();
+        let Err(error) = sync_all(&unsynced) else {
+            self.lock().synced(&unsynced);
+            return unsynced.ticket;
+        };
+        let again = {
+            let mut state = self.lock();
+            let now = self.clock.now();
+            state.note(&error, now);
+            let rewritten = state.rewrite();
+            rewritten.map(|()| state.take_unsynced())
+        };
+        let again = again.and_then(|unsynced| sync_all(&unsynced).map(|()| unsynced));
+        let mut state = self.lock();
+        match again {
+            Ok(unsynced) => {
+                state.synced(&unsynced);
+                unsynced.ticket
+            }
+            Err(error) => {
+                // Nobody is let through and nobody waits for ever: the records are in the journal, and that the
+                // disk has not confirmed them is counted and said.
+                let now = self.clock.now();
+                state.note(&error, now);
+                state.give_up(&unsynced);
+                unsynced.ticket
+            }
+        }
+    }
+
+    /// On stop, for a log whose lane outlives the last pass.
+    pub(super) fn last_sync(&self) -> io::Result<()> {
+        if self.commit.is_none() {
+            return Ok(());
+        }
+        let unsynced = self.lock().take_unsynced();
+        sync_all(&unsynced)
+    }
+
+    /// Seals everything and ends the sealed log.
+    pub(super) fn seal_last(&self) -> io::Result<()> {
+        let now = self.clock.now();
+        loop {
+            let own = self.lock().own_lane();
+            let passed = self.sealing.pass(&own, now)?;
+            passed.finished.iter().for_each(|path| self.lock().forget(path));
+            if !passed.more {
+                break;
+            }
+        }
+        self.sealing.close(now)
+    }
+}
+
+fn sync_all(unsynced: &Unsynced) -> io::Result<()> {
+    for file in &unsynced.files {
+        file.file.sync()?;
+    }
+    if unsynced.new_names {
+        for file in &unsynced.files {
+            file.disk.sync_folder(JOURNAL)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,188 @@
+//! Holds, pruning and pseudonyms as an operator meets them, with an edge running and without one.
+
+use std::fs::{self, Permissions};
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::harness::audit::{Record, of_kind, only};
+use crate::harness::process::BINARY;
+use crate::harness::tools::{Output, interdict};
+use crate::harness::{CaseFile, Edge, Setup, wait_for};
+
+fn audit(edge: &Edge, arguments: &[&str]) -> Output {
+    let config = edge.config();
+    let fixed = ["--config", config.to_str().unwrap()];
+    interdict(["audit"].iter().chain(arguments).copied().chain(fixed))
+}
+
+fn lines(output: &Output) -> Vec<Value> {
+    output.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn pseudonymous() -> Edge {
+    Setup::new().case(CaseFile::new("site", &[".site.example"])).audit("client = \"pseudonym\"").start()
+}
+
+/// A key of a period long ago.
+fn old_key(edge: &Edge, label: &str) -> std::path::PathBuf {
+    let path = edge.home().join("state/client.key").join(format!("{label}.key"));
+    fs::write(&path, format!("{:032x}\n", 1)).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+    path
+}
+
+#[test]
+fn holds_are_placed_and_released_by_the_edge_that_runs_and_without_one() {
+    let mut edge = pseudonymous();
+    let place = ["hold", "place", "letter-1", "--case", "site", "--reason", "a letter of 23 November"];
+    let placed = audit(&edge, &place);
+    assert_eq!(placed.code, 0, "{placed:?}");
+    let again = audit(&edge, &place);
+    assert_eq!(again.code, 1, "{again:?}");
+    assert!(again.stderr.contains("there is a hold `letter-1` already"), "{}", again.stderr);
+    let listed = lines(&audit(&edge, &["hold", "list"]));
+    assert_eq!(
+        (listed.len(), &listed[0]["name"], &listed[0]["case"]),
+        (1, &"letter-1".into(), &"site".into())
+    );
+    let hold = only(&edge.records(), "hold.placed").0["hold"].clone();
+    assert_eq!(hold["reason"], "a letter of 23 November");
+
+    edge.stop();
+    let released = audit(&edge, &["hold", "release", "letter-1", "--reason", "the matter is closed"]);
+    assert_eq!(released.code, 0, "{released:?}");
+    let absent = audit(&edge, &["hold", "release", "letter-1", "--reason", "once more"]);
+    assert_eq!(absent.code, 1, "{absent:?}");
+    assert!(lines(&audit(&edge, &["hold", "list"])).is_empty());
+    assert_eq!(only(&edge.records(), "hold.released").text("reason"), "the matter is closed");
+    edge.start_again().unwrap_or_else(|ended| panic!("{}", ended.stderr));
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_before_anything_is_done() {
+    let edge = pseudonymous();
+    for arguments in [
+        &["hold", "place", "../x", "--reason", "r"][..],
+        &["hold", "place", "x", "--reason", ""],
+        &["hold", "place", "x", "--host", "a b", "--reason", "r"],
+        &["hold", "place", "x", "--since", "yesterday", "--reason", "r"],
+        &["hold", "place", "x"],
+        &["prune"],
+        &["prune", "--older-than", "90"],
+        &["prune", "--max-size", "1GB"],
+    ] {
+        let output = audit(&edge, arguments);
+        assert_eq!(output.code, 2, "{arguments:?}: {output:?}");
+    }
+    assert!(of_kind(&edge.records(), "hold.placed").is_empty());
+}
+
+#[test]
+fn a_key_is_destroyed_on_record_and_never_that_of_now() {
+    let edge = pseudonymous();
+    edge.get("site.example");
+    let key = old_key(&edge, "2020-01");
+    let rehearsal = audit(&edge, &["prune", "--keys-older-than", "30d", "--dry-run"]);
+    assert_eq!(lines(&rehearsal)[0]["pruned"]["keys"], serde_json::json!(["2020-01"]), "{rehearsal:?}");
+    assert!(key.exists() && of_kind(&edge.records(), "audit.pruned").is_empty());
+    let pruned = audit(&edge, &["prune", "--keys-older-than", "0s"]);
+    assert_eq!(lines(&pruned)[0]["pruned"]["keys"], serde_json::json!(["2020-01"]), "{pruned:?}");
+    assert!(!key.exists());
+    assert_eq!(only(&edge.records(), "audit.pruned").texts("keys"), ["2020-01"]);
+    let revealed = audit(&edge, &["reveal"]);
+    assert_eq!((revealed.code, &lines(&revealed)[0]["address"]), (0, &"127.0.0.1".into()), "{revealed:?}");
+}
+
+#[test]
+fn reveal_leads_from_a_record_to_its_client_and_says_when_nobody_can() {
+    let mut edge = pseudonymous();
+    edge.get("site.example");
+    edge.get("www.site.example");
+    let records = edge.records();
+    let blocked = of_kind(&records, "request.blocked");
+    let pseudonyms: Vec<&str> = blocked.iter().map(|record| record.text("client")).collect();
+    assert!(pseudonyms[0] == pseudonyms[1] && pseudonyms[0] != "127.0.0.1", "{pseudonyms:?}");
+
+    let one = lines(&audit(&edge, &["reveal", "--id", blocked[1].text("id")]));
+    assert_eq!((one.len(), &one[0]["id"]), (1, &blocked[1].0["id"]));
+    assert_eq!((&one[0]["address"], &one[0]["client"]), (&"127.0.0.1".into(), &pseudonyms[1].into()));
+    assert_eq!(audit(&edge, &["reveal", "--case", "other"]).code, 1, "nothing was found");
+    let piped = reveal_from_pipe(&edge, blocked[0]);
+    assert_eq!(lines(&piped)[0]["address"], "127.0.0.1", "{piped:?}");
+
+    edge.stop();
+    let keys = fs::read_dir(edge.home().join("state/client.key")).unwrap();
+    let key =
+        keys.map(|entry| entry.unwrap().path()).find(|path| path.extension().is_some_and(|e| e == "key"));
+    fs::remove_file(key.unwrap()).unwrap();
+    let unknown = audit(&edge, &["reveal"]);
+    assert_eq!(unknown.code, 1);
+    let said = lines(&unknown);
+    assert!(said[0]["unknown"].as_str().unwrap().contains("there is no key"), "{said:?}");
+    assert_eq!(said[0].get("address"), None);
+    let unchanged = edge.records().iter().zip(&records).all(|(after, before)| after.0 == before.0);
+    assert!(unchanged, "a key that is gone changes no record");
+    edge.start_again().unwrap_or_else(|ended| panic!("{}", ended.stderr));
+}
+
+/// `audit reveal -`, with one record on standard input.
+fn reveal_from_pipe(edge: &Edge, record: &Record) -> Output {
+    let mut child = Command::new(BINARY)
+        .args(["audit", "reveal", "-", "--config"])
+        .arg(edge.config())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(format!("{}\n", record.0).as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    Output { code: output.status.code().unwrap_or(-1), stdout, stderr: String::new() }
+}
+
+/// Blocks until there are `closed` closed segments, and says which segments there are.
+fn fill(edge: &Edge, host: &str, closed: usize) -> Vec<String> {
+    wait_for("segments are closed", || {
+        let mut client = edge.connect();
+        (0..50).for_each(|_| drop(client.get(host, "/")));
+        let names = names_in(edge, "segments");
+        (names.iter().filter(|name| name.ends_with(".idx")).count() >= closed).then_some(names)
+    })
+}
+
+fn names_in(edge: &Edge, folder: &str) -> Vec<String> {
+    let entries = fs::read_dir(edge.audit_directory().join(folder)).unwrap();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_running_edge_prunes_segments_and_starts_again_without_them() {
+    let setup = Setup::new().case(CaseFile::new("site", &["site.example"]));
+    let mut edge = setup.audit("segment_bytes = 65536").start();
+    fill(&edge, "site.example", 2);
+    let reason = ["--case", "site", "--reason", "r"];
+    assert_eq!(audit(&edge, &[&["hold", "place", "h"], &reason[..]].concat()).code, 0);
+    let held = lines(&audit(&edge, &["prune", "--older-than", "0s"]));
+    assert_eq!(held[0]["pruned"]["runs"].as_array().unwrap().len(), 0, "{held:?}");
+    assert!(held[0]["pruned"]["held"].as_array().unwrap().len() >= 2, "{held:?}");
+    assert_eq!(audit(&edge, &["hold", "release", "h", "--reason", "r"]).code, 0);
+
+    let pruned = lines(&audit(&edge, &["prune", "--older-than", "0s"]));
+    let run = &pruned[0]["pruned"]["runs"][0];
+    assert!(run["first_seq"] == 1 && run["segments"].as_u64().unwrap() >= 2, "{pruned:?}");
+    assert!(!names_in(&edge, "segments").contains(&format!("{:020}.idx", 1)));
+    assert!(names_in(&edge, "pruned").contains(&format!("{:020}.idx", 1)));
+    // The log goes on after a restart, and the start finds nothing to complain about.
+    edge.kill9();
+    edge.start_again().unwrap_or_else(|ended| panic!("{}", ended.stderr));
+    edge.get("site.example");
+    let said = edge.process().stderr();
+    assert!(!said.contains("not as it was left"), "{said}");
+    edge.end_unchecked();
+}
