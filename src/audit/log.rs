@@ -11,7 +11,7 @@ use super::{
     acknowledge::Acknowledge,
     announce::Announced,
     event::Event,
-    files::{Disk, RealDisk},
+    files::{Disk, JOURNAL, RealDisk, TORN},
     journal::{Commit, Draft},
     lock::LockError,
     options::{Counters, OpenError, Options},
@@ -89,6 +89,9 @@ impl Audit {
         let privacy = Privacy::load(&options.client, now)?;
         let io = |error| OpenError::Io { directory: options.directory.clone(), error };
         let settled = options.acknowledge == Acknowledge::Disk;
+        for folder in [JOURNAL, TORN] {
+            spare.iter().try_for_each(|spare| spare.make_folder(folder)).map_err(io)?;
+        }
         let disks: Vec<Arc<dyn Disk>> = std::iter::once(Arc::clone(&disk)).chain(spare).collect();
         let setup = Arc::new(Setup { disks, edge: options.edge.clone(), settled });
         let mut state = State::new(Arc::clone(&setup)).map_err(io)?;

@@ -251,8 +251,24 @@ fn audit_export_of_a_directory_that_is_not_there_is_an_io_error() {
 }
 
 #[test]
+fn audit_verify_and_prove_of_what_is_not_there_are_io_errors() {
+    for arguments in [
+        ["audit", "verify", "--directory", "/nonexistent/audit"].as_slice(),
+        &["audit", "verify", "--proof", "/nonexistent/proof.json"],
+        &["audit", "tiles", "--directory", "/nonexistent/audit", "/nonexistent/tiles"],
+        &["audit", "prove", "--directory", "/nonexistent/audit", "01930000-0000-7000-8000-000000000000"],
+    ] {
+        let output = interdict(arguments);
+        assert_eq!(output.code, 3, "{arguments:?}: {output:?}");
+        assert!(output.stderr.contains("/nonexistent/"), "{output:?}");
+    }
+}
+
+#[test]
 fn wrong_usage_is_exit_code_2() {
-    let lines: [&[&str]; 5] = [
+    let lines: [&[&str]; 7] = [
+        &["audit", "prove", "no-id"],
+        &["audit", "verify", "--proof", "x", "--since", "y"],
         &["nonsense"],
         &["run", "--confg", "x"],
         &["explain"],

@@ -182,7 +182,35 @@ fn a_running_edge_prunes_segments_and_starts_again_without_them() {
     edge.kill9();
     edge.start_again().unwrap_or_else(|ended| panic!("{}", ended.stderr));
     edge.get("site.example");
+    assert_sound(&mut edge, run["last_seq"].as_u64().unwrap() + 1);
+    edge.end_unchecked();
+}
+
+/// The start had nothing to complain about, the log is read from this record on, and what remains verifies.
+#[track_caller]
+fn assert_sound(edge: &mut Edge, first: u64) {
     let said = edge.process().stderr();
     assert!(!said.contains("not as it was left"), "{said}");
+    assert_eq!(edge.records()[0].number("seq"), first);
+    edge.kill9();
+    let verified = audit(edge, &["verify"]);
+    assert_eq!(verified.code, 0, "{verified:?}");
+    edge.start_again().unwrap_or_else(|ended| panic!("{}", ended.stderr));
+}
+
+#[test]
+fn segments_between_others_can_go_and_the_log_is_as_sound_as_before() {
+    let one = CaseFile::new("one", &["one.example"]);
+    let setup = Setup::new().case(one).case(CaseFile::new("two", &["two.example"]));
+    let mut edge = setup.audit("segment_bytes = 65536").start();
+    fill(&edge, "one.example", 1);
+    fill(&edge, "two.example", 4);
+    assert_eq!(audit(&edge, &["hold", "place", "h", "--case", "one", "--reason", "r"]).code, 0);
+    let pruned = lines(&audit(&edge, &["prune", "--max-size", "0B"]));
+    assert_eq!(pruned[0]["pruned"]["held"][0], 1, "{pruned:?}");
+    assert!(pruned[0]["pruned"]["runs"][0]["first_seq"].as_u64().unwrap() > 1, "{pruned:?}");
+    edge.kill9();
+    edge.start_again().unwrap_or_else(|ended| panic!("{}", ended.stderr));
+    assert_sound(&mut edge, 1);
     edge.end_unchecked();
 }

@@ -84,6 +84,9 @@ pub(super) fn key(directory: &Path) -> Result<Verifier, ProveError> {
     Verifier::parse(&String::from_utf8_lossy(&bytes)).map_err(|error| ProveError::Key { path, error })
 }
 
+/// Gets a line and its `seq`, and says whether to go on.
+type EachLine<'e> = dyn FnMut(u64, &[u8]) -> Result<bool, ProveError> + 'e;
+
 /// One epoch of the log.
 pub(super) struct Tree {
     directory: PathBuf,
@@ -154,11 +157,7 @@ impl Tree {
     }
 
     /// Hands every sealed line of a segment with its `seq` to `each`, until that is false.
-    pub(super) fn lines(
-        &self,
-        files: &SegmentFiles,
-        each: &mut dyn FnMut(u64, &[u8]) -> Result<bool, ProveError>,
-    ) -> Result<(), ProveError> {
+    pub(super) fn lines(&self, files: &SegmentFiles, each: &mut EachLine<'_>) -> Result<(), ProveError> {
         let end = self.end_of(files);
         let mut lines = files.open(&self.directory).ok_or(ProveError::Gone(files.first))??;
         let mut expected = files.first;
@@ -192,7 +191,7 @@ impl Tree {
     }
 
     /// A subtree of 256 leaves or more, when the tile that holds it is there and full.
-    fn from_tile(&mut self, level: u8, index: u64) -> Option<Hash> {
+    fn in_tile(&mut self, level: u8, index: u64) -> Option<Hash> {
         let width = 1usize << (level % 8);
         let first = index.checked_mul(width as u64)?;
         let name = TileName { level: level / 8, index: first / TILE_WIDTH as u64, width: 256 };
@@ -235,7 +234,7 @@ impl Tree {
         if let Some(hash) = self.known.get(&(level, index)) {
             return Ok(*hash);
         }
-        if let Some(hash) = self.from_tile(level, index) {
+        if let Some(hash) = self.in_tile(level, index) {
             return Ok(hash);
         }
         let Some(below) = level.checked_sub(1) else { return self.leaf(index) };

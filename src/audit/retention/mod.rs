@@ -37,8 +37,6 @@ use super::{
 
 /// The folder of the holds in force.
 pub(super) const HOLDS: &str = "holds";
-/// The folder of the indexes of pruned segments.
-pub(super) const PRUNED: &str = "pruned";
 
 /// Records an event; an error when it is not in the journal.
 pub type Recorder<'r> = dyn FnMut(Kind, Map<String, Value>) -> io::Result<()> + 'r;

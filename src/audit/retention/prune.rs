@@ -14,13 +14,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
-    HOLDS, PRUNED, PruneOptions, Recorder, Retention, RetentionError, object,
+    HOLDS, PruneOptions, Recorder, Retention, RetentionError, object,
     plan::Plan,
     stock::{self, Closed, Part},
 };
 use crate::audit::{
     event::Kind,
-    files::{self, Disk, SEGMENTS},
+    files::{self, Disk, PRUNED, SEGMENTS},
     privacy::{KeyDirectory, Span},
 };
 

@@ -15,7 +15,7 @@ use crate::audit::{
 
 /// What is at the key's place.
 pub(super) enum Standing {
-    Known(Signer),
+    Known(Box<Signer>),
     Missing,
     /// Something that is no key.
     Damaged(String),
@@ -40,7 +40,7 @@ pub(super) fn load(disk: &dyn Disk) -> io::Result<Standing> {
     let bytes = disk.read(KEY)?.unwrap_or_default();
     let parsed = std::str::from_utf8(&bytes).map_err(|error| error.to_string());
     Ok(match parsed.and_then(|text| Signer::parse(text).map_err(|error| error.to_string())) {
-        Ok(signer) => Standing::Known(signer),
+        Ok(signer) => Standing::Known(Box::new(signer)),
         Err(what) => Standing::Damaged(what),
     })
 }

@@ -11,7 +11,7 @@ use super::{
     tree,
 };
 use crate::audit::{
-    files::{Disk, SEGMENTS},
+    files::{Disk, PRUNED, SEGMENTS},
     problem::Problem,
 };
 
@@ -100,7 +100,7 @@ pub(super) fn look_over(disk: &dyn Disk, entries: &[Entry], epochs: &Epochs, fou
             closed.next_seq = closed.next_seq.max(index.end_seq());
             let same_epoch = next.is_some_and(|next| epochs.of(next) == epochs.of(entry.first));
             match next {
-                Some(next) if same_epoch && next > index.end_seq() => {
+                Some(next) if same_epoch && !pruned_between(disk, index.end_seq(), next) => {
                     found.report(Problem::Missing { expected: index.end_seq(), found: next });
                 }
                 Some(next) if next < index.end_seq() => {
@@ -121,6 +121,21 @@ pub(super) fn look_over(disk: &dyn Disk, entries: &[Entry], epochs: &Epochs, fou
         closed.next_seq = closed.next_seq.max(entry.first);
     }
     closed
+}
+
+/// Whether pruned segments account for every record from `end` to before `next`.
+fn pruned_between(disk: &dyn Disk, end: u64, next: u64) -> bool {
+    let mut at = end;
+    while at < next {
+        let name = segment_name(at, Form::Index);
+        let bytes = disk.read(&format!("{PRUNED}/{name}")).ok().flatten();
+        match bytes.and_then(|bytes| SegmentIndex::parse(&bytes).ok()) {
+            Some(index) if index.first_seq == at && index.records > 0 => at = index.end_seq(),
+            _ => return false,
+        }
+    }
+    // One that starts before the end is another matter.
+    true
 }
 
 /// The job to archive a closed segment that is still plain.

@@ -45,7 +45,6 @@ pub use bloom::Filter;
 pub(super) use borders::Borders;
 pub(super) use index::LineFacts;
 pub use index::{IndexBuilder, IndexError, SegmentIndex, Term};
-pub(super) use open::Found;
 pub use reader::{SegmentError, SegmentFile, SegmentLines, segments};
 pub(super) use store::{SealOptions, Sealed};
 pub use text::SegmentLine;

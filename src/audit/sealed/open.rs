@@ -143,7 +143,7 @@ fn own_key(
     reasons: &mut Vec<String>,
 ) -> io::Result<Signer> {
     match key::load(disk)? {
-        Standing::Known(signer) => return Ok(signer),
+        Standing::Known(signer) => return Ok(*signer),
         Standing::Missing if epochs.largest == 0 => {}
         Standing::Missing => reasons.push("the signing key was missing".to_owned()),
         Standing::Damaged(what) => {

@@ -158,8 +158,9 @@ impl Segment {
     /// Puts the sealed lines of a deleted or replaced segment back under its name; the open file still has them.
     ///
     /// Calls: `open(O_EXCL)` of `<name>.new`, `pread`, `pwrite`, `fdatasync`, `rename` of an impostor into `torn/`,
-    /// `rename` to the name, `fsync segments/`. When all stops between the renames, recovery does the second one.
-    pub(super) fn rescue(&self, disk: &dyn Disk) -> io::Result<()> {
+    /// `rename` to the name, `fsync segments/`. When all stops between the renames, recovery does the second one. From
+    /// then on the copy is the file that is ours.
+    pub(super) fn rescue(&mut self, disk: &dyn Disk) -> io::Result<()> {
         let path = segment(self.first, Form::Plain);
         let draft = format!("{path}.new");
         super::place::remove(disk, &draft)?;
@@ -174,7 +175,10 @@ impl Segment {
             set_aside(disk, &path, "aside")?;
         }
         disk.rename(&draft, &path)?;
-        disk.sync_folder(crate::audit::files::SEGMENTS)
+        disk.sync_folder(crate::audit::files::SEGMENTS)?;
+        self.identity = copy.state()?.identity;
+        (self.file, self.written) = (copy, self.sealed);
+        Ok(())
     }
 
     /// Removes the file of a segment without a sealed line, if it is still ours.

@@ -11,6 +11,7 @@ use super::{
     key,
     pending::{Pending, check},
     segment::{Condition, Segment, is_space},
+    text::for_each_line,
     tree,
     witness::Witness,
 };
@@ -182,6 +183,8 @@ impl Sealed {
 
     /// Closes the open segment, of which all lines are sealed, and starts the next one.
     fn start_segment(&mut self, now: Timestamp) -> io::Result<()> {
+        // As long as a segment has no successor its open file is at hand.
+        self.rescue_retired()?;
         let (disk, epoch, size) = (Arc::clone(&self.disk), self.epoch.number, self.tree.size());
         tree::write_partials(disk.as_ref(), epoch, &self.tree)?;
         if size > 0 {
@@ -311,22 +314,28 @@ impl Sealed {
         let Some(segment) = &self.segment else { return Ok(()) };
         match segment.condition(self.disk.as_ref()).map_err(Fault::Sound)? {
             Condition::Sound => return Ok(()),
-            Condition::Gone => {
-                self.restore().map_err(Fault::Dropped)?;
-                if segment.sealed() > 0 {
-                    segment.rescue(self.disk.as_ref()).map_err(Fault::Dropped)?;
-                }
-            }
+            Condition::Gone => self.restore().map_err(Fault::Dropped)?,
             Condition::Changed => {}
         }
         self.disturbed += 1;
         let had_added = self.pending.lines() > self.pending.kept_lines();
         self.pending.drop_added();
         self.poison();
+        self.rescue_retired().map_err(Fault::Dropped)?;
         if had_added {
             return Err(Fault::Dropped(io::Error::other("the segment was deleted, replaced or changed")));
         }
         Ok(())
+    }
+
+    /// Puts a segment that was given up back under its name, if it is not there.
+    fn rescue_retired(&mut self) -> io::Result<()> {
+        match &mut self.retired {
+            Some(retired) if retired.condition(self.disk.as_ref())? == Condition::Gone => {
+                retired.rescue(self.disk.as_ref())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Puts back what a deleted directory needs to be the same log.
@@ -380,21 +389,4 @@ impl Sealed {
             None => {}
         }
     }
-}
-
-/// Calls `take` for each line that ends in `bytes`; what has no end yet waits in `half`.
-fn for_each_line(half: &mut Vec<u8>, bytes: &[u8], mut take: impl FnMut(&[u8])) {
-    let mut start = 0;
-    for end in memchr::memchr_iter(b'\n', bytes) {
-        let line = bytes.get(start..end).unwrap_or_default();
-        if half.is_empty() {
-            take(line);
-        } else {
-            half.extend_from_slice(line);
-            take(half);
-            half.clear();
-        }
-        start = end + 1;
-    }
-    half.extend_from_slice(bytes.get(start..).unwrap_or_default());
 }

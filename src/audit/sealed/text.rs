@@ -121,6 +121,23 @@ fn read_some(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     }
 }
 
+/// Calls `take` for each line that ends in `bytes`; what has no end yet waits in `half`.
+pub(super) fn for_each_line(half: &mut Vec<u8>, bytes: &[u8], mut take: impl FnMut(&[u8])) {
+    let mut start = 0;
+    for end in memchr::memchr_iter(b'\n', bytes) {
+        let line = bytes.get(start..end).unwrap_or_default();
+        if half.is_empty() {
+            take(line);
+        } else {
+            half.extend_from_slice(line);
+            take(half);
+            half.clear();
+        }
+        start = end + 1;
+    }
+    half.extend_from_slice(bytes.get(start..).unwrap_or_default());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,7 +155,9 @@ mod tests {
         }
     }
 
-    fn all(text: &[u8], step: usize) -> (Vec<(u64, Vec<u8>, u64)>, u64, u64) {
+    type Found = Vec<(u64, Vec<u8>, u64)>;
+
+    fn all(text: &[u8], step: usize) -> (Found, u64, u64) {
         let mut split = Split::new(Drops(text, step));
         let mut found = Vec::new();
         while let Some(line) = split.next().unwrap() {
@@ -179,6 +198,22 @@ mod tests {
         text.resize(5 + 3 * CHUNK, b'x');
         let (lines, end, rest) = all(&text, 1000);
         assert_eq!((lines.len(), end, rest), (1, 5, 3 * CHUNK as u64));
+    }
+
+    #[test]
+    fn lines_that_come_in_pieces_are_put_together() {
+        for cut in 0..=12 {
+            let (mut half, mut found) = (Vec::new(), Vec::new());
+            let (left, right) = b"one\n\nthree\n4".split_at(cut);
+            for part in [left, right] {
+                for_each_line(&mut half, part, |line| found.push(line.to_vec()));
+            }
+            assert_eq!(
+                (found, half),
+                (vec![b"one".to_vec(), vec![], b"three".to_vec()], b"4".to_vec()),
+                "{cut}"
+            );
+        }
     }
 
     #[test]

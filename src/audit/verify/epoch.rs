@@ -1,6 +1,9 @@
 //! Verifies one epoch: its segments, joined to the roots that its checkpoints sign.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use super::{
     Context,
@@ -13,7 +16,7 @@ use super::{
     report::{EpochReport, Finding, Report, VerifyError},
     scan::{Scan, Task},
     signed::Signed,
-    tiles::{TileCheck, size_of_partials},
+    tiles::{TileCheck, wanted},
 };
 use crate::audit::merkle::TileName;
 
@@ -42,7 +45,7 @@ pub(super) fn verify_epoch(
         plan: &plan,
         signed,
         join: Join::new(&signed.roots),
-        tiles: TileCheck::new(context.directory, number, plan.target),
+        tiles: TileCheck::new(context.directory, number, &plan.tiles),
         indexes: IndexCheck::default(),
         ids,
         report,
@@ -60,7 +63,7 @@ pub(super) fn verify_epoch(
         |task, scan| check.segment(task, scan),
     );
     context.done.set(before + segments.iter().map(SegmentFiles::length).sum::<u64>());
-    check.finish(&partials)
+    check.finish()
 }
 
 /// What belongs where.
@@ -69,8 +72,10 @@ struct Plan {
     first_seq: u64,
     /// The `seq` that ends the sealed part.
     limit: u64,
-    /// The size of the tree whose partial tiles should be there.
-    target: u64,
+    /// Partial tiles to compare, by the size of their tree.
+    tiles: BTreeMap<u64, BTreeSet<TileName>>,
+    /// Partial tiles of no tree that there was.
+    strange: Vec<TileName>,
     tasks: Vec<Task>,
 }
 
@@ -86,20 +91,19 @@ impl Plan {
         let limit = if signed.roots.is_empty() { last } else { first_seq.saturating_add(signed.size) };
         // Partial tiles are written when a segment begins and at an orderly stop.
         let starts = segments.iter().map(|files| files.first.saturating_sub(first_seq));
-        let sizes: BTreeSet<u64> = starts.filter(|size| *size <= signed.size).collect();
-        let opened = sizes.last().copied().unwrap_or(0);
-        let written =
-            size_of_partials(partials).filter(|size| sizes.contains(size) || signed.roots.contains_key(size));
-        let target = written.unwrap_or(opened);
+        let starts: BTreeSet<u64> = starts.filter(|size| *size <= signed.size).collect();
+        let sizes = starts.iter().chain(signed.roots.keys()).copied().collect();
+        let (tiles, strange) = wanted(partials, &sizes, starts.last().copied().unwrap_or(0));
         let ends = segments.iter().skip(1).map(|next| next.first).chain([limit]);
         let tasks = segments.iter().zip(ends).map(|(files, end)| {
             let end = end.min(limit).max(files.first);
             let span = files.first.saturating_sub(first_seq) + 1..=end.saturating_sub(first_seq);
-            let roots = signed.roots.keys().chain([&target]).filter(|size| span.contains(size));
+            let roots = signed.roots.keys().chain(tiles.keys()).filter(|size| span.contains(size));
             let marks: BTreeSet<u64> = roots.copied().collect();
             Task { files: *files, epoch, epoch_first: first_seq, end, marks: marks.into_iter().collect() }
         });
-        Self { epoch, first_seq, limit, target, tasks: tasks.collect() }
+        let tasks = tasks.collect();
+        Self { epoch, first_seq, limit, tiles, strange, tasks }
     }
 
     /// A beginning that is not there, and an end that lies before what is there.
@@ -109,6 +113,10 @@ impl Plan {
             let file = lines_file(self.first_seq);
             let records = (self.first_seq, first.min(self.limit).max(self.first_seq + 1) - 1);
             report.find(Finding::new(file, "the segment is missing").records(records.0, records.1));
+        }
+        for name in &self.strange {
+            let file = format!("tree/{}/{}", self.epoch, name.path());
+            report.find(Finding::new(file, "the tile belongs to no tree that was signed"));
         }
         let beyond = segments.iter().find(|files| files.first > self.limit);
         if let Some(files) = beyond.filter(|_| !signed.roots.is_empty()) {
@@ -157,7 +165,9 @@ impl EpochCheck<'_, '_> {
                 self.report.pruned_segments += 1;
             } else {
                 let finding = Finding::new(lines_file(task.files.first), "the segment's lines are missing");
-                self.report.find(finding.records(task.files.first, task.end.max(task.files.first + 1) - 1));
+                self.report.find(
+                    finding.records(task.files.first, task.end.saturating_sub(1).max(task.files.first)),
+                );
             }
             self.join.segment(task.files.first, None, claimed.as_ref(), &[]);
             self.tiles.stop();
@@ -217,7 +227,7 @@ impl EpochCheck<'_, '_> {
     fn account(&mut self, task: &Task, scan: Scan, complete: bool) {
         let file = task.files.lines().unwrap_or_default();
         let is_last = self.plan.tasks.last().is_some_and(|last| last.files.first == task.files.first);
-        if is_last {
+        if is_last && self.plan.epoch == self.context.newest {
             self.report.unsealed += scan.beyond;
         } else if scan.beyond > 0 {
             self.report.note(format!(
@@ -239,15 +249,15 @@ impl EpochCheck<'_, '_> {
             let what = format!("ids of the process {nonce:010x} were given in an earlier segment before");
             self.report.find(Finding::new(&file, what));
         }
-        self.indexes.compare(task, complete.then(|| scan.index));
+        self.indexes.compare(task, complete.then_some(scan.index));
     }
 
-    fn finish(self, partials: &BTreeSet<TileName>) -> Result<(), VerifyError> {
+    fn finish(self) -> Result<(), VerifyError> {
         if let Some(error) = self.error {
             return Err(error);
         }
         let verdict = self.join.finish();
-        let suspects = self.tiles.finish(partials, &verdict.bad_lines, self.report)?;
+        let suspects = self.tiles.finish(&verdict.bad_lines, self.report);
         let (directory, tasks) = (self.context.directory, &self.plan.tasks);
         report_bad_lines(directory, tasks, &verdict.bad_lines, &suspects, self.report);
         self.indexes.finish(tasks, &verdict, self.report);

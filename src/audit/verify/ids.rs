@@ -79,8 +79,10 @@ impl Ids {
         for (nonce, theirs) in other.processes {
             let ours = self.processes.entry(nonce).or_default();
             ours.missed = ours.missed.saturating_add(theirs.missed);
-            let again =
-                theirs.seen.0.iter().fold(false, |again, run| ours.seen.insert(run.0, run.1) || again);
+            let mut again = false;
+            for run in theirs.seen.0 {
+                again |= ours.seen.insert(run.0, run.1);
+            }
             if again {
                 repeated.push(nonce);
             }

@@ -29,6 +29,8 @@ mod tiles;
 #[cfg(test)]
 pub(in crate::audit) mod sample;
 #[cfg(test)]
+mod store_tests;
+#[cfg(test)]
 mod tamper_tests;
 #[cfg(test)]
 mod tests;
@@ -59,10 +61,14 @@ const PUBLIC_KEY: &str = "log.pub";
 const PRIVATE_KEY: &str = "log.key";
 /// Bytes of the longest key file.
 const MAX_KEY: u64 = 4096;
+/// Epochs that are told to be missing, one by one.
+const MAX_MISSING_EPOCHS: usize = 100;
 
 struct Context<'c> {
     directory: &'c Path,
     progress: &'c dyn Fn(u64, u64),
+    /// The epoch that the log is in.
+    newest: u64,
     /// Bytes of all segments, and of those that are done.
     total: u64,
     done: Cell<u64>,
@@ -83,9 +89,11 @@ pub fn verify(
     let Some(key) = key(directory, options, &mut report)? else { return Ok(report) };
     let segments = layout::segments(directory)?;
     let total = segments.iter().map(SegmentFiles::length).sum();
-    let context = Context { directory, progress, total, done: Cell::new(0) };
+    let numbers = layout::epochs(directory)?;
+    let newest = numbers.last().copied().unwrap_or(0);
+    let context = Context { directory, progress, newest, total, done: Cell::new(0) };
     let mut epochs = Vec::new();
-    for number in layout::epochs(directory)? {
+    for number in numbers {
         epochs.push((number, Signed::read(directory, number, &key, &mut report)?));
     }
     if epochs.is_empty() {
@@ -94,9 +102,9 @@ pub fn verify(
     if let Some(since) = &options.since {
         trust(since, &key, &mut epochs, &mut report)?;
     }
+    strays(&epochs, &segments, &mut report);
     let mut ids = Ids::default();
-    let bounds = bounds(&epochs);
-    for ((number, signed), (from, to)) in epochs.iter().zip(bounds) {
+    for ((number, signed), (from, to)) in epochs.iter().zip(bounds(&epochs)) {
         let own: Vec<SegmentFiles> =
             segments.iter().filter(|files| (from..to).contains(&files.first)).copied().collect();
         epoch::verify_epoch(&context, *number, signed, &own, &mut ids, &mut report)?;
@@ -107,13 +115,28 @@ pub fn verify(
 
 /// The first `seq` of each epoch's segments and the one after the last.
 fn bounds(epochs: &[(u64, Signed)]) -> Vec<(u64, u64)> {
-    let starts = epochs.iter().enumerate().map(|(place, (_, signed))| match place {
-        0 => 0,
-        _ => signed.first_seq.unwrap_or(u64::MAX),
-    });
-    let starts: Vec<u64> = starts.collect();
+    let start = |(place, (_, signed)): (usize, &(u64, Signed))| {
+        signed.first_seq.unwrap_or(if place == 0 { 0 } else { u64::MAX })
+    };
+    let starts: Vec<u64> = epochs.iter().enumerate().map(start).collect();
     let ends = starts.iter().skip(1).copied().chain([u64::MAX]);
     starts.iter().copied().zip(ends).collect()
+}
+
+/// Epochs that are gone, and segments of no epoch.
+fn strays(epochs: &[(u64, Signed)], segments: &[SegmentFiles], report: &mut Report) {
+    let newest = epochs.last().map_or(0, |(number, _)| *number);
+    let missing = (1..newest).filter(|number| !epochs.iter().any(|(known, _)| known == number));
+    for number in missing.take(MAX_MISSING_EPOCHS) {
+        report.find(Finding::new(format!("epochs/{number}.json"), "the epoch is missing"));
+    }
+    let bounds = bounds(epochs);
+    for files in segments {
+        if !bounds.iter().any(|(from, to)| (*from..*to).contains(&files.first)) {
+            let file = files.lines().unwrap_or_else(|| files.index());
+            report.find(Finding::new(file, "the segment belongs to no epoch"));
+        }
+    }
 }
 
 /// The key to verify with: the given one, or that of the directory.

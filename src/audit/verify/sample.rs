@@ -58,8 +58,8 @@ impl Sample {
             missed: 0,
             tree: Frontier::new(),
         };
-        sample.write("log.key", &format!("{}\n", sample.signer.to_text()));
-        sample.write("log.pub", &format!("{}\n", sample.signer.verifier().to_text()));
+        sample.write("log.key", format!("{}\n", sample.signer.to_text()));
+        sample.write("log.pub", format!("{}\n", sample.signer.verifier().to_text()));
         sample.epoch(1, "first start");
         sample
     }
@@ -184,12 +184,17 @@ impl Sample {
         }
     }
 
-    /// Writes the partial tiles, and removes those of before.
-    pub(in crate::audit) fn partials(&self) {
+    /// Writes the partial tiles at the start of a segment, and removes those of before.
+    pub(in crate::audit) fn begin(&self) {
         let root = self.path().join(format!("tree/{}", self.epoch));
         for name in super::layout::partial_tiles(self.path(), self.epoch).unwrap() {
             std::fs::remove_file(root.join(name.path())).unwrap();
         }
+        self.partials();
+    }
+
+    /// Writes the partial tiles as an orderly stop does.
+    pub(in crate::audit) fn partials(&self) {
         for tile in self.tree.partials() {
             self.write(&format!("tree/{}/{}", self.epoch, tile.path()), tile.to_bytes());
         }
@@ -199,6 +204,7 @@ impl Sample {
     pub(in crate::audit) fn segments(&mut self, sizes: &[u64]) {
         for (number, size) in sizes.iter().enumerate() {
             let first = self.next_seq;
+            self.begin();
             self.append(first, *size);
             self.partials();
             self.checkpoint(true);

@@ -73,6 +73,26 @@ fn a_new_epoch_goes_on_with_its_own_tree() {
 }
 
 #[test]
+fn an_epoch_that_is_gone_and_segments_of_none_are_found() {
+    let mut sample = Sample::new();
+    sample.segments(&[30, 20]);
+    sample.epoch(1_000_400, "the directory was an older copy");
+    sample.segments(&[30, 10]);
+    std::fs::remove_dir_all(sample.path().join("tree/1")).unwrap();
+    std::fs::remove_file(sample.path().join("epochs/1.json")).unwrap();
+    sample.write("segments/18446744073709551615.jsonl", "?\n");
+    assert_eq!(
+        told(&run(&sample))[..4],
+        [
+            "epochs/1.json: the epoch is missing",
+            "segments/00000000000000000001.jsonl.zst: the segment belongs to no epoch",
+            "segments/00000000000000000031.jsonl: the segment belongs to no epoch",
+            "segments/18446744073709551615.jsonl: the segment belongs to no epoch",
+        ]
+    );
+}
+
+#[test]
 fn pruned_segments_are_joined_by_their_hashes() {
     let mut sample = Sample::new();
     sample.segments(&[300, 300, 20]);

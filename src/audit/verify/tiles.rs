@@ -1,7 +1,8 @@
 //! Compares the tiles of an epoch with what the lines hash to.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
+    iter::Peekable,
     path::{Path, PathBuf},
 };
 
@@ -37,14 +38,12 @@ impl Mismatch {
 pub(super) struct TileCheck<'d> {
     directory: &'d Path,
     epoch: u64,
-    /// The size of the tree whose partial tiles are kept.
-    target: u64,
+    /// Partial tiles that are compared, by the size of the tree that they are of.
+    wanted: &'d BTreeMap<u64, BTreeSet<TileName>>,
     /// Hashes of whole groups of 256 leaves: its level 0 is level 1 of the tree.
     groups: Frontier,
     /// Leaves of the group that is not full.
     partial: Vec<Hash>,
-    /// The partial tiles of the target, once it was reached.
-    expected: Vec<Tile>,
     mismatches: Vec<Mismatch>,
     findings: Vec<Finding>,
     /// Some leaves have no hash: nothing more can be compared.
@@ -52,14 +51,17 @@ pub(super) struct TileCheck<'d> {
 }
 
 impl<'d> TileCheck<'d> {
-    pub(super) fn new(directory: &'d Path, epoch: u64, target: u64) -> Self {
+    pub(super) fn new(
+        directory: &'d Path,
+        epoch: u64,
+        wanted: &'d BTreeMap<u64, BTreeSet<TileName>>,
+    ) -> Self {
         Self {
             directory,
             epoch,
-            target,
+            wanted,
             groups: Frontier::new(),
             partial: Vec::new(),
-            expected: Vec::new(),
             mismatches: Vec::new(),
             findings: Vec::new(),
             stopped: false,
@@ -75,8 +77,9 @@ impl<'d> TileCheck<'d> {
         if self.stopped {
             return Ok(());
         }
-        let target = scan.leaves.marks.iter().find(|mark| mark.size == self.target);
-        self.reach(target);
+        let mut marks =
+            scan.leaves.marks.iter().filter(|mark| self.wanted.contains_key(&mark.size)).peekable();
+        self.reach(&mut marks)?;
         if !scan.leaves.head.is_empty() {
             self.partial.extend_from_slice(&scan.leaves.head);
             let hashes = std::mem::take(&mut self.partial);
@@ -84,26 +87,31 @@ impl<'d> TileCheck<'d> {
                 Some(root) => self.group(root)?,
                 None => self.stopped = true,
             }
-            self.reach(target);
+            self.reach(&mut marks)?;
         }
         for root in &scan.leaves.groups {
             self.group(*root)?;
-            self.reach(target);
+            self.reach(&mut marks)?;
         }
         self.partial.extend_from_slice(scan.leaves.tail());
         Ok(())
     }
 
-    /// Keeps the partial tiles when the target lies within the group that comes next.
-    fn reach(&mut self, target: Option<&Mark>) {
-        let Some(mark) = target.filter(|mark| mark.size / TILE_WIDTH as u64 == self.groups.size()) else {
-            return;
-        };
-        let hashes = [self.partial.as_slice(), &mark.partial].concat();
-        let level_0 = Tile { level: 0, index: self.groups.size(), hashes };
-        let above = self.groups.partials().map(|tile| Tile { level: tile.level + 1, ..tile });
-        self.expected =
-            std::iter::once(level_0).filter(|tile| !tile.hashes.is_empty()).chain(above).collect();
+    /// Compares the partial tiles of the sizes that lie before the end of the group that comes next.
+    fn reach<'m>(&mut self, marks: &mut Peekable<impl Iterator<Item = &'m Mark>>) -> Result<(), VerifyError> {
+        let whole = self.groups.size();
+        while let Some(mark) = marks.next_if(|mark| mark.size / TILE_WIDTH as u64 == whole) {
+            let hashes = [self.partial.as_slice(), &mark.partial].concat();
+            let level_0 = Tile { level: 0, index: whole, hashes };
+            let above = self.groups.partials().map(|tile| Tile { level: tile.level + 1, ..tile });
+            let tiles: Vec<Tile> = std::iter::once(level_0).chain(above).collect();
+            let wanted = self.wanted.get(&mark.size);
+            for tile in tiles.iter().filter(|tile| wanted.is_some_and(|wanted| wanted.contains(&tile.name())))
+            {
+                self.compare(tile)?;
+            }
+        }
+        Ok(())
     }
 
     fn group(&mut self, root: Hash) -> Result<(), VerifyError> {
@@ -142,32 +150,9 @@ impl<'d> TileCheck<'d> {
         Ok(())
     }
 
-    /// Compares the partial tiles; `sizes` are those at which they may have been written.
-    fn partials(&mut self, names: &BTreeSet<TileName>) -> Result<(), VerifyError> {
-        if self.stopped || self.target == 0 {
-            return Ok(());
-        }
-        let expected = std::mem::take(&mut self.expected);
-        for tile in &expected {
-            self.compare(tile)?;
-        }
-        let known: BTreeSet<TileName> = expected.iter().map(Tile::name).collect();
-        for name in names.difference(&known) {
-            let what = format!("the tile belongs to no tree of {} records", self.target);
-            self.findings.push(Finding::new(self.path(*name), what));
-        }
-        Ok(())
-    }
-
     /// Reports what is wrong with tiles where the lines are right, and returns what tiles tell of where the lines in
     /// `bad` are wrong.
-    pub(super) fn finish(
-        mut self,
-        names: &BTreeSet<TileName>,
-        bad: &[Span],
-        report: &mut Report,
-    ) -> Result<Vec<Span>, VerifyError> {
-        self.partials(names)?;
+    pub(super) fn finish(mut self, bad: &[Span], report: &mut Report) -> Vec<Span> {
         let is_explained = |mismatch: &Mismatch| bad.iter().any(|bad| meet(*bad, mismatch.leaves()));
         let (explained, at_fault): (Vec<Mismatch>, Vec<Mismatch>) =
             self.mismatches.iter().partition(|mismatch| is_explained(mismatch));
@@ -183,13 +168,38 @@ impl<'d> TileCheck<'d> {
         }
         // Hashes of higher levels stand for the same leaves, only less exactly.
         let exact = explained.iter().filter(|mismatch| mismatch.tile.level <= 1);
-        Ok(merged(exact.map(|mismatch| mismatch.leaves()).collect()))
+        merged(exact.map(|mismatch| mismatch.leaves()).collect())
     }
 }
 
-/// The size of the tree whose partial tiles these are, if the lowest of them is there.
-pub(super) fn size_of_partials(names: &BTreeSet<TileName>) -> Option<u64> {
-    let lowest = names.iter().min_by_key(|name| name.level)?;
-    let hashes = lowest.index.checked_mul(TILE_WIDTH as u64)?.checked_add(lowest.width.into())?;
-    hashes.checked_mul(1u64.checked_shl(8 * u32::from(lowest.level))?)
+/// Which partial tiles to compare, by the size of the tree that they are of: all those of the tree at the start of the
+/// open segment, which must be there, and of `names` each with the largest of `sizes` that has it. The second part
+/// are names of no such tree.
+pub(super) fn wanted(
+    names: &BTreeSet<TileName>,
+    sizes: &BTreeSet<u64>,
+    opened: u64,
+) -> (BTreeMap<u64, BTreeSet<TileName>>, Vec<TileName>) {
+    let mut wanted = BTreeMap::from([(opened, partial_names(opened).collect::<BTreeSet<_>>())]);
+    let mut strange = Vec::new();
+    for name in names {
+        let has_it = |size: &&u64| partial_names(**size).any(|of_size| of_size == *name);
+        if wanted.get(&opened).is_some_and(|opened| opened.contains(name)) {
+            continue;
+        }
+        match sizes.iter().rev().find(has_it) {
+            Some(size) => drop(wanted.entry(*size).or_default().insert(*name)),
+            None => strange.push(*name),
+        }
+    }
+    (wanted, strange)
+}
+
+/// The partial tiles of a tree of `size` leaves, level 0 first.
+fn partial_names(size: u64) -> impl Iterator<Item = TileName> {
+    (0..8u8).filter_map(move |level| {
+        let hashes = size >> (8 * u32::from(level));
+        let width = u16::try_from(hashes % TILE_WIDTH as u64).ok().filter(|width| *width > 0)?;
+        Some(TileName { level, index: hashes / TILE_WIDTH as u64, width })
+    })
 }

@@ -11,6 +11,7 @@ use std::{
 };
 
 use super::*;
+pub(super) use crate::audit::files::PRUNED;
 use crate::audit::{
     merkle::{self, Range},
     sealed::{IndexBuilder, SegmentIndex},

@@ -14,7 +14,7 @@ const EVENTS: u64 = 21;
 
 /// Opens the log, writes up to `EVENTS` and closes. Of each step the error is counted and the run goes on, unless the
 /// process is dead. Returns the last event that was said to be sealed, and whether all went to the end.
-fn run(directory: &Path, faults: &Arc<Faults>, deadly: bool) -> (u64, bool) {
+fn run(directory: &Path, faults: &Arc<Faults>, deadly: bool, scene: Scene) -> (u64, bool) {
     let mut sealer = loop {
         match Sealer::open(FaultyDisk::over(directory, faults), options()) {
             Ok(sealer) => break sealer,
@@ -27,6 +27,11 @@ fn run(directory: &Path, faults: &Arc<Faults>, deadly: bool) -> (u64, bool) {
     while sealer.last_sealed < EVENTS {
         last = (last + 3).min(EVENTS);
         sealer.offer(last);
+        if let Some(open) =
+            segments(directory).unwrap().last().filter(|_| scene == Scene::Deleted && last == 12)
+        {
+            std::fs::remove_file(&open.path).unwrap();
+        }
         let step = sealer.append().and_then(|()| sealer.commit().map(drop)).and_then(|()| sealer.archive());
         if step.is_err() && deadly {
             return (sealer.last_sealed, false);
@@ -66,17 +71,55 @@ fn go_on(directory: &Path, last_sealed: u64, context: &str) {
 
 /// Lets the `n`th call go wrong, for every `n`.
 fn every_call(mode: Mode, width: u64, deadly: bool) {
+    every_call_of(mode, width, deadly, Scene::New);
+}
+
+/// Where a run starts, and what happens on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scene {
+    /// A new log.
+    New,
+    /// Somebody deletes the open segment.
+    Deleted,
+    /// An earlier process left lines that are not sealed.
+    Tail,
+}
+
+impl Scene {
+    fn prepare(self) -> tempfile::TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        if self == Self::Tail {
+            let quiet = Faults::new(u64::MAX, u64::MAX, Mode::Short, false);
+            let mut sealer = Sealer::open(FaultyDisk::over(directory.path(), &quiet), options()).unwrap();
+            sealer.write(4).unwrap();
+            sealer.offer(6);
+            sealer.append().unwrap();
+        }
+        directory
+    }
+}
+
+fn every_call_of(mode: Mode, width: u64, deadly: bool, scene: Scene) {
     let quiet = Faults::new(u64::MAX, u64::MAX, mode, false);
-    let directory = tempfile::tempdir().unwrap();
-    assert!(run(directory.path(), &quiet, false).1);
+    let directory = scene.prepare();
+    assert!(run(directory.path(), &quiet, false, scene).1);
     go_on(directory.path(), EVENTS, "no fault");
     let calls = quiet.calls.load(Relaxed);
     assert!(calls > 20, "{calls}");
-    for call in (0..calls).step_by(usize::try_from(width).unwrap()) {
+    // A last segment that cannot be read when the log is opened rightly begins a new epoch.
+    let opening = Faults::new(u64::MAX, u64::MAX, mode, false);
+    let first = if scene == Scene::Tail {
+        let directory = scene.prepare();
+        drop(Sealer::open(FaultyDisk::over(directory.path(), &opening), options()).unwrap());
+        opening.calls.load(Relaxed)
+    } else {
+        0
+    };
+    for call in (first..calls).step_by(usize::try_from(width).unwrap()) {
         let context = format!("call {call} {mode:?} deadly {deadly}");
-        let directory = tempfile::tempdir().unwrap();
+        let directory = scene.prepare();
         let faults = Faults::new(call, call + width, mode, deadly);
-        let (last_sealed, finished) = run(directory.path(), &faults, deadly);
+        let (last_sealed, finished) = run(directory.path(), &faults, deadly, scene);
         assert!(finished || deadly, "{context}");
         go_on(directory.path(), last_sealed, &context);
     }
@@ -121,6 +164,21 @@ fn several_calls_in_a_row_that_fail_lose_and_repeat_nothing() {
     every_call(Mode::Fails(Errno::IO), 4, false);
     every_call(Mode::FailsButLanded(Errno::IO), 3, false);
     every_call(Mode::Fails(Errno::NOSPC), 9, false);
+}
+
+#[test]
+fn a_deleted_segment_is_put_back_whatever_fails_meanwhile() {
+    every_call_of(Mode::Fails(Errno::IO), 1, false, Scene::Deleted);
+    every_call_of(Mode::FailsButLanded(Errno::IO), 1, false, Scene::Deleted);
+    every_call_of(Mode::Fails(Errno::NOSPC), 3, false, Scene::Deleted);
+}
+
+#[test]
+fn lines_that_an_earlier_process_left_outlast_whatever_fails() {
+    every_call_of(Mode::Fails(Errno::IO), 1, false, Scene::Tail);
+    every_call_of(Mode::FailsButLanded(Errno::NOSPC), 1, false, Scene::Tail);
+    every_call_of(Mode::Fails(Errno::IO), 1, true, Scene::Tail);
+    every_call_of(Mode::Short, 1, false, Scene::Tail);
 }
 
 /// The calls of one commit of two lines, and of the rotation and archive that follow, in order.

@@ -92,6 +92,10 @@ impl Disk for FaultyDisk {
     fn claim(&self) -> io::Result<()> {
         self.1.call(|| self.0.make_folder("segments").and_then(|()| self.0.make_folder("torn")))
     }
+    fn release(&self) {}
+    fn free(&self) -> io::Result<u64> {
+        self.1.call(|| self.0.free())
+    }
     fn list(&self, folder: &str) -> io::Result<Vec<String>> {
         self.1.call(|| self.0.list(folder))
     }

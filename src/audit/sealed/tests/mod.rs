@@ -10,6 +10,7 @@ use std::{collections::VecDeque, path::Path, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::open::Found;
 use super::*;
 use crate::audit::{
     EventId,

@@ -2,6 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
+use super::super::open::Found;
 use super::*;
 
 struct Log {
@@ -122,6 +123,16 @@ fn lines_out_of_sequence_beyond_the_checkpoint_are_set_aside() {
     assert_eq!(sealer.found.torn_bytes as usize, line(20, 20).len() + line(14, 14).len());
     sealer.write(14).unwrap();
     check_whole(log.directory.path(), 14);
+}
+
+#[test]
+fn a_rescue_that_was_interrupted_before_its_last_rename_is_finished() {
+    let log = Log::new();
+    let path = log.last_segment().path;
+    fs::rename(&path, path.with_extension("jsonl.new")).unwrap();
+    let sealer = log.open();
+    assert_eq!((sealer.found.problems.clone(), sealer.found.last_seq), (vec![], 12));
+    check_whole(log.directory.path(), 12);
 }
 
 #[test]
