@@ -81,3 +81,6 @@ fn newest(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
