@@ -168,10 +168,10 @@ impl Packer {
         let mut files = vec![
             Part::text(names::README, README_TEXT),
             Part::bytes(names::ABOUT, [about.as_slice(), b"\n"].concat()),
-            Part::text(names::KEY, &format!("{}\n", key.trim_end())),
+            Part::text(names::KEY, format!("{}\n", key.trim_end())),
         ];
         for (place, checkpoint) in self.checkpoints.iter().enumerate() {
-            files.push(Part::text(&names::checkpoint(place), checkpoint));
+            files.push(Part::text(&names::checkpoint(place), checkpoint.as_str()));
         }
         files.push(Part::spool(names::RECORDS, self.records)?);
         files.push(Part::spool(names::APPLIED, self.applied)?);
@@ -183,7 +183,7 @@ impl Packer {
         let policies = self.policies.into_iter();
         files.extend(policies.map(|(name, bytes)| Part::bytes(&name, bytes)));
         let sums: Sums = files.iter().map(|part| (part.name.clone(), part.hash)).collect();
-        files.insert(0, Part::text(names::SUMS, &sums::text(&sums)));
+        files.insert(0, Part::text(names::SUMS, sums::text(&sums)));
         archive(draft, files)?;
         Ok(self.about)
     }
@@ -218,8 +218,8 @@ impl Part {
         }
     }
 
-    fn text(name: &str, text: &str) -> Self {
-        Self::bytes(name, text.to_owned())
+    fn text(name: &str, text: impl Into<Vec<u8>>) -> Self {
+        Self::bytes(name, text.into())
     }
 
     fn spool(name: &str, spool: Spool) -> io::Result<Self> {
