@@ -55,7 +55,7 @@ mod testing;
 mod tests;
 
 pub use acknowledge::{Acknowledge, COMMIT_INTERVAL, COMMIT_INTERVALS};
-pub use bundle::{About, BundleFinding, BundleReport, PackError, Packer, ProofCheck, Proved, verify_bundle};
+pub use bundle::{About, BundleError, BundleFinding, BundleReport, PackError, Packer, bundle, verify_bundle};
 pub use check::{CheckError, Checked, check};
 pub use event::{Enforcement, Event, Kind, Receipt, RequestFacts, UnknownKind};
 pub use export::{ExportError, ExportOptions, Exporter, Format};

@@ -11,9 +11,11 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{
+    files::names_in,
     id::{EventId, Nonce},
     problem::Problem,
     sealed::{Borders, SegmentError, SegmentFile, SegmentLines, segments},
+    sealer::parse_extension,
     unsealed::Unsealed,
 };
 
@@ -149,6 +151,8 @@ pub(super) struct Cursor {
     pending: Option<Record>,
     /// The greatest ordinal seen of each process.
     seen: HashMap<Nonce, u64>,
+    /// How far each process was sealed when reading began, where it did not begin with the first record.
+    sealed: HashMap<Nonce, u64>,
     /// The journal, while it is read.
     unsealed: Option<Unsealed>,
 }
@@ -171,6 +175,7 @@ impl Cursor {
             expected: (from == 0).then_some(1),
             pending: None,
             seen: HashMap::new(),
+            sealed: if from == 0 { HashMap::new() } else { sealed_ordinals(directory) },
             unsealed: None,
         };
         if !directory.is_dir() {
@@ -195,6 +200,10 @@ impl Cursor {
         }
         let Some(unsealed) = &mut self.unsealed else { return Ok(None) };
         let seq = self.expected.unwrap_or(1);
+        for (nonce, ordinal) in self.sealed.drain() {
+            let seen = self.seen.entry(nonce).or_default();
+            *seen = ordinal.max(*seen);
+        }
         let next = unsealed.next(seq, &mut self.seen);
         match next.map_err(|error| self.io(error))? {
             Some(record) => {
@@ -285,4 +294,14 @@ impl Cursor {
     fn io(&self, error: io::Error) -> ReadError {
         ReadError::Io { path: self.directory.clone(), error }
     }
+}
+
+/// What the newest checkpoint says of how far each process is sealed: its journal may still hold records of segments
+/// that are not read here. Nothing is trusted that could hide a record, save from somebody who can change the log.
+fn sealed_ordinals(directory: &Path) -> HashMap<Nonce, u64> {
+    let trees = names_in(&directory.join("tree")).unwrap_or_default();
+    let newest = trees.iter().filter_map(|name| name.parse::<u64>().ok()).max();
+    let checkpoint = newest.map(|epoch| directory.join(format!("tree/{epoch}/checkpoint")));
+    let note = checkpoint.and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
+    note.lines().filter_map(parse_extension).collect()
 }

@@ -380,7 +380,8 @@ fn remove(source: &Source) -> io::Result<()> {
     }
 }
 
-fn parse_extension(line: &str) -> Option<(Nonce, u64)> {
+/// How far a process is sealed, in a line of a checkpoint.
+pub(super) fn parse_extension(line: &str) -> Option<(Nonce, u64)> {
     let (nonce, ordinal) = line.strip_prefix("lane ")?.split_once(' ')?;
     Some((nonce.parse().ok()?, ordinal.parse().ok()?))
 }

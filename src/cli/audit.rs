@@ -1,5 +1,6 @@
-//! `audit`: reading, searching, verifying, proving and keeping the log.
+//! `audit`: reading, searching, exporting, verifying, proving and keeping the log.
 
+mod bundle;
 mod export;
 mod filters;
 mod hold;
@@ -28,12 +29,14 @@ pub(super) struct AuditArgs {
 
 #[derive(Debug, Subcommand)]
 enum AuditCommand {
+    /// Pack records with their proofs and policies into one file for somebody who checks them alone.
+    Bundle(bundle::BundleArgs),
     /// Print every record, or those that are asked for, oldest first.
     Export(export::ExportArgs),
-    /// Print the records that are asked for, oldest first: 1 when there is none.
-    Search(search::SearchArgs),
     /// Print a proof that a record is in the signed log.
     Prove(prove::ProveArgs),
+    /// Print the records that are asked for, oldest first: 1 when there is none.
+    Search(search::SearchArgs),
     /// Print the newest records, and with --follow those that come.
     Tail(TailArgs),
     /// Write the log's tree in the form that tools for transparency logs read (C2SP tlog-tiles).
@@ -116,9 +119,10 @@ impl LogSource {
 
 pub(super) fn run(args: &AuditArgs) -> Exit {
     match &args.command {
+        AuditCommand::Bundle(args) => bundle::run(args),
         AuditCommand::Export(args) => export::run(args),
-        AuditCommand::Search(args) => search::run(args),
         AuditCommand::Prove(args) => prove::prove(args),
+        AuditCommand::Search(args) => search::run(args),
         AuditCommand::Tail(args) => tail(args),
         AuditCommand::Tiles(args) => prove::tiles(args),
         AuditCommand::Verify(args) => verify::run(args),

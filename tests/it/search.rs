@@ -1,5 +1,7 @@
 //! `audit search` and `audit export` over the log of a real edge.
 
+use std::time::{Duration, Instant};
+
 use serde_json::Value;
 
 use crate::harness::tools::{Output, interdict};
@@ -100,4 +102,35 @@ fn filters_that_are_none_are_wrong_usage_and_a_missing_log_an_i_o_error() {
     }
     let output = interdict(["audit", "search", "--directory", "/nonexistent", "--case", "a"]);
     assert_eq!(output.code, 3, "{output:?}");
+}
+
+#[test]
+fn a_bundle_of_a_case_is_verified_without_the_log_and_with_the_policies_in_force() {
+    let origin = Origin::start();
+    let edge = edge(&origin);
+    let (home, config) = (tempfile::TempDir::new().unwrap(), edge.config());
+    let file = home.path().join("bundle.tar.zst");
+    let (file, config) = (file.to_str().unwrap(), config.to_str().unwrap());
+    let make = || interdict(["audit", "bundle", "--config", config, "--case", "site", "--out", file]);
+    // Records are sealed within a second.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let mut made = make();
+    while !made.stdout.starts_with("3 records, policy sets of 1 revisions\n") && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(50));
+        made = make();
+    }
+    assert_eq!(made.code, 0, "{made:?}");
+    let key = edge.audit_directory().join("log.pub");
+    let verified = interdict(["audit", "verify", "--bundle", file, "--key", key.to_str().unwrap()]);
+    assert_eq!(verified.code, 0, "{verified:?}");
+    assert!(verified.stdout.contains("the policies are those that came into force"), "{verified:?}");
+    assert!(verified.stdout.contains("all is as it was signed"), "{verified:?}");
+    let mut bytes = std::fs::read(file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(file, bytes).unwrap();
+    let broken = interdict(["audit", "verify", "--bundle", file]);
+    assert_eq!(broken.code, 1, "{broken:?}");
+    let none = interdict(["audit", "bundle", "--config", config, "--case", "none", "--out", file]);
+    assert_eq!(none.code, 1, "{none:?}");
 }

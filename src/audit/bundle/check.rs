@@ -6,8 +6,10 @@ use std::io::{self, BufRead, BufReader, Read};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-use super::super::merkle::{Checkpoint, Verifier};
-use super::Proved;
+use super::super::{
+    merkle::{Checkpoint, Verifier},
+    prove::verify_proof,
+};
 use super::names::{self, parse_policy};
 use super::pack::About;
 use super::sums::{self, Sums, hex, sha256};
@@ -86,15 +88,11 @@ pub struct BundleReport {
     pub unbound_revisions: BTreeSet<u64>,
 }
 
-/// How a proof, one line of JSON, is checked with the log's key.
-pub type ProofCheck<'a> = dyn Fn(&[u8], &Verifier) -> Result<Proved, String> + 'a;
-
 /// Checks the bundle that `archive` reads. `trusted` is the log's key from elsewhere: without it the bundle can only
 /// be shown to be whole and of one piece, not whose log it is from.
 #[must_use]
-pub fn verify_bundle(archive: impl Read, trusted: Option<&Verifier>, proof: &ProofCheck<'_>) -> BundleReport {
+pub fn verify_bundle(archive: impl Read, trusted: Option<&Verifier>) -> BundleReport {
     let mut check = Check {
-        proof,
         report: BundleReport::default(),
         hashes: Sums::new(),
         sums: None,
@@ -112,8 +110,7 @@ pub fn verify_bundle(archive: impl Read, trusted: Option<&Verifier>, proof: &Pro
     check.finish()
 }
 
-struct Check<'c> {
-    proof: &'c ProofCheck<'c>,
+struct Check {
     report: BundleReport,
     /// What the files are, and what the manifest says they are.
     hashes: Sums,
@@ -121,6 +118,7 @@ struct Check<'c> {
     key: Option<Verifier>,
     /// Whether the key came from elsewhere.
     trusted: bool,
+    /// What each checkpoint signs.
     checkpoints: HashSet<String>,
     /// The SHA-256 of each line of a file of records.
     files: BTreeMap<&'static str, Vec<[u8; 32]>>,
@@ -140,7 +138,7 @@ struct Applied {
     digest: Option<String>,
 }
 
-impl Check<'_> {
+impl Check {
     fn find(&mut self, finding: Finding) {
         self.report.findings.push(finding);
     }
@@ -226,8 +224,8 @@ impl Check<'_> {
         }
         match Checkpoint::open(note.as_bytes(), &key.with_name(origin)) {
             Ok(checkpoint) => {
+                self.checkpoints.insert(checkpoint.body());
                 self.report.checkpoints.push((checkpoint.origin, checkpoint.size));
-                self.checkpoints.insert(note.into_owned());
             }
             Err(error) => self.malformed(name, error),
         }
@@ -253,13 +251,13 @@ impl Check<'_> {
 
     fn proof(&mut self, line: &[u8]) -> Result<(), String> {
         let key = self.key.as_ref().ok_or("there is no key before it")?;
-        let proved = (self.proof)(line, key)?;
-        if !self.checkpoints.contains(&proved.checkpoint) {
+        let proven = verify_proof(line, Some(key)).map_err(|error| error.to_string())?;
+        if !self.checkpoints.contains(&proven.checkpoint.body()) {
             return Err("it leads to a checkpoint that is not in the bundle".to_owned());
         }
-        self.proved.insert(sha256(&proved.line));
+        self.proved.insert(sha256(proven.record.as_bytes()));
         if let Ok(Applied { kind, revision: Some(revision), digest: Some(digest) }) =
-            serde_json::from_slice(&proved.line)
+            serde_json::from_str(&proven.record)
             && kind == "policy.applied"
         {
             self.applied.insert(revision, digest);

@@ -17,6 +17,7 @@
 //! revision, and the `policy.applied` record of that revision has the digest of its policy set.
 
 mod check;
+mod collect;
 mod names;
 mod pack;
 mod spool;
@@ -25,14 +26,6 @@ mod sums;
 #[cfg(test)]
 mod tests;
 
-pub use check::{BundleReport, Finding as BundleFinding, ProofCheck, verify_bundle};
+pub use check::{BundleReport, Finding as BundleFinding, verify_bundle};
+pub use collect::{BundleError, bundle};
 pub use pack::{About, PackError, Packer};
-
-/// What a proof that holds says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Proved {
-    /// The record's line, without its newline.
-    pub line: Vec<u8>,
-    /// The signed checkpoint that it leads to.
-    pub checkpoint: String,
-}

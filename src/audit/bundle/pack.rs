@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::super::id::EventId;
+use super::super::{id::EventId, prove::Proof};
 use super::names;
 use super::spool::Spool;
 use super::sums::{self, Sums, sha256};
@@ -50,6 +50,8 @@ pub struct About {
     pub records: u64,
     /// Revisions whose policy set is here.
     pub revisions: BTreeSet<u64>,
+    /// Records that were found and are under no checkpoint yet: they cannot be proved and are not here.
+    pub unsealed: u64,
     /// Revisions that records name and whose policy set the edge did not keep any more.
     pub missing_revisions: BTreeSet<u64>,
 }
@@ -89,49 +91,42 @@ impl Packer {
         })
     }
 
-    /// Takes a record in: its line without the newline, its proof as one line of JSON, and the checkpoint that leads to.
+    /// Takes in a record with its proof.
     ///
     /// # Errors
     /// When the disk takes no more.
-    pub fn record(
-        &mut self,
-        id: EventId,
-        line: &[u8],
-        proof: &[u8],
-        checkpoint: &str,
-    ) -> Result<(), PackError> {
+    pub fn record(&mut self, id: EventId, proof: &Proof) -> Result<(), PackError> {
         self.about.records += 1;
-        let taken = self.records.line(line).and_then(|()| self.proof(id, proof, checkpoint));
+        let taken = self.records.line(proof.record.as_bytes()).and_then(|()| self.proof(id, proof));
         taken.map_err(|error| failed(&self.target, error))
     }
 
-    /// Takes the `policy.applied` record of a revision in that records name.
+    /// Takes in the `policy.applied` record of a revision that records name.
     ///
     /// # Errors
     /// When the disk takes no more.
-    pub fn applied(
-        &mut self,
-        id: EventId,
-        line: &[u8],
-        proof: &[u8],
-        checkpoint: &str,
-    ) -> Result<(), PackError> {
-        let taken = self.applied.line(line).and_then(|()| self.proof(id, proof, checkpoint));
+    pub fn applied(&mut self, id: EventId, proof: &Proof) -> Result<(), PackError> {
+        let taken = self.applied.line(proof.record.as_bytes()).and_then(|()| self.proof(id, proof));
         taken.map_err(|error| failed(&self.target, error))
     }
 
     /// One proof is enough for a record that stands in both files.
-    fn proof(&mut self, id: EventId, proof: &[u8], checkpoint: &str) -> io::Result<()> {
+    fn proof(&mut self, id: EventId, proof: &Proof) -> io::Result<()> {
         if !self.proved.insert(id) {
             return Ok(());
         }
         if self.first.len() < FEW {
             self.first.push(id);
         }
-        if !self.checkpoints.iter().any(|known| known == checkpoint) {
-            self.checkpoints.push(checkpoint.to_owned());
+        if !self.checkpoints.contains(&proof.checkpoint) {
+            self.checkpoints.push(proof.checkpoint.clone());
         }
-        self.proofs.line(proof)
+        self.proofs.line(proof.to_json().trim_end().as_bytes())
+    }
+
+    /// Notes that a record was found that cannot be proved yet.
+    pub fn unsealed(&mut self) {
+        self.about.unsealed += 1;
     }
 
     /// Takes a policy set in, or notes that it is gone.
@@ -173,10 +168,10 @@ impl Packer {
         let mut files = vec![
             Part::text(names::README, README_TEXT),
             Part::bytes(names::ABOUT, [about.as_slice(), b"\n"].concat()),
-            Part::text(names::KEY, &format!("{}\n", key.trim_end())),
+            Part::text(names::KEY, format!("{}\n", key.trim_end())),
         ];
         for (place, checkpoint) in self.checkpoints.iter().enumerate() {
-            files.push(Part::text(&names::checkpoint(place), checkpoint));
+            files.push(Part::text(&names::checkpoint(place), checkpoint.as_str()));
         }
         files.push(Part::spool(names::RECORDS, self.records)?);
         files.push(Part::spool(names::APPLIED, self.applied)?);
@@ -188,7 +183,7 @@ impl Packer {
         let policies = self.policies.into_iter();
         files.extend(policies.map(|(name, bytes)| Part::bytes(&name, bytes)));
         let sums: Sums = files.iter().map(|part| (part.name.clone(), part.hash)).collect();
-        files.insert(0, Part::text(names::SUMS, &sums::text(&sums)));
+        files.insert(0, Part::text(names::SUMS, sums::text(&sums)));
         archive(draft, files)?;
         Ok(self.about)
     }
@@ -223,8 +218,8 @@ impl Part {
         }
     }
 
-    fn text(name: &str, text: &str) -> Self {
-        Self::bytes(name, text.as_bytes().to_vec())
+    fn text(name: &str, text: impl Into<Vec<u8>>) -> Self {
+        Self::bytes(name, text.into())
     }
 
     fn spool(name: &str, spool: Spool) -> io::Result<Self> {

@@ -114,6 +114,7 @@ pub fn prove(directory: &Path, id: EventId) -> Result<Proof, ProveError> {
 /// Proves records of one log, many in a row if need be.
 pub struct Prover {
     directory: std::path::PathBuf,
+    key: Verifier,
     trees: Vec<Tree>,
 }
 
@@ -127,7 +128,13 @@ impl Prover {
         let epochs = layout::epochs(directory)?;
         let trees: Result<_, _> =
             epochs.into_iter().map(|epoch| Tree::open(directory, &base, epoch)).collect();
-        Ok(Self { directory: directory.to_owned(), trees: trees? })
+        Ok(Self { directory: directory.to_owned(), trees: trees?, key: base })
+    }
+
+    /// The log's public key, by the name of its first epoch.
+    #[must_use]
+    pub fn key(&self) -> &Verifier {
+        &self.key
     }
 
     /// Proves the record with this id; segments in whose times the id falls are searched first.

@@ -213,10 +213,24 @@ impl Tree {
     }
 }
 
+/// Hashes that are kept once they were computed: each proof needs those of the tree's right edge, which would
+/// otherwise be read anew from the last segment.
+const MOST_KNOWN: usize = 1 << 20;
+
 impl Nodes for Tree {
     type Error = ProveError;
 
     fn subtree(&mut self, level: u8, index: u64) -> Result<Hash, ProveError> {
+        let hash = self.compute(level, index)?;
+        if self.known.len() < MOST_KNOWN {
+            self.known.insert((level, index), hash);
+        }
+        Ok(hash)
+    }
+}
+
+impl Tree {
+    fn compute(&mut self, level: u8, index: u64) -> Result<Hash, ProveError> {
         if let Some(hash) = self.known.get(&(level, index)) {
             return Ok(*hash);
         }
@@ -224,8 +238,8 @@ impl Nodes for Tree {
             return Ok(hash);
         }
         let Some(below) = level.checked_sub(1) else { return self.leaf(index) };
-        let left = self.subtree(below, index * 2)?;
-        let right = self.subtree(below, index * 2 + 1)?;
+        let left = self.compute(below, index * 2)?;
+        let right = self.compute(below, index * 2 + 1)?;
         Ok(node_hash(&left, &right))
     }
 }

@@ -16,7 +16,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use self::query::Verdict;
-use super::read::{ReadError, records};
+use super::read::{Cursor, ReadError};
 
 pub use query::Query;
 pub use scan::{SearchError, SearchProblem, Searched, search};
@@ -45,13 +45,13 @@ pub fn find(
 ) -> Result<Searched, FindError> {
     let mut searched = search(directory, query, each)?;
     let done = searched.stopped || (query.id.is_some() && searched.found > 0);
-    if !done && directory.join("journal").exists() {
+    if !done {
         newest(directory, query, each, &mut searched)?;
     }
     Ok(searched)
 }
 
-/// The records after the last sealed one.
+/// The records after the last sealed one: those of the journal, and those that were sealed since.
 fn newest(
     directory: &Path,
     query: &Query,
@@ -59,20 +59,28 @@ fn newest(
     searched: &mut Searched,
 ) -> Result<(), ReadError> {
     let matcher = query.matcher();
-    for item in records(directory)? {
-        match item? {
+    let mut cursor = Cursor::open(directory, searched.last_segment)?;
+    let mut is_new = searched.last_seq == 0;
+    while let Some(item) = cursor.next()? {
+        match item {
             Ok(record) if record.seq <= searched.last_seq => {}
-            Ok(record) if matcher.judge(&record.line) == Verdict::Found => {
-                searched.found += 1;
-                if each(&record.line).is_break() {
-                    searched.stopped = true;
-                    return Ok(());
+            Ok(record) => {
+                is_new = true;
+                if matcher.judge(&record.line) == Verdict::Found {
+                    searched.found += 1;
+                    if each(&record.line).is_break() {
+                        searched.stopped = true;
+                        return Ok(());
+                    }
                 }
             }
-            Ok(_) => {}
+            Err(problem) if is_new => searched.problems.push(SearchProblem::Unsealed(problem)),
             // What is wrong with sealed records was told by the search.
-            Err(problem) => searched.problems.push(SearchProblem::Unsealed(problem)),
+            Err(_) => {}
         }
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 use memchr::memmem::Finder;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use super::super::{Kind, SegmentIndex, Term, id::EventId, text::write_ours};
 
@@ -43,6 +44,24 @@ impl Query {
     #[must_use]
     pub fn is_everything(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// The conditions that are set, by their names.
+    #[must_use]
+    pub fn to_fields(&self) -> Map<String, Value> {
+        let text = |text: &Option<String>| text.clone().map(Value::from);
+        let shown = |shown: Option<String>| shown.map(Value::from);
+        let kinds: Vec<&str> = self.kinds.iter().map(|kind| kind.as_str()).collect();
+        let fields = [
+            ("case", text(&self.case)),
+            ("host", text(&self.host)),
+            ("client", text(&self.client)),
+            ("kinds", (!kinds.is_empty()).then(|| kinds.into())),
+            ("id", shown(self.id.map(|id| id.to_string()))),
+            ("since", shown(self.since.map(|time| time.to_string()))),
+            ("until", shown(self.until.map(|time| time.to_string()))),
+        ];
+        fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
     }
 
     /// Whether a segment may hold what is looked for; false is certain.

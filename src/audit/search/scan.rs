@@ -31,6 +31,8 @@ pub struct Searched {
     pub stopped: bool,
     /// The `seq` of the last sealed record, found or not; 0 when there is none. What is newer stands in the journal.
     pub last_seq: u64,
+    /// The first `seq` of the last segment; 0 when there is none.
+    pub last_segment: u64,
 }
 
 /// A part of the log that could not be searched.
@@ -74,8 +76,9 @@ pub fn search(
     // A directory that is not there has no records either, but that is no answer.
     let listed = std::fs::metadata(directory).and_then(|_| segments(directory));
     let listed = listed.map_err(|error| SearchError { directory: directory.to_owned(), error })?;
+    let last_segment = listed.last().map_or(0, |segment| segment.first);
     let parts = parts(listed);
-    let mut searched = Searched::default();
+    let mut searched = Searched { last_segment, ..Searched::default() };
     let (mut likely, mut others) = (Vec::new(), Vec::new());
     for part in parts {
         match part.promise(query) {
@@ -88,9 +91,11 @@ pub fn search(
         }
     }
     for parts in [likely, others] {
-        if !searched.stopped && !(query.id.is_some() && searched.found > 0) {
-            read(&parts, query, each, &mut searched);
+        // An id is given once: where it was found ends the search.
+        if searched.stopped || (query.id.is_some() && searched.found > 0) {
+            break;
         }
+        read(&parts, query, each, &mut searched);
     }
     Ok(searched)
 }

@@ -23,12 +23,16 @@ pub(super) struct VerifyArgs {
     /// Verify this proof, made by `audit prove`, instead of a log.
     #[arg(long, value_name = "FILE")]
     proof: Option<PathBuf>,
+    /// Verify this bundle, made by `audit bundle`, instead of a log.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["proof", "since", "directory"])]
+    bundle: Option<PathBuf>,
 }
 
 pub(super) fn run(args: &VerifyArgs) -> Exit {
-    let verified = match &args.proof {
-        Some(proof) => verify_proof(args, proof),
-        None => verify_log(args),
+    let verified = match (&args.proof, &args.bundle) {
+        (Some(proof), _) => verify_proof(args, proof),
+        (None, Some(bundle)) => verify_bundle(args, bundle),
+        (None, None) => verify_log(args),
     };
     verified.unwrap_or_else(|exit| exit)
 }
@@ -39,6 +43,11 @@ fn read_key(path: &Path) -> Result<Verifier, Exit> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| complain(Exit::Io, &format_args!("`{name}`: {error}")))?;
     Verifier::parse(&text).map_err(|error| complain(Exit::Usage, &format_args!("`{name}`: {error}")))
+}
+
+fn verify_bundle(args: &VerifyArgs, bundle: &Path) -> Result<Exit, Exit> {
+    let trusted = args.key.as_deref().map(read_key).transpose()?;
+    Ok(super::bundle::verify(bundle, trusted.as_ref()))
 }
 
 fn verify_log(args: &VerifyArgs) -> Result<Exit, Exit> {

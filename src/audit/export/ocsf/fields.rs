@@ -21,6 +21,11 @@ impl Fields {
         self.left.get(name)?.as_str()
     }
 
+    /// A text within an object, which stays.
+    pub(super) fn inner_text(&self, name: &str, inner: &str) -> Option<&str> {
+        self.left.get(name)?.get(inner)?.as_str()
+    }
+
     pub(super) fn take_text(&mut self, name: &str) -> Option<String> {
         let text = self.text(name)?.to_owned();
         self.left.remove(name);

@@ -62,7 +62,8 @@ fn detail(kind: Kind) -> Map<String, Value> {
             "missed": 3, "counts": [{"case": "TS-1", "kind": "request.blocked", "count": 3}],
             "first": "2026-11-20T22:30:00.000042Z", "last": "2026-11-20T22:30:01.5Z",
         }),
-        Kind::HoldPlaced | Kind::HoldReleased => json!({"name": "court-7", "reason": "order 7/26"}),
+        Kind::HoldPlaced => json!({"hold": {"name": "court-7", "reason": "order 7/26"}}),
+        Kind::HoldReleased => json!({"hold": {"name": "court-7", "reason": "order 7/26"}, "reason": "done"}),
         Kind::AuditPruned => json!({"segments": [1, 48213], "records": 119_000}),
         _ => json!({}),
     };
@@ -172,6 +173,10 @@ fn what_the_schema_has_no_place_for_is_kept_unmapped() {
     let gap = exported(&record(Kind::AuditGap), ExportOptions::default());
     assert_eq!(gap["unmapped"]["counts"][0]["count"], 3);
     assert_eq!((&gap["count"], &gap["severity"]), (&json!(3), &json!("High")));
+    for (kind, comment) in [(Kind::HoldPlaced, "order 7/26"), (Kind::HoldReleased, "done")] {
+        let hold = exported(&record(kind), ExportOptions::default());
+        assert_eq!((&hold["entity"]["name"], &hold["comment"]), (&json!("court-7"), &json!(comment)));
+    }
     let method = RequestFacts { method: "PROPFIND", ..request() };
     let event = line(&Event {
         kind: Kind::RequestShadowed,

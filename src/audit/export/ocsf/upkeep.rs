@@ -83,11 +83,15 @@ fn policy_entity(policy: Map<String, Value>) -> Map<String, Value> {
 
 /// `hold.placed` and `hold.released`: an entity of a type the schema does not have is created or deleted.
 pub(super) fn hold(fields: &mut Fields, placed: bool) -> Event {
-    let name = fields.take_text("name").unwrap_or_else(|| "hold".to_owned());
+    let name = fields.inner_text("hold", "name").unwrap_or("hold").to_owned();
+    let comment = fields.inner_text("hold", "reason").map(str::to_owned);
     let mut attributes = object(json!({
         "entity": { "type_id": OTHER, "type": "Hold", "name": name },
     }));
-    fields.move_text("reason", &mut attributes, "comment");
+    // A release has a reason of its own beside the hold that it ends.
+    if let Some(comment) = fields.take_text("reason").or(comment) {
+        attributes.insert("comment".into(), comment.into());
+    }
     if placed {
         plain(ENTITY_MANAGEMENT, (1, "Create"), "records were put on hold", attributes)
     } else {

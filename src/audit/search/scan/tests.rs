@@ -25,15 +25,14 @@ fn id(seq: u64) -> String {
 /// Record `seq`: one a second, cases in runs of forty, seven hosts, three clients.
 fn line(seq: u64) -> Vec<u8> {
     let host = format!("{}.example", seq % 7);
-    let line = blocked(&format!("TS-{}", seq / 40), b"/", |event| {
+    blocked(&format!("TS-{}", seq / 40), b"/", |event| {
         let mut event = *event;
         event.kind = if seq.is_multiple_of(10) { Kind::RequestShadowed } else { Kind::RequestBlocked };
         let request = event.request.as_mut().unwrap();
         request.host = &host;
         request.client = [192, 0, 2, (seq % 3) as u8].into();
         line_of(&event, "ams-1", id(seq).parse().unwrap(), seq, time(seq))
-    });
-    line
+    })
 }
 
 fn time(seq: u64) -> Timestamp {

@@ -1,0 +1,40 @@
+//! Records that are not sealed yet are found as well, and none twice.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::super::{Audit, testing::*};
+use super::*;
+use crate::clock::SystemClock;
+
+#[test]
+fn every_record_is_found_once_while_the_log_is_written_and_rotates() {
+    let directory = tempfile::tempdir().unwrap();
+    let (audit, _) = Audit::open(options(directory.path()), Arc::new(SystemClock)).unwrap();
+    let mut given = HashSet::new();
+    for number in 0..900 {
+        let receipt = blocked(&format!("TS-{}", number % 2), b"/a", |event| audit.record(event));
+        given.insert(receipt.id().to_string());
+        // The last part of the log is in the journal, in both, or sealed: whatever the sealer has come to.
+        if number % 60 == 59 {
+            assert_eq!(found(directory.path(), &Query::default()), given, "after {number}");
+        }
+    }
+    let query = Query { case: Some("TS-1".to_owned()), ..Query::default() };
+    assert_eq!(found(directory.path(), &query).len(), 450);
+    audit.close().unwrap();
+    assert_eq!(found(directory.path(), &Query::default()), given);
+}
+
+fn found(directory: &Path, query: &Query) -> HashSet<String> {
+    let (mut ids, mut count) = (HashSet::new(), 0);
+    let searched = find(directory, query, &mut |line| {
+        count += 1;
+        ids.insert(String::from_utf8(line[7..43].to_vec()).unwrap());
+        ControlFlow::Continue(())
+    });
+    let searched = searched.unwrap();
+    assert!(searched.problems.is_empty(), "{:?}", searched.problems);
+    assert_eq!((count, searched.found), (ids.len(), ids.len() as u64), "none twice");
+    ids
+}
