@@ -100,10 +100,13 @@ impl Gap {
         }
     }
 
-    /// The fields of the gap record: `,"missed":…`.
-    pub(super) fn fields(&self, out: &mut Vec<u8>) {
+    /// The fields of the gap record: `,"missed":…`. `through` is the ordinal up to which it speaks: what was missed
+    /// may have taken the last numbers, and then no later record shows that there were any.
+    pub(super) fn fields(&self, out: &mut Vec<u8>, through: u64) {
         out.extend_from_slice(b",\"missed\":");
         write_number(out, self.missed);
+        out.extend_from_slice(b",\"through\":");
+        write_number(out, through);
         out.extend_from_slice(b",\"counts\":[");
         for (index, ((case, kind), count)) in self.counts.iter().enumerate() {
             out.extend_from_slice(if index == 0 { b"{" } else { b",{" });
@@ -143,7 +146,7 @@ mod tests {
         gap.counts.values_mut().for_each(|count| count.count = u64::MAX / 10_000);
         gap.missed = gap.counts.values().map(|count| count.count).sum();
         let mut out = Vec::new();
-        gap.take_all().fields(&mut out);
+        gap.take_all().fields(&mut out, u64::MAX);
         // A record has a head before its fields.
         assert!(out.len() + 64 < SLOT, "{}", out.len());
     }

@@ -146,8 +146,10 @@ pub(super) struct Cursor {
     current: Option<Current>,
     /// Segments after the current one, as far as they are known.
     ahead: VecDeque<SegmentFile>,
-    /// The `seq` that should come next.
+    /// The `seq` that should come next in the segments.
     expected: Option<u64>,
+    /// The `seq` that the next record of the journal will have at least.
+    next_unsealed: u64,
     pending: Option<Record>,
     /// The greatest ordinal seen of each process.
     seen: HashMap<Nonce, u64>,
@@ -173,6 +175,7 @@ impl Cursor {
             ahead: VecDeque::new(),
             // A log starts with 1, so that a missing beginning is noticed.
             expected: (from == 0).then_some(1),
+            next_unsealed: 1,
             pending: None,
             seen: HashMap::new(),
             sealed: if from == 0 { HashMap::new() } else { sealed_ordinals(directory) },
@@ -199,7 +202,7 @@ impl Cursor {
             return Ok(Some(item));
         }
         let Some(unsealed) = &mut self.unsealed else { return Ok(None) };
-        let seq = self.expected.unwrap_or(1);
+        let seq = self.expected.unwrap_or(1).max(self.next_unsealed);
         for (nonce, ordinal) in self.sealed.drain() {
             let seen = self.seen.entry(nonce).or_default();
             *seen = ordinal.max(*seen);
@@ -207,7 +210,7 @@ impl Cursor {
         let next = unsealed.next(seq, &mut self.seen);
         match next.map_err(|error| self.io(error))? {
             Some(record) => {
-                self.expected = Some(seq + 1);
+                self.next_unsealed = seq + 1;
                 Ok(Some(Ok(record)))
             }
             None => {

@@ -160,7 +160,8 @@ impl State {
     pub(super) fn keep_gap(&mut self, now: Timestamp) {
         let (Some(id), Some(lane)) = (self.gap_id, &mut self.lane) else { return };
         let gap = self.gap.summary();
-        self.gap_draft.fields(Kind::AuditGap, |out| gap.fields(out));
+        let through = self.ids.last();
+        self.gap_draft.fields(Kind::AuditGap, |out| gap.fields(out, through));
         // Where this fails too, the counts live on in memory.
         lane.keep_gap(self.gap_draft.stamp(id, now)).ok();
     }
@@ -249,7 +250,8 @@ impl State {
         while let Some(id) = self.gap_id {
             let some = self.gap.take_some();
             let mut draft = std::mem::take(&mut self.gap_draft);
-            draft.fields(Kind::AuditGap, |out| some.fields(out));
+            let through = self.ids.last();
+            draft.fields(Kind::AuditGap, |out| some.fields(out, through));
             let written = self.append(&mut draft, id, now);
             self.gap_draft = draft;
             if let Err(error) = written {

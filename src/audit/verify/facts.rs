@@ -14,6 +14,8 @@ pub(super) struct Facts<'l> {
     pub(super) revision: u64,
     /// Events that a gap record counts; 0 in every other.
     pub(super) missed: u64,
+    /// The ordinal up to which it does.
+    pub(super) through: u64,
 }
 
 impl<'l> Facts<'l> {
@@ -27,11 +29,12 @@ impl<'l> Facts<'l> {
                 b"client" => facts.client = text(value),
                 b"revision" => facts.revision = count(value).unwrap_or(0),
                 b"missed" => facts.missed = count(value).unwrap_or(0),
+                b"through" => facts.through = count(value).unwrap_or(0),
                 _ => {}
             }
         }
         if facts.kind.as_deref() != Some("audit.gap") {
-            facts.missed = 0;
+            (facts.missed, facts.through) = (0, 0);
         }
         facts
     }

@@ -41,6 +41,8 @@ impl Runs {
 struct Process {
     seen: Runs,
     missed: u64,
+    /// The greatest number that a gap record speaks of.
+    through: u64,
 }
 
 /// What the ids of some records tell.
@@ -67,9 +69,10 @@ impl Ids {
         self.processes.entry(nonce).or_default().seen.insert(ordinal, ordinal)
     }
 
-    /// Takes in what a gap record counts.
-    pub(super) fn gap(&mut self, nonce: u64, missed: u64) {
+    /// Takes in what a gap record counts, up to the number `through`.
+    pub(super) fn gap(&mut self, nonce: u64, missed: u64, through: u64) {
         let process = self.processes.entry(nonce).or_default();
+        process.through = process.through.max(through);
         process.missed = process.missed.saturating_add(missed);
     }
 
@@ -79,6 +82,7 @@ impl Ids {
         for (nonce, theirs) in other.processes {
             let ours = self.processes.entry(nonce).or_default();
             ours.missed = ours.missed.saturating_add(theirs.missed);
+            ours.through = ours.through.max(theirs.through);
             let mut again = false;
             for run in theirs.seen.0 {
                 again |= ours.seen.insert(run.0, run.1);
@@ -109,6 +113,7 @@ impl Ids {
 
 fn unexplained((nonce, process): (&u64, &Process)) -> Option<Unexplained> {
     let (first, last) = process.seen.ends()?;
+    let last = last.max(process.through);
     // Numbers start with 1.
     let holes = last.saturating_sub(process.seen.count() - u64::from(first == 0));
     let found = Unexplained { nonce: *nonce, holes, missed: process.missed, from_start: first <= 1 };
@@ -146,11 +151,11 @@ mod tests {
         for ordinal in [1, 2, 5, 6, 9] {
             assert!(!ids.insert(7, ordinal));
         }
-        ids.gap(7, 3);
+        ids.gap(7, 3, 0);
         assert_eq!(ids.unexplained(), [Unexplained { nonce: 7, holes: 4, missed: 3, from_start: true }]);
         let mut more = Ids::default();
         more.insert(7, 10);
-        more.gap(7, 1);
+        more.gap(7, 1, 0);
         assert_eq!(ids.merge(more.clone()), [0; 0]);
         assert_eq!(ids.unexplained(), []);
         assert_eq!(ids.merge(more), [7]);

@@ -193,7 +193,7 @@ impl<'t> Scanner<'t> {
             self.find("its id was given to another record before", place, Some((head.seq, head.seq)));
         }
         if facts.missed > 0 {
-            self.scan.ids.gap(head.nonce(), facts.missed);
+            self.scan.ids.gap(head.nonce(), facts.missed, facts.through);
         }
     }
 
