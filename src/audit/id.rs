@@ -162,11 +162,6 @@ impl Ids {
         *self = Self { millis, ..Self::from_kernel()? };
         Ok(())
     }
-
-    #[cfg(test)]
-    pub(super) fn set_last(&mut self, ordinal: u64) {
-        self.ordinal = ordinal;
-    }
 }
 
 #[cfg(test)]

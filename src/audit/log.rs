@@ -12,6 +12,7 @@ use super::{
     announce::Announced,
     event::Event,
     files::{Disk, JOURNAL, RealDisk, TORN},
+    handover::Setup,
     journal::{Commit, Draft},
     lock::LockError,
     options::{Counters, OpenError, Options},
@@ -19,7 +20,7 @@ use super::{
     privacy::Privacy,
     recovery::Recovery,
     sealing::Sealing,
-    state::{Setup, State},
+    state::State,
     worker::{self, Alarm},
 };
 use crate::clock::Clock;
@@ -201,6 +202,7 @@ impl Audit {
         self.stop_threads();
         let synced = self.shared.last_sync();
         let sealed = self.shared.seal_last();
+        self.shared.lock().let_go();
         written.and(synced).and(sealed)
     }
 

@@ -13,12 +13,14 @@
 
 mod acknowledge;
 mod announce;
+mod batch;
 mod bundle;
 mod check;
 mod event;
 mod export;
 mod files;
 mod gap;
+mod handover;
 mod id;
 mod journal;
 mod lock;

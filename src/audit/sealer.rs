@@ -10,13 +10,14 @@ use std::{collections::BTreeMap, io, sync::Arc};
 use jiff::Timestamp;
 
 use super::{
+    batch::Batch,
     files::{Disk, DiskFile, JOURNAL, TORN, free_name, set_aside, write_all_at},
+    handover::OwnLane,
     id::Nonce,
     journal::{DRAFT, Header, LaneReader, LaneState, Source, decode},
     problem::Problem,
-    record::{self, Times},
+    record::Times,
     sealed::Sealed,
-    state::OwnLane,
 };
 
 /// Lines are handed over in pieces of about this many bytes.
@@ -38,14 +39,6 @@ pub(super) struct Sealer {
     pub(super) torn_bytes: u64,
     last_time: Option<Timestamp>,
     last_revision: u64,
-}
-
-#[derive(Default)]
-struct Batch {
-    lines: Vec<u8>,
-    count: u64,
-    latest: Timestamp,
-    revision: u64,
 }
 
 /// What a pass has done.
@@ -384,18 +377,4 @@ fn remove(source: &Source) -> io::Result<()> {
 pub(super) fn parse_extension(line: &str) -> Option<(Nonce, u64)> {
     let (nonce, ordinal) = line.strip_prefix("lane ")?.split_once(' ')?;
     Some((nonce.parse().ok()?, ordinal.parse().ok()?))
-}
-
-impl Batch {
-    fn clear(&mut self) {
-        self.lines.clear();
-        (self.count, self.latest, self.revision) = (0, Timestamp::MIN, 0);
-    }
-
-    fn add(&mut self, edge: &str, seq: u64, entry: &super::journal::Entry<'_>, times: &mut Times) {
-        record::line(&mut self.lines, edge, seq, entry, times);
-        self.count += 1;
-        self.latest = entry.time;
-        self.revision = self.revision.max(entry.facts.revision);
-    }
 }

@@ -13,11 +13,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     files::Disk,
+    handover::{OwnLane, Setup},
     options::{MIN_SEGMENT_BYTES, Options},
     recovery::Recovery,
     sealed::{Archive, SealOptions, Sealed},
     sealer::{Passed, Sealer},
-    state::{OwnLane, Setup},
 };
 
 /// A segment that is not full is closed at this age, so that pruning by age comes to it.

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use super::{
     event::{Kind, Receipt},
-    files::Disk,
     gap::Gap,
+    handover::{OwnLane, Setup, Unsynced, Written},
     id::{EventId, Ids, Nonce},
     journal::{Draft, Header, LANE_BYTES, Lane, LaneFile, LaneReader, Prepared},
 };
@@ -16,15 +16,6 @@ use super::{
 const MAX_UNSEALED: usize = 128;
 /// Room that must be there before writing counts as working again.
 const RESTART_ROOM: usize = 16 * 1024;
-
-/// How a lane is made.
-pub(super) struct Setup {
-    /// Where lanes go: the audit directory, then the spare one if there is one.
-    pub(super) disks: Vec<Arc<dyn Disk>>,
-    pub(super) edge: String,
-    /// Whether records have to last when the machine stops.
-    pub(super) settled: bool,
-}
 
 pub(super) struct State {
     setup: Arc<Setup>,
@@ -60,33 +51,6 @@ pub(super) struct State {
     pub(super) failing: bool,
     pub(super) closed: bool,
     pub(super) last_error: Option<(Timestamp, String)>,
-}
-
-/// What became of an event.
-pub(super) struct Written {
-    pub(super) receipt: Receipt,
-    /// Which record of this process it is, when it is one: what a group commit counts in.
-    pub(super) ticket: Option<u64>,
-    /// A file was filled, and there is much to seal.
-    pub(super) wants_sealing: bool,
-}
-
-/// What there is to sync, and what that answers for.
-pub(super) struct Unsynced {
-    pub(super) files: Vec<LaneFile>,
-    pub(super) new_names: bool,
-    pub(super) ticket: u64,
-    last: u64,
-}
-
-/// Files of this process's lane, for the sealer.
-pub(super) struct OwnLane {
-    pub(super) nonce: Nonce,
-    pub(super) files: Vec<LaneFile>,
-    /// The path of the one that is being written.
-    pub(super) current: Option<String>,
-    /// Records from this ordinal on do not count (yet).
-    pub(super) end: u64,
 }
 
 impl State {
@@ -278,6 +242,13 @@ impl State {
         Err(io::Error::other(format!(
             "{pending} events could only be counted, and the disk takes no record of it"
         )))
+    }
+
+    /// After the last pass: lets go of the files, so that readers and the next process see that nobody writes there.
+    pub(super) fn let_go(&mut self) {
+        self.lane = None;
+        self.retired.clear();
+        self.unsynced.clear();
     }
 
     pub(super) fn pending(&self) -> u64 {

@@ -16,9 +16,9 @@ use std::{
 
 use super::{
     files::JOURNAL,
+    handover::Unsynced,
     journal::{Commit, CommitRound, LANE_BYTES, Prepared},
     log::Shared,
-    state::Unsynced,
 };
 
 const SEAL_EVERY: Duration = Duration::from_millis(500);
@@ -224,15 +224,18 @@ impl Shared {
     /// Seals everything and ends the sealed log.
     pub(super) fn seal_last(&self) -> io::Result<()> {
         let now = self.clock.now();
-        loop {
+        let passes = loop {
             let own = self.lock().own_lane();
-            let passed = self.sealing.pass(&own, now)?;
-            passed.finished.iter().for_each(|path| self.lock().forget(path));
-            if !passed.more {
-                break;
+            match self.sealing.pass(&own, now) {
+                Ok(passed) if passed.more => {
+                    passed.finished.iter().for_each(|path| self.lock().forget(path));
+                }
+                other => break other.map(|_| ()),
             }
-        }
-        self.sealing.close(now)
+        };
+        // Also after an error: what is not sealed stays in the journal, and nobody may find it locked there.
+        let closed = self.sealing.close(now);
+        passes.and(closed)
     }
 }
 

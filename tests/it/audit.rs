@@ -213,11 +213,11 @@ fn assert_verifies(directory: &Path) {
 
 #[test]
 fn on_a_full_disk_events_are_counted_and_the_gap_is_recorded_when_space_returns() {
-    let Some(small) = Small::mount("2m") else { return };
+    let Some(small) = Small::mount("8m") else { return };
     let (audit, _) = open(&small.log(), audit::SEGMENT_BYTES);
     // What an operator deletes in the end.
     let ballast = small.0.path().join("ballast");
-    fs::write(&ballast, vec![0; 1024 * 1024]).unwrap();
+    fs::write(&ballast, vec![0; 5 * 1024 * 1024]).unwrap();
     let missed = record_until_missed(&audit, 5000);
     let counters = audit.counters();
     assert_eq!(counters.decided, counters.durable + counters.gap);

@@ -145,11 +145,14 @@ fn reveal_from_pipe(edge: &Edge, record: &Record) -> Output {
 
 /// Blocks until there are `closed` closed segments, and says which segments there are.
 fn fill(edge: &Edge, host: &str, closed: usize) -> Vec<String> {
+    let indexes = |names: &[String]| names.iter().filter(|name| name.ends_with(".zst")).count();
+    let before = indexes(&names_in(edge, "segments"));
+    let mut client = edge.connect();
+    // A segment of 64 KiB holds some 120 records; one more has to come before the last is closed.
+    (0..200 * (closed + 1)).for_each(|_| drop(client.get(host, "/")));
     wait_for("segments are closed", || {
-        let mut client = edge.connect();
-        (0..50).for_each(|_| drop(client.get(host, "/")));
         let names = names_in(edge, "segments");
-        (names.iter().filter(|name| name.ends_with(".idx")).count() >= closed).then_some(names)
+        (indexes(&names) >= before + closed).then_some(names)
     })
 }
 

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::reader::LaneReader;
 use crate::audit::{
     files::{Disk, DiskFile},
-    state::OwnLane,
+    handover::OwnLane,
 };
 
 /// The files of one lane.
