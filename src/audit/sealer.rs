@@ -11,10 +11,10 @@ use jiff::Timestamp;
 
 use super::{
     batch::Batch,
-    files::{Disk, DiskFile, JOURNAL, TORN, free_name, set_aside, write_all_at},
+    files::{Disk, DiskFile, JOURNAL, set_aside},
     handover::OwnLane,
     id::Nonce,
-    journal::{DRAFT, Header, LaneReader, LaneState, Source, decode},
+    journal::{DRAFT, Header, LaneReader, LaneState, Source, decode, is_space},
     problem::Problem,
     record::Times,
     sealed::Sealed,
@@ -24,6 +24,9 @@ use super::{
 const BATCH: usize = 1024 * 1024;
 /// Bytes of lines under one checkpoint, so that a backlog is sealed step by step.
 const MAX_IN_PASS: usize = 16 * 1024 * 1024;
+/// As few of them on a disk that is nearly full: lines take more space than the journal, which is only given back
+/// when they are sealed.
+const LEAST_IN_PASS: usize = 64 * 1024;
 
 pub(super) struct Sealer {
     sealed: Sealed,
@@ -32,6 +35,7 @@ pub(super) struct Sealer {
     times: Times,
     batch: Batch,
     batch_bytes: usize,
+    pass_bytes: usize,
     /// The records of this pass, in the order of their lines.
     order: Vec<(Nonce, u64)>,
     /// What recovery of lanes met.
@@ -81,6 +85,7 @@ impl Sealer {
             times: Times::default(),
             batch: Batch::default(),
             batch_bytes: usize::try_from(segment_bytes).map_or(BATCH, |bytes| bytes.min(BATCH)),
+            pass_bytes: MAX_IN_PASS,
             order: Vec::new(),
             problems: Vec::new(),
             torn_bytes: 0,
@@ -122,6 +127,21 @@ impl Sealer {
 
     /// Seals what there is. After an error the next pass goes on behind the lines that the sealed log has kept.
     pub(super) fn pass(&mut self, own: &OwnLane, now: Timestamp) -> io::Result<Passed> {
+        loop {
+            match self.pass_once(own, now) {
+                Err(error) if is_space(&error) && self.pass_bytes > LEAST_IN_PASS => {
+                    self.pass_bytes = (self.pass_bytes / 4).max(LEAST_IN_PASS);
+                }
+                Ok(passed) => {
+                    self.pass_bytes = (self.pass_bytes * 2).min(MAX_IN_PASS);
+                    return Ok(passed);
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn pass_once(&mut self, own: &OwnLane, now: Timestamp) -> io::Result<Passed> {
         self.discover(own)?;
         let mut passed = Passed::default();
         let first = self.sealed.next_seq();
@@ -141,8 +161,8 @@ impl Sealer {
         }
         if !passed.more {
             passed.records += self.seal_kept_gaps(own, now)?;
-            self.clear_away(own, &mut passed)?;
         }
+        self.clear_away(own, &mut passed)?;
         Ok(passed)
     }
 
@@ -240,10 +260,10 @@ impl Sealer {
             let Some((_, nonce)) = earliest else { break };
             self.hand_over_one(nonce);
             passed.records += 1;
-            if self.batch.lines.len() >= self.batch_bytes {
+            if self.batch.lines.len() >= self.batch_bytes.min(self.pass_bytes) {
                 bytes += self.batch.lines.len();
                 self.flush()?;
-                if bytes >= MAX_IN_PASS || self.sealed.is_full() {
+                if bytes >= self.pass_bytes || self.sealed.is_full() {
                     passed.more = true;
                     break;
                 }
@@ -280,9 +300,11 @@ impl Sealer {
         let mut outcome = Ok(());
         for lane in self.lanes.values_mut() {
             let mut kept = Vec::new();
-            for source in std::mem::take(&mut lane.files) {
-                let done = source.complete && outcome.is_ok() && {
-                    match leave(&source, lane.sealed, &mut self.problems) {
+            for (index, source) in std::mem::take(&mut lane.files).into_iter().enumerate() {
+                // In the middle of a backlog, only what the reader has left behind.
+                let read = index < lane.current || !passed.more;
+                let done = source.complete && read && outcome.is_ok() && {
+                    match source.leave(lane.sealed, &mut self.problems) {
                         Ok(torn) => {
                             self.torn_bytes += torn;
                             true
@@ -340,36 +362,6 @@ impl Sealer {
             Err(_) => self.go_back(first),
         }
         sealed.map(|()| count)
-    }
-}
-
-/// Sets aside what follows the last record of a file, and removes the file.
-fn leave(source: &Source, sealed: u64, problems: &mut Vec<Problem>) -> io::Result<u64> {
-    let rest = source.reader.remainder(source.file.as_ref())?;
-    let offset = source.reader.position();
-    // Records that a later file has as well, or that never counted, are none of it.
-    let rest =
-        if decode(&rest).is_some_and(|entry| entry.id.ordinal() <= sealed) { Vec::new() } else { rest };
-    if !rest.is_empty() {
-        let aside = free_name(source.disk.as_ref(), &source.path, "torn")?;
-        let copy = source.disk.create(&aside)?;
-        write_all_at(copy.as_ref(), &rest, 0)?;
-        copy.sync()?;
-        source.disk.sync_folder(TORN)?;
-        if rest.len() > super::journal::MAX_RECORD {
-            problems.push(Problem::Journal { path: source.path.clone(), offset, aside });
-        }
-    }
-    remove(source)?;
-    Ok(rest.len() as u64)
-}
-
-/// Removes a file if it is still the one that was read; what somebody put in its place is set aside.
-fn remove(source: &Source) -> io::Result<()> {
-    match source.disk.identity(&source.path)? {
-        None => Ok(()),
-        Some(there) if there == source.file.state()?.identity => source.disk.remove(&source.path),
-        Some(_) => set_aside(source.disk.as_ref(), &source.path, "replaced").map(|_| ()),
     }
 }
 

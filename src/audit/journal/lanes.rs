@@ -4,10 +4,14 @@ use std::{io, sync::Arc};
 
 use jiff::Timestamp;
 
-use super::reader::LaneReader;
+use super::{
+    codec::{MAX_RECORD, decode},
+    reader::LaneReader,
+};
 use crate::audit::{
-    files::{Disk, DiskFile},
+    files::{Disk, DiskFile, TORN, free_name, set_aside, write_all_at},
     handover::OwnLane,
+    problem::Problem,
 };
 
 /// The files of one lane.
@@ -99,5 +103,35 @@ impl Source {
             self.reader.advance();
         }
         Ok(None)
+    }
+
+    /// Sets aside what follows the last record of a file, and removes the file.
+    pub(in crate::audit) fn leave(&self, sealed: u64, problems: &mut Vec<Problem>) -> io::Result<u64> {
+        let rest = self.reader.remainder(self.file.as_ref())?;
+        let offset = self.reader.position();
+        // Records that a later file has as well, or that never counted, are none of it.
+        let rest =
+            if decode(&rest).is_some_and(|entry| entry.id.ordinal() <= sealed) { Vec::new() } else { rest };
+        if !rest.is_empty() {
+            let aside = free_name(self.disk.as_ref(), &self.path, "torn")?;
+            let copy = self.disk.create(&aside)?;
+            write_all_at(copy.as_ref(), &rest, 0)?;
+            copy.sync()?;
+            self.disk.sync_folder(TORN)?;
+            if rest.len() > MAX_RECORD {
+                problems.push(Problem::Journal { path: self.path.clone(), offset, aside });
+            }
+        }
+        self.remove()?;
+        Ok(rest.len() as u64)
+    }
+
+    /// Removes a file if it is still the one that was read; what somebody put in its place is set aside.
+    fn remove(&self) -> io::Result<()> {
+        match self.disk.identity(&self.path)? {
+            None => Ok(()),
+            Some(there) if there == self.file.state()?.identity => self.disk.remove(&self.path),
+            Some(_) => set_aside(self.disk.as_ref(), &self.path, "replaced").map(|_| ()),
+        }
     }
 }
