@@ -31,9 +31,15 @@ impl Epoch {
     }
 
     pub(super) fn write(&self, disk: &dyn Disk) -> io::Result<()> {
-        let mut bytes = serde_json::to_vec(self)?;
+        put(disk, &self.path(), &self.to_bytes())
+    }
+
+    /// What its file holds.
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        // Numbers and texts always become JSON.
+        let mut bytes = serde_json::to_vec(self).unwrap_or_default();
         bytes.push(b'\n');
-        put(disk, &self.path(), &bytes)
+        bytes
     }
 
     /// The `seq` that follows a tree of `size` leaves.

@@ -4,6 +4,9 @@ use std::{collections::BTreeSet, io};
 
 use jiff::Timestamp;
 
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use sha2::{Digest, Sha256};
+
 use super::{
     epoch::Epoch,
     names::{CHECKPOINT, checkpoints, kept_checkpoint, number, tree},
@@ -17,7 +20,7 @@ use crate::audit::{
 };
 
 /// The extension lines that are ours; the caller's follow them.
-const OURS: [&str; 3] = ["epoch ", "first-seq ", "time "];
+const OURS: [&str; 4] = ["epoch ", "first-seq ", "time ", "epoch-file "];
 
 /// Signs the state of a tree.
 pub(super) fn sign(
@@ -31,6 +34,8 @@ pub(super) fn sign(
         format!("epoch {}", epoch.number),
         format!("first-seq {}", epoch.first_seq),
         format!("time {}", Times::default().text(now)),
+        // Why the epoch began is signed with everything else.
+        format!("epoch-file {}", BASE64.encode(Sha256::digest(epoch.to_bytes()))),
     ];
     lines.extend_from_slice(extensions);
     let checkpoint = Checkpoint {
