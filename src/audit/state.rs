@@ -176,8 +176,8 @@ impl State {
                 let made = Prepared::make(disk, &format!("{}-now", header.nonce), LANE_BYTES, setup.settled);
                 // The first disk's error is the one to tell.
                 let prior = outcome;
-                outcome = made.and_then(|prepared| prepared.begin(header)).or_else(|error| {
-                    Err(prior.err().filter(|prior| prior.raw_os_error().is_some()).unwrap_or(error))
+                outcome = made.and_then(|prepared| prepared.begin(header)).map_err(|error| {
+                    prior.err().filter(|prior| prior.raw_os_error().is_some()).unwrap_or(error)
                 });
             }
         }

@@ -91,7 +91,7 @@ impl Alarm {
 
     /// Waits this long, or until the bell if this thread `listens`. False when it is time to end.
     fn sleep(&self, time: Duration, listens: bool) -> bool {
-        let quiet = |state: &mut AlarmState| !state.stopped && !(listens && state.rung);
+        let quiet = |state: &mut AlarmState| !(state.stopped || listens && state.rung);
         let (mut state, _) =
             self.changed.wait_timeout_while(self.lock(), time, quiet).unwrap_or_else(PoisonError::into_inner);
         if listens {

@@ -111,7 +111,7 @@ fn parse_duration(text: &str) -> Option<Duration> {
 /// A duration as one would write it in a file.
 fn written(duration: Duration) -> String {
     match (duration.as_millis(), duration.as_secs()) {
-        _ if duration.subsec_micros() % 1000 != 0 => format!("{}us", duration.as_micros()),
+        _ if !duration.subsec_micros().is_multiple_of(1000) => format!("{}us", duration.as_micros()),
         (ms, _) if ms % 1000 != 0 => format!("{ms}ms"),
         (_, s) if s > 0 && s % 3600 == 0 => format!("{}h", s / 3600),
         (_, s) if s > 0 && s % 60 == 0 => format!("{}m", s / 60),

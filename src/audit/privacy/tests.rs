@@ -281,7 +281,7 @@ fn threads_that_meet_a_new_period_agree_on_its_key() {
     let (one, other) = (monthly(&keys, NOVEMBER), monthly(&keys, NOVEMBER));
     let texts: Vec<ClientText> = std::thread::scope(|scope| {
         let ask = |index: usize| {
-            let privacy = if index % 2 == 0 { &one } else { &other };
+            let privacy = if index.is_multiple_of(2) { &one } else { &other };
             move || privacy.text(client(), at(DECEMBER))
         };
         let threads: Vec<_> = (0..8).map(|index| scope.spawn(ask(index))).collect();

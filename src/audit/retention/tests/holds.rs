@@ -58,7 +58,10 @@ fn placing_and_releasing_is_recorded_and_then_done() {
     let retention = log.retention();
     let release = |name: &str| Release { name: name.into(), reason: "the matter is closed".into() };
     let records = &mut log.records;
-    let mut record = |kind, detail| Ok(records.push((kind, detail)));
+    let mut record = |kind, detail| {
+        records.push((kind, detail));
+        Ok(())
+    };
     assert!(matches!(retention.release(&release("other"), &mut record), Err(RetentionError::Absent(_))));
     assert!(matches!(retention.release(&release("../x"), &mut record), Err(RetentionError::Hold(_))));
     retention.release(&release("letter-1"), &mut record).unwrap();

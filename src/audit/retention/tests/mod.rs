@@ -105,14 +105,22 @@ impl Log {
     pub(super) fn prune(&mut self, options: PruneOptions) -> Pruned {
         let retention = self.retention();
         let records = &mut self.records;
-        retention.prune(&options, now(), &mut |kind, detail| Ok(records.push((kind, detail)))).unwrap()
+        retention
+            .prune(&options, now(), &mut |kind, detail| {
+                records.push((kind, detail));
+                Ok(())
+            })
+            .unwrap()
     }
 
     pub(super) fn hold(&mut self, asked: HoldRequest) -> Result<(), RetentionError> {
         let hold = Hold::new(HoldRequest { reason: "a letter".into(), ..asked }, now())?;
         let retention = self.retention();
         let records = &mut self.records;
-        retention.place(&hold, &mut |kind, detail| Ok(records.push((kind, detail))))
+        retention.place(&hold, &mut |kind, detail| {
+            records.push((kind, detail));
+            Ok(())
+        })
     }
 
     /// The first `seq` of each segment whose lines are there.
