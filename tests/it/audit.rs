@@ -29,33 +29,34 @@ fn open(directory: &Path, segment_bytes: u64) -> (Audit, audit::Recovery) {
 }
 
 fn block(audit: &Audit, kind: Kind, case: &str, path: &[u8]) -> Receipt {
-    audit.record(&Event {
-        kind,
-        revision: 1,
-        enforcement: Some(Enforcement {
-            case,
-            customer: "cust-1",
-            basis: "abuse",
-            action: "page",
-            status: Some(403),
-            matched: "forum.example",
-            also: &[],
-        }),
-        request: Some(RequestFacts {
-            host: "forum.example",
-            names: &[b"forum.example"],
-            method: "GET",
-            path,
-            client: IpAddr::from([192, 0, 2, 1]),
-            listener: "127.0.0.1:8080",
-            protocol: "HTTP/1.1",
-            tls: None,
-            user_agent: None,
-            upstream: None,
-        }),
-        detail: None,
-    })
-    .wait()
+    audit
+        .record(&Event {
+            kind,
+            revision: 1,
+            enforcement: Some(Enforcement {
+                case,
+                customer: "cust-1",
+                basis: "abuse",
+                action: "page",
+                status: Some(403),
+                matched: "forum.example",
+                also: &[],
+            }),
+            request: Some(RequestFacts {
+                host: "forum.example",
+                names: &[b"forum.example"],
+                method: "GET",
+                path,
+                client: IpAddr::from([192, 0, 2, 1]),
+                listener: "127.0.0.1:8080",
+                protocol: "HTTP/1.1",
+                tls: None,
+                user_agent: None,
+                upstream: None,
+            }),
+            detail: None,
+        })
+        .wait()
 }
 
 /// Not a test by itself: records from several threads and prints each id once its receipt is there.
