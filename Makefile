@@ -6,7 +6,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test bench ci tools build-tools
+.PHONY: help run test soak bench ci tools build-tools
 .ONESHELL:
 
 help: ## This list
@@ -23,6 +23,11 @@ test: tools ## Build and pass every test
 	fi
 	cargo test --locked --doc
 
+soak: tools ## Kill, fill and fault for long: 1,000 kills in each mode, every fault there is (release build, an hour or more)
+	@export INTERDICT_KILLS=1000 INTERDICT_SOAK=1
+	cargo test --locked --release --lib audit::faults::
+	cargo test --locked --release --test it -- --nocapture --test-threads 1 durability:: full_disk:: succession:: syscalls::
+
 bench: tools ## Measure: look-up, compile, swap, block path, audit (release build, minutes)
 	@cargo bench --locked
 
@@ -33,4 +38,4 @@ build-tools: # what a build needs: Pingora's zlib-ng is built with CMake
 	@.ci/tools cmake
 
 tools: # what the tests need on top: clients written by others
-	@.ci/tools cmake curl h2load nghttp jq
+	@.ci/tools cmake curl h2load nghttp jq zstd

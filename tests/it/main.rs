@@ -36,14 +36,19 @@ mod upstream;
 // Rules and records while things change or break.
 mod audit;
 mod durability;
+mod full_disk;
+mod lines;
 mod reload;
 mod retention;
 mod saving;
+mod succession;
 mod swap;
+mod syscalls;
 
 // What a person runs.
 mod commands;
 mod embed;
+mod follow;
 mod search;
 
 // Public block lists, where they are at hand.

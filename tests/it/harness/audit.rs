@@ -1,8 +1,9 @@
 //! Reading the log as an auditor would, and the check at the end of every test.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
+use interdict::audit::{EventId, Nonce};
 use serde_json::Value;
 
 use super::ledger::Seen;
@@ -68,8 +69,16 @@ pub struct Log<'r> {
     pub stopped_gracefully: bool,
 }
 
-/// Holds a log against the promise: numbered without holes, ids unique, framed by start and stop, and every block a
-/// client saw is in it exactly once under the right host. Blocks may be absent only as far as a gap record owns up.
+/// `interdict audit verify` finds nothing wrong.
+#[track_caller]
+pub fn assert_verifies(directory: &Path) {
+    let output = tools::interdict(["audit", "verify", "--directory", directory.to_str().unwrap()]);
+    assert_eq!(output.code, 0, "{}{}", output.stdout, output.stderr);
+}
+
+/// Holds a log against the promise: numbered without holes, ids unique and as many as gap records say, framed by start
+/// and stop, and every block a client saw is in it exactly once under the right host. Blocks may be absent only as far
+/// as a gap record owns up.
 #[track_caller]
 pub fn check(log: &Log<'_>, seen: &[Seen]) {
     let mut by_id = HashMap::new();
@@ -81,6 +90,7 @@ pub fn check(log: &Log<'_>, seen: &[Seen]) {
         assert!(by_id.insert(id, record).is_none(), "the id {id} is there twice");
     }
     check_frame(log);
+    check_ordinals(log.records);
     check_blocks(log, seen, &by_id);
 }
 
@@ -90,6 +100,31 @@ fn check_frame(log: &Log<'_>) {
     assert_eq!(log.records.first().map(Record::kind), Some("edge.started"));
     if log.stopped_gracefully {
         assert_eq!(log.records.last().map(Record::kind), Some("edge.stopped"));
+    }
+}
+
+/// The ids alone tell that nothing is missing: a process that stopped in order has as many holes among its ordinals as
+/// its gap records count. One that was killed may have counted less than it missed, never more.
+#[track_caller]
+fn check_ordinals(records: &[Record]) {
+    let mut processes: HashMap<Nonce, (BTreeSet<u64>, u64)> = HashMap::new();
+    let mut stopped = HashSet::new();
+    for record in records {
+        let id: EventId = record.text("id").parse().unwrap();
+        let (ordinals, missed) = processes.entry(id.nonce()).or_default();
+        assert!(ordinals.insert(id.ordinal()), "an ordinal is there twice: {}", record.0);
+        match record.kind() {
+            "audit.gap" => *missed += record.number("missed"),
+            "edge.stopped" => drop(stopped.insert(id.nonce())),
+            _ => {}
+        }
+    }
+    for (nonce, (ordinals, missed)) in processes {
+        let holes = ordinals.last().unwrap() - ordinals.len() as u64;
+        if stopped.contains(&nonce) {
+            assert_eq!(holes, missed, "the holes of process {nonce}, and what its gap records count");
+        }
+        assert!(missed <= holes, "{holes} holes of process {nonce}, and gap records count {missed}");
     }
 }
 

@@ -288,6 +288,9 @@ impl Edge {
         let records = self.records();
         let log = Log { records: &records, starts: self.starts, stopped_gracefully: self.graceful };
         audit::check(&log, &self.ledger.seen());
+        if self.graceful {
+            audit::assert_verifies(&self.audit_directory());
+        }
         records
     }
 }

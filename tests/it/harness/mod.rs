@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod case;
+pub mod disk;
 pub mod edge;
 pub mod http1;
 pub mod http2;
@@ -10,6 +11,7 @@ pub mod load;
 pub mod origin;
 pub mod policies;
 pub mod process;
+pub mod recorder;
 pub mod response;
 pub mod status;
 pub mod tools;
