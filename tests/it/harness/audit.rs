@@ -107,20 +107,23 @@ fn check_frame(log: &Log<'_>) {
 /// its gap records count. One that was killed may have counted less than it missed, never more.
 #[track_caller]
 fn check_ordinals(records: &[Record]) {
-    let mut processes: HashMap<Nonce, (BTreeSet<u64>, u64)> = HashMap::new();
+    let mut processes: HashMap<Nonce, (BTreeSet<u64>, u64, u64)> = HashMap::new();
     let mut stopped = HashSet::new();
     for record in records {
         let id: EventId = record.text("id").parse().unwrap();
-        let (ordinals, missed) = processes.entry(id.nonce()).or_default();
+        let (ordinals, missed, through) = processes.entry(id.nonce()).or_default();
         assert!(ordinals.insert(id.ordinal()), "an ordinal is there twice: {}", record.0);
         match record.kind() {
-            "audit.gap" => *missed += record.number("missed"),
+            "audit.gap" => {
+                *missed += record.number("missed");
+                *through = record.0["through"].as_u64().unwrap_or(0).max(*through);
+            }
             "edge.stopped" => drop(stopped.insert(id.nonce())),
             _ => {}
         }
     }
-    for (nonce, (ordinals, missed)) in processes {
-        let holes = ordinals.last().unwrap() - ordinals.len() as u64;
+    for (nonce, (ordinals, missed, through)) in processes {
+        let holes = through.max(*ordinals.last().unwrap()) - ordinals.len() as u64;
         if stopped.contains(&nonce) {
             assert_eq!(holes, missed, "the holes of process {nonce}, and what its gap records count");
         }

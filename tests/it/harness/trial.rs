@@ -35,9 +35,14 @@ fn the_client_tells_a_close_from_an_answer() {
     assert!(client.response().is_none());
 }
 
+/// The id of a process's event.
+fn id(ordinal: u64) -> String {
+    format!("0190d3a2-0000-7000-8000-{ordinal:02x}00000000aa")
+}
+
 fn record(seq: u64, kind: &str) -> Record {
     Record(json!({
-        "id": format!("0190d3a2-0000-7000-8000-{seq:012}"),
+        "id": id(seq),
         "seq": seq,
         "time": "2026-01-05T09:00:00.000000Z",
         "kind": kind,
@@ -78,6 +83,7 @@ fn the_audit_check_finds_holes_repeats_strangers_and_wrong_hosts() {
         !changed(|log| log[2].0["id"] = json!("0190d3a2-0000-7000-8000-999999999999")),
         "a block without a record"
     );
+    assert!(!changed(|log| log[3].0["id"] = json!(id(5))), "an event that nobody owns up to");
     assert!(!changed(|log| drop(log.pop())), "no stop");
     assert!(!changed(|log| log[2].0["time"] = json!("2026-01-05T09:00:00.000Z")), "milliseconds");
 
@@ -90,8 +96,10 @@ fn the_audit_check_forgives_no_more_than_a_gap_owns_up_to() {
     let mut log = good_log();
     let mut gap = record(4, "audit.gap");
     gap.0["missed"] = json!(1);
+    gap.0["id"] = json!(id(5));
     log.insert(3, gap);
     log[4] = record(5, "edge.stopped");
+    log[4].0["id"] = json!(id(6));
     let stranger = |n: u8| Seen { id: format!("0190d3a2-0000-7000-8000-99999999999{n}"), host: None };
     assert!(passes(&log, &[stranger(1)]));
     assert!(!passes(&log, &[stranger(1), stranger(2)]));
