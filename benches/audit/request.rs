@@ -15,6 +15,9 @@ use crate::{
     nginx,
 };
 
+/// How the clients of a log in this directory are recorded.
+type Privacy = fn(&Path) -> ClientPrivacy;
+
 const BURST: u32 = 20_000;
 const BURSTS: usize = 11;
 const GOAL_US: f64 = 0.3;
@@ -22,7 +25,7 @@ const GOAL_US: f64 = 0.3;
 pub(crate) fn run(plain: &Plain) {
     println!("one line: {} bytes", plain.line.len());
     let mut most = Duration::ZERO;
-    let modes: [(&str, fn(&Path) -> ClientPrivacy); 2] =
+    let modes: [(&str, Privacy); 2] =
         [("client in full", |_| ClientPrivacy::Full), ("client as a pseudonym", pseudonym)];
     for (name, privacy) in modes {
         let home = directory();

@@ -173,7 +173,8 @@ impl State {
         let setup = Arc::clone(&self.setup);
         for disk in &setup.disks {
             if outcome.is_err() {
-                let made = Prepared::make(disk, &format!("{}-now", header.nonce), LANE_BYTES, setup.settled);
+                // Others wait for this lock: zeros are written ahead of time or not at all.
+                let made = Prepared::make(disk, &format!("{}-now", header.nonce), LANE_BYTES, false);
                 // The first disk's error is the one to tell.
                 let prior = outcome;
                 outcome = made.and_then(|prepared| prepared.begin(header)).map_err(|error| {

@@ -34,7 +34,7 @@ pub(super) fn start(shared: &Arc<Shared>, interval: Duration) -> io::Result<Vec<
         spawn(
             "audit-seal",
             Box::new(|shared| {
-                while shared.alarm.sleep(SEAL_EVERY, true) {
+                while shared.alarm.sleep(SEAL_EVERY, Some(Bell::Seal)) {
                     shared.seal();
                 }
             }),
@@ -42,7 +42,7 @@ pub(super) fn start(shared: &Arc<Shared>, interval: Duration) -> io::Result<Vec<
         spawn(
             "audit-archive",
             Box::new(|shared| {
-                while shared.alarm.sleep(SEAL_EVERY, false) {
+                while shared.alarm.sleep(SEAL_EVERY, None) {
                     shared.archive();
                 }
             }),
@@ -50,7 +50,7 @@ pub(super) fn start(shared: &Arc<Shared>, interval: Duration) -> io::Result<Vec<
         spawn(
             "audit-tend",
             Box::new(|shared| {
-                while shared.alarm.sleep(TEND_EVERY, false) {
+                while shared.alarm.sleep(TEND_EVERY, Some(Bell::Tend)) {
                     shared.tend();
                 }
             }),
@@ -70,16 +70,24 @@ pub(super) struct Alarm {
     changed: Condvar,
 }
 
+/// Who is woken before its time.
+#[derive(Debug, Clone, Copy)]
+enum Bell {
+    Seal,
+    Tend,
+}
+
 #[derive(Debug, Default)]
 struct AlarmState {
-    rung: bool,
+    /// For each [`Bell`].
+    rung: [bool; 2],
     stopped: bool,
 }
 
 impl Alarm {
-    /// There is much to seal.
+    /// A file was filled: there is much to seal, and another has to be made ready.
     pub(super) fn ring(&self) {
-        self.lock().rung = true;
+        self.lock().rung = [true; 2];
         self.changed.notify_all();
     }
 
@@ -89,13 +97,23 @@ impl Alarm {
         self.changed.notify_all();
     }
 
-    /// Waits this long, or until the bell if this thread `listens`. False when it is time to end.
-    fn sleep(&self, time: Duration, listens: bool) -> bool {
-        let quiet = |state: &mut AlarmState| !(state.stopped || listens && state.rung);
+    /// Waits this long, or until the `bell`. False when it is time to end.
+    fn sleep(&self, time: Duration, bell: Option<Bell>) -> bool {
+        let rung = |state: &AlarmState| {
+            let [seal, tend] = state.rung;
+            match bell {
+                Some(Bell::Seal) => seal,
+                Some(Bell::Tend) => tend,
+                None => false,
+            }
+        };
+        let quiet = |state: &mut AlarmState| !(state.stopped || rung(state));
         let (mut state, _) =
             self.changed.wait_timeout_while(self.lock(), time, quiet).unwrap_or_else(PoisonError::into_inner);
-        if listens {
-            state.rung = false;
+        match bell {
+            Some(Bell::Seal) => state.rung[0] = false,
+            Some(Bell::Tend) => state.rung[1] = false,
+            None => {}
         }
         !state.stopped
     }

@@ -79,7 +79,7 @@ fn a_hostile_path_or_user_agent_stays_on_its_line() {
             (b"user-agent", hostile),
         ];
         // Answered or not: what counts is the log.
-        drop(http2::raw(edge.address(), &fields));
+        let _ending = http2::raw(edge.address(), &fields);
     }
     let records = edge.records();
     let recorded = of_kind(&records, "request.blocked").len();
