@@ -93,7 +93,7 @@ impl Nginx {
             .arg(url)
             .output();
         let Ok(output) = output else { return false };
-        String::from_utf8_lossy(&output.stdout).contains(&format!("{REQUESTS} succeeded"))
+        String::from_utf8_lossy(&output.stdout).contains(&format!("{REQUESTS} done"))
     }
 
     /// Processor time of one request.
