@@ -216,12 +216,19 @@ impl Enforcement {
 
 /// The last record of an edge, also of one that could not start, and the end of its log.
 fn end(audit: &Audit, revision: u64) {
+    // Signed with everything else: what the log must hold of this process, this record left out.
+    let counters = audit.counters();
+    let detail = object(json!({
+        "decided": counters.decided,
+        "durable": counters.durable,
+        "gap": counters.gap,
+    }));
     let pending = audit.record(&audit::Event {
         kind: Kind::EdgeStopped,
         revision,
         enforcement: None,
         request: None,
-        detail: None,
+        detail: Some(&detail),
     });
     let _receipt = pending.wait();
     if let Err(error) = audit.close() {

@@ -132,17 +132,16 @@ impl LaneReader {
 
     /// The gap record that the process had not come to write, if it is newer than `last`.
     pub(in crate::audit) fn kept_gap(&self, file: &dyn DiskFile, last: u64) -> io::Result<Option<Vec<u8>>> {
-        let mut newest: Option<(u64, Vec<u8>)> = None;
+        let mut newest: Option<((u64, jiff::Timestamp), Vec<u8>)> = None;
         for turn in 0..2 {
             let mut slot = vec![0; SLOT];
             read_full_at(file, &mut slot, self.limit + turn * SLOT as u64)?;
-            let Some(id) = codec::decode(&slot).map(|entry| entry.id) else { continue };
-            let ordinal = id.ordinal();
-            if ordinal > last
-                && id.nonce() == self.header.nonce
-                && newest.as_ref().is_none_or(|(best, _)| *best < ordinal)
-            {
-                newest = Some((ordinal, slot));
+            let Some((id, time)) = codec::decode(&slot).map(|entry| (entry.id, entry.time)) else { continue };
+            // A gap that grows keeps its id: the later of two snapshots counts more.
+            let rank = (id.ordinal(), time);
+            let is_ours = rank.0 > last && id.nonce() == self.header.nonce;
+            if is_ours && newest.as_ref().is_none_or(|(best, _)| *best < rank) {
+                newest = Some((rank, slot));
             }
         }
         Ok(newest.map(|(_, slot)| slot))

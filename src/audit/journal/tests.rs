@@ -97,6 +97,15 @@ fn a_full_file_takes_no_more_and_its_slots_stay_free_for_the_gap() {
         last = id.ordinal();
         assert_eq!(reader.kept_gap(file.file.as_ref(), last).unwrap(), None, "it was written already");
     }
+    // A gap that grows is kept under one id.
+    let id = ids.next(Timestamp::UNIX_EPOCH);
+    for second in 1..4 {
+        let now = Timestamp::from_second(second).unwrap();
+        kept.fields(Kind::AuditGap, |out| out.extend_from_slice(b",\"missed\":1"));
+        lane.keep_gap(kept.stamp(id, now)).unwrap();
+        let found = reader.kept_gap(file.file.as_ref(), last).unwrap().unwrap();
+        assert_eq!(decode(&found).unwrap().time, now, "the newest of two snapshots");
+    }
     let mut reader = LaneReader::open(file.file.as_ref()).unwrap().unwrap();
     assert_eq!(ids_in(&mut reader, &file), written);
 }
