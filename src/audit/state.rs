@@ -20,7 +20,6 @@ const RESTART_ROOM: usize = 16 * 1024;
 pub(super) struct State {
     setup: Arc<Setup>,
     ids: Ids,
-    /// None after an error that the file cannot be trusted after, until there is a new one.
     lane: Option<Lane>,
     prepared: Option<Prepared>,
     /// Full or abandoned files that may hold what is not sealed.
@@ -156,7 +155,7 @@ impl State {
         let header = Header { nonce: self.ids.nonce(), first, edge: self.setup.edge.clone() };
         let lane = self.begin(&header)?;
         self.abandon();
-        // A file that begins with the same ordinal holds nothing that counts, and was set aside.
+        // One that begins with the same ordinal holds nothing that counts.
         self.retired.retain(|file| file.path != lane.file().path);
         self.lane = Some(lane);
         self.boundary = None;
@@ -290,7 +289,7 @@ impl State {
         self.ids.nonce()
     }
 
-    /// Long before ordinals run out, a new lane begins.
+    /// Before ordinals run out, a new lane begins.
     pub(super) fn renew(&mut self) -> io::Result<()> {
         if self.ids.is_nearly_used_up() && self.gap_id.is_none() {
             self.abandon();
@@ -301,7 +300,7 @@ impl State {
         Ok(())
     }
 
-    /// The files of this process, for the sealer.
+    /// For the sealer.
     pub(super) fn own_lane(&self) -> OwnLane {
         let lane = self.lane.as_ref().map(Lane::file);
         let is_complete = self.closed && self.gap_id.is_none();
