@@ -58,6 +58,8 @@ pub(super) struct Passed {
     pub(super) trouble: Option<String>,
     /// There is more to seal already.
     pub(super) more: bool,
+    /// All that this process had recorded is sealed.
+    pub(super) own_is_sealed: bool,
 }
 
 impl Sealer {
@@ -162,6 +164,7 @@ impl Sealer {
         if !passed.more {
             passed.records += self.seal_kept_gaps(own, now)?;
         }
+        passed.own_is_sealed = self.lanes.get(&own.nonce).is_none_or(|lane| lane.sealed >= own.last);
         self.clear_away(own, &mut passed)?;
         Ok(passed)
     }

@@ -295,6 +295,7 @@ impl State {
             self.abandon();
             self.drop_prepared();
             self.ids.renew()?;
+            self.last_written = 0;
             self.last_synced = 0;
         }
         Ok(())
@@ -309,6 +310,7 @@ impl State {
             files: self.retired.iter().chain(lane).cloned().collect(),
             current: lane.filter(|_| !is_complete).map(|file| file.path.clone()),
             end: self.boundary.unwrap_or(u64::MAX),
+            last: self.last_written,
         }
     }
 

@@ -242,11 +242,14 @@ impl Shared {
     /// Seals everything and ends the sealed log.
     pub(super) fn seal_last(&self) -> io::Result<()> {
         let now = self.clock.now();
+        let mut own_is_sealed = false;
         let passes = loop {
             let own = self.lock().own_lane();
             match self.sealing.pass(&own, now) {
-                Ok(passed) if passed.more => {
+                // Beside a process that goes on recording there is always more, and that is for it to seal.
+                Ok(passed) if passed.more && !own_is_sealed => {
                     passed.finished.iter().for_each(|path| self.lock().forget(path));
+                    own_is_sealed = passed.own_is_sealed;
                 }
                 other => break other.map(|_| ()),
             }
