@@ -39,6 +39,4 @@ pub(super) struct OwnLane {
     pub(super) current: Option<String>,
     /// Records from this ordinal on do not count (yet).
     pub(super) end: u64,
-    /// The ordinal of the last record written.
-    pub(super) last: u64,
 }

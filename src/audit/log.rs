@@ -202,6 +202,9 @@ impl Audit {
         };
         self.stop_threads();
         let synced = self.shared.last_sync();
+        if let Some(commit) = &self.shared.commit {
+            commit.stop();
+        }
         let sealed = self.shared.seal_last();
         self.shared.lock().let_go();
         written.and(synced).and(sealed)
@@ -217,15 +220,17 @@ impl Audit {
             // A thread that panicked has said so on standard error.
             thread.join().ok();
         }
-        if let Some(commit) = &self.shared.commit {
-            commit.stop();
-        }
     }
 }
 
 impl Drop for Audit {
     fn drop(&mut self) {
         self.stop_threads();
+        if let Some(commit) = &self.shared.commit {
+            // Somebody may still hold a `Pending`.
+            self.shared.last_sync().ok();
+            commit.stop();
+        }
     }
 }
 

@@ -58,8 +58,8 @@ pub(super) struct Passed {
     pub(super) trouble: Option<String>,
     /// There is more to seal already.
     pub(super) more: bool,
-    /// All that this process had recorded is sealed.
-    pub(super) own_is_sealed: bool,
+    /// All of this process is sealed, whatever others go on to record.
+    pub(super) own_is_done: bool,
 }
 
 impl Sealer {
@@ -164,8 +164,11 @@ impl Sealer {
         if !passed.more {
             passed.records += self.seal_kept_gaps(own, now)?;
         }
-        passed.own_is_sealed = self.lanes.get(&own.nonce).is_none_or(|lane| lane.sealed >= own.last);
         self.clear_away(own, &mut passed)?;
+        passed.own_is_done = match self.lanes.get_mut(&own.nonce) {
+            Some(lane) => lane.peek(own.end)?.is_none(),
+            None => true,
+        };
         Ok(passed)
     }
 
@@ -189,7 +192,7 @@ impl Sealer {
 
     /// The lines of a checkpoint that say how far each lane is sealed. A lane without files needs none.
     fn extensions(&self, ordinal: impl Fn(&LaneState) -> u64) -> Vec<String> {
-        let living = self.lanes.iter().filter(|(_, lane)| !lane.files.is_empty());
+        let living = self.lanes.iter().filter(|(_, lane)| lane.sealed > 0 || !lane.files.is_empty());
         living.map(|(nonce, lane)| format!("lane {nonce} {}", ordinal(lane))).collect()
     }
 
@@ -327,8 +330,13 @@ impl Sealer {
             lane.files = kept;
             lane.current = 0;
         }
+        if !passed.finished.is_empty() {
+            // A name that comes back after a power cut would be sealed again, were its lane forgotten by then.
+            self.disks.iter().try_for_each(|disk| disk.sync_folder(JOURNAL))?;
+        }
+        outcome?;
         self.lanes.retain(|nonce, lane| !lane.files.is_empty() || *nonce == own.nonce);
-        outcome
+        Ok(())
     }
 
     /// Gap records that processes kept and did not come to write: they follow everything else of their lane.

@@ -145,7 +145,8 @@ impl State {
 
     /// Goes on to the next file when the one there is has less room than this.
     fn make_room(&mut self, length: usize, ordinal: u64) -> io::Result<()> {
-        if self.lane.as_ref().is_some_and(|lane| lane.has_room(length)) {
+        // After a missed event only a new file tells readers where the one before it ends.
+        if self.boundary.is_none() && self.lane.as_ref().is_some_and(|lane| lane.has_room(length)) {
             return Ok(());
         }
         if self.retired.len() >= MAX_UNSEALED {
@@ -295,7 +296,6 @@ impl State {
             self.abandon();
             self.drop_prepared();
             self.ids.renew()?;
-            self.last_written = 0;
             self.last_synced = 0;
         }
         Ok(())
@@ -310,7 +310,6 @@ impl State {
             files: self.retired.iter().chain(lane).cloned().collect(),
             current: lane.filter(|_| !is_complete).map(|file| file.path.clone()),
             end: self.boundary.unwrap_or(u64::MAX),
-            last: self.last_written,
         }
     }
 
@@ -345,8 +344,11 @@ impl State {
         self.settled = self.settled.max(unsynced.ticket);
     }
 
-    /// The disk takes none of it: those who wait are answered all the same, and counted.
+    /// The disk takes none of it: those who wait are answered all the same, and counted. Nothing more goes into a file
+    /// whose sync has failed.
     pub(super) fn give_up(&mut self, unsynced: &Unsynced) {
+        self.abandon();
+        self.unsynced.clear();
         self.unsynced_events += unsynced.ticket.saturating_sub(self.settled);
         self.settled = self.settled.max(unsynced.ticket);
     }
@@ -357,9 +359,25 @@ impl State {
         self.abandon();
         self.unsynced.clear();
         self.drop_prepared();
+        let sources = self.retired.clone();
+        let rewritten = self.rewrite_all(&sources);
+        if rewritten.is_err() {
+            // Half a copy must not cut off what it was made of.
+            if let Some(lane) = self.lane.take() {
+                lane.file().disk.remove(&lane.file().path).ok();
+            }
+            self.unsynced.clear();
+            self.retired = sources;
+        }
+        rewritten
+    }
+
+    fn rewrite_all(&mut self, sources: &[LaneFile]) -> io::Result<()> {
         let mut from = self.last_synced;
-        for source in self.retired.clone() {
+        for source in sources {
             let Some(mut reader) = LaneReader::open(source.file.as_ref())? else { continue };
+            // One copy for each, so that the files of the lane stay in order.
+            self.abandon();
             while reader.look(source.file.as_ref())? {
                 let id = reader.entry().map(|entry| entry.id);
                 if let (Some(id), Some(record)) = (id, reader.record())

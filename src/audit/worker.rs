@@ -22,6 +22,8 @@ use super::{
 };
 
 const SEAL_EVERY: Duration = Duration::from_millis(500);
+/// Passes on stop after everything of this process is sealed.
+const PASSES_FOR_OTHERS: u32 = 16;
 const TEND_EVERY: Duration = Duration::from_millis(100);
 
 /// Starts the threads of a log.
@@ -236,20 +238,26 @@ impl Shared {
             return Ok(());
         }
         let unsynced = self.lock().take_unsynced();
-        sync_all(&unsynced)
+        let synced = sync_all(&unsynced);
+        let mut state = self.lock();
+        match &synced {
+            Ok(()) => state.synced(&unsynced),
+            Err(_) => state.give_up(&unsynced),
+        }
+        synced
     }
 
     /// Seals everything and ends the sealed log.
     pub(super) fn seal_last(&self) -> io::Result<()> {
         let now = self.clock.now();
-        let mut own_is_sealed = false;
+        // Another process may record faster than this: what is its own is its own to seal.
+        let mut others = PASSES_FOR_OTHERS;
         let passes = loop {
             let own = self.lock().own_lane();
             match self.sealing.pass(&own, now) {
-                // Beside a process that goes on recording there is always more, and that is for it to seal.
-                Ok(passed) if passed.more && !own_is_sealed => {
+                Ok(passed) if passed.more && (!passed.own_is_done || others > 0) => {
+                    others -= u32::from(passed.own_is_done);
                     passed.finished.iter().for_each(|path| self.lock().forget(path));
-                    own_is_sealed = passed.own_is_sealed;
                 }
                 other => break other.map(|_| ()),
             }

@@ -43,7 +43,7 @@ fn a_record_becomes_one_row_under_the_fixed_header() {
 
 #[test]
 fn the_header_is_every_field_of_the_documentation_in_its_order() {
-    let documents = include_str!("../../../../docs/audit.md");
+    let documents = include_str!("../../../../docs/audit-format.md");
     let table = documents.split("| field | what it is |").nth(1).unwrap();
     let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
     let names = rows.flat_map(|row| row.split('|').nth(1).unwrap().split(',')).map(str::trim);
