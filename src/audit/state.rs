@@ -295,6 +295,7 @@ impl State {
             self.abandon();
             self.drop_prepared();
             self.ids.renew()?;
+            self.last_written = 0;
             self.last_synced = 0;
         }
         Ok(())

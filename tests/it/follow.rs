@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -32,19 +32,34 @@ fn close_segments(edge: &Edge, wanted: usize) {
     });
 }
 
-#[test]
-fn tail_follows_a_live_edge_and_shows_each_record_once() {
-    let origin = Origin::start();
-    let mut edge = start(&origin);
-    let mut tail = Command::new(BINARY)
+/// A process that would follow for ever; it ends with the test, also with one that fails.
+struct Following(Child);
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        // Both fail only when it has ended already.
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+fn tail_of(edge: &Edge) -> Child {
+    Command::new(BINARY)
         .args(["audit", "tail", "--follow", "--lines", "1000", "--directory"])
         .arg(edge.audit_directory())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
-        .unwrap();
+        .unwrap()
+}
+
+#[test]
+fn tail_follows_a_live_edge_and_shows_each_record_once() {
+    let origin = Origin::start();
+    let mut edge = start(&origin);
+    let mut tail = Following(tail_of(&edge));
     let (sender, shown) = mpsc::channel();
-    let lines = BufReader::new(tail.stdout.take().unwrap()).lines();
+    let lines = BufReader::new(tail.0.stdout.take().unwrap()).lines();
     let reader = std::thread::spawn(move || {
         lines.map_while(Result::ok).for_each(|line| sender.send(line).unwrap_or_default());
     });
@@ -66,8 +81,7 @@ fn tail_follows_a_live_edge_and_shows_each_record_once() {
     }
     // Nothing comes that was there before.
     assert!(shown.recv_timeout(Duration::from_millis(500)).is_err());
-    tail.kill().unwrap();
-    tail.wait().unwrap();
+    drop(tail);
     reader.join().unwrap();
     assert!(records.iter().map(|record| record.text("id")).eq(ids));
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use interdict::audit::{self, Acknowledge, Audit, Enforcement, Event, Kind, Options, RequestFacts};
 use interdict::clock::SystemClock;
 
-use super::wait_until;
+use super::{wait_for, wait_until};
 
 /// Where the child records.
 const DIRECTORY: &str = "INTERDICT_TEST_RECORDER";
@@ -219,7 +219,7 @@ impl Recorder {
     }
 
     fn end(&mut self) -> Said {
-        self.child.wait().unwrap();
+        wait_for("the recorder has ended", || self.child.try_wait().unwrap());
         self.reader.take().unwrap().join().unwrap();
         self.said.lock().unwrap().clone()
     }
