@@ -284,7 +284,17 @@ impl Cursor {
             }
         }
         let Some(segment) = self.ahead.pop_front() else { return Ok(false) };
-        self.current = Some(Current { first: segment.first, lines: segment.lines()?, drained: false });
+        let lines = match segment.lines() {
+            // Compressed since the folder was listed.
+            Err(SegmentError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
+                self.ahead.clear();
+                self.look_ahead(segment.first)?;
+                let again = self.ahead.pop_front().filter(|again| again.first == segment.first);
+                again.unwrap_or_else(|| segment.clone()).lines()?
+            }
+            other => other?,
+        };
+        self.current = Some(Current { first: segment.first, lines, drained: false });
         Ok(true)
     }
 
