@@ -14,7 +14,7 @@ use super::{
 
 /// Files of a lane that may wait to be sealed: beyond that the disk is not given more, and events are counted.
 const MAX_UNSEALED: usize = 128;
-/// Room that must be there before writing counts as working again.
+/// Room before writing counts as working again.
 const RESTART_ROOM: usize = 16 * 1024;
 
 pub(super) struct State {
@@ -36,7 +36,6 @@ pub(super) struct State {
     /// The ordinal of the last record written, and of the last one on the disk.
     last_written: u64,
     last_synced: u64,
-    /// A file was filled since this was asked.
     filled: bool,
     gap: Gap,
     /// The id that the gap record will have.
