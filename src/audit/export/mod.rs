@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 pub enum Format {
     /// The records themselves, one JSON object a line.
     Jsonl,
-    /// A table with a header line (RFC 4180); see [`COLUMNS`](csv::COLUMNS).
+    /// A table with a header line (RFC 4180): the record's fields in their order, then the kind's own as one JSON object.
     Csv,
     /// One event of the Open Cybersecurity Schema Framework a line.
     Ocsf,
