@@ -1,8 +1,11 @@
 //! `edge.toml`, settled: every path absolute or relative to where the file is, every number within bounds.
 
 mod audit;
+mod limits;
+mod listen;
 mod load;
 mod parse;
+mod route;
 #[cfg(test)]
 mod tests;
 
@@ -11,10 +14,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use self::limits::Limits;
+pub use self::listen::Listen;
 pub use self::load::ConfigError;
 use crate::audit::{Acknowledge, ClientPrivacy};
 use crate::forward::Routes;
-use crate::limits;
 
 /// Everything an edge is told at its start.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,7 +48,7 @@ impl EdgeName {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-        ((1..=limits::ID_CHARS).contains(&text.len()) && text.bytes().all(allowed))
+        ((1..=crate::limits::ID_CHARS).contains(&text.len()) && text.bytes().all(allowed))
             .then(|| Self(text.to_owned()))
     }
 
@@ -66,13 +70,6 @@ impl fmt::Display for EdgeName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
-}
-
-/// One `[[listen]]`: cleartext HTTP/1 and HTTP/2 (prior knowledge).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listen {
-    /// The address and port; port 0 takes any free one.
-    pub address: SocketAddr,
 }
 
 /// `[policy]`.
@@ -114,37 +111,4 @@ pub struct Admin {
     pub listen: SocketAddr,
     /// A file whose first line every admin request has to bear as a token.
     pub token_file: Option<PathBuf>,
-}
-
-/// `[limits]`: durations are written with a unit, `"500ms"`, `"10s"`, `"5m"`, `"1h"`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    /// From the first byte of a request to the end of its head: 10 ms to 10 min. Default: 10 s.
-    pub header_timeout: Duration,
-    /// Of a connection between two requests: 10 ms to 1 h. Default: 60 s.
-    pub idle_timeout: Duration,
-    /// Of a request's head, in bytes: 1 KiB to 1 MiB. Default: 64 KiB.
-    pub head_bytes: usize,
-    /// For a client that neither sends nor takes a piece of a message: 10 ms to 1 h. Default: 60 s.
-    pub client_timeout: Duration,
-    /// For one connection to an origin: 10 ms to 10 min. Default: 5 s.
-    pub connect_timeout: Duration,
-    /// For an origin that is silent: 10 ms to 1 h. Default: 60 s.
-    pub upstream_timeout: Duration,
-    /// For requests under way when the edge stops: 0 to 1 h. Default: 10 s.
-    pub stop_grace: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            header_timeout: Duration::from_secs(10),
-            idle_timeout: Duration::from_secs(60),
-            head_bytes: 64 * 1024,
-            client_timeout: Duration::from_secs(60),
-            connect_timeout: Duration::from_secs(5),
-            upstream_timeout: Duration::from_secs(60),
-            stop_grace: Duration::from_secs(10),
-        }
-    }
 }
