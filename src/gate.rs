@@ -10,6 +10,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use serde_json::{Map, Value, json};
 use smallvec::SmallVec;
+use tokio::sync::watch;
 
 use crate::act::{self, Answer, Ask, Prepared};
 use crate::audit::{Audit, Enforcement, Event, Kind, Pending, RequestFacts};
@@ -74,6 +75,8 @@ pub struct Gate {
     audit: Arc<Audit>,
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
+    /// Counts the moments at which a verdict may have changed.
+    changes: watch::Sender<u64>,
 }
 
 impl Gate {
@@ -85,7 +88,7 @@ impl Gate {
         metrics: Arc<Metrics>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { ruleset: ArcSwap::new(ruleset), audit, metrics, clock }
+        Self { ruleset: ArcSwap::new(ruleset), audit, metrics, clock, changes: watch::Sender::new(0) }
     }
 
     /// The ruleset in force. A request asks once and keeps to it until its end.
@@ -97,7 +100,21 @@ impl Gate {
     /// Puts another ruleset in force and returns the one before, for the caller to drop in good time.
     #[must_use]
     pub fn swap(&self, ruleset: Arc<Ruleset>) -> Arc<Ruleset> {
-        self.ruleset.swap(ruleset)
+        let before = self.ruleset.swap(ruleset);
+        self.changed();
+        before
+    }
+
+    /// Tells whoever serves something that its verdict may be another one now.
+    pub fn changed(&self) {
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    /// Changes with every swap, and with every start or end of a case or exemption: what is under way is judged
+    /// again then.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     /// The audit log behind this gate.
