@@ -4,6 +4,7 @@
 //! found before the first connection is accepted. Order at the stop: accept no more, let requests end, end
 //! the keeper, record `edge.stopped`, close the log.
 
+mod certificates;
 mod control;
 mod enforcement;
 mod retention;
@@ -17,6 +18,7 @@ use pingora::apps::HttpServerOptions;
 use pingora::proxy::http_proxy;
 use pingora::server::{RunArgs, Server};
 
+use certificates::CertificateWatch;
 pub use control::{ControlError, ask};
 pub use enforcement::{Enforcement, EnforcementError, Options};
 pub use retention::{HoldChange, RetainError, RetentionRequest, holds, retain};
@@ -24,7 +26,8 @@ pub use retention::{HoldChange, RetainError, RetentionRequest, holds, retain};
 use crate::config::{Config, ConfigError};
 use crate::limits;
 use crate::listen::{
-    self, Admin, AdminError, BindError, BoundListener, EdgeApp, EdgeProxy, Listening, Patience, Timeouts,
+    self, Admin, AdminError, BindError, BoundListener, EdgeApp, EdgeProxy, Listeners, Listening, Patience,
+    Timeouts, TlsError,
 };
 use crate::status::Status;
 
@@ -40,6 +43,9 @@ pub enum ServerError {
     /// A socket cannot be had.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// A listener's certificates cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The admin listener's token cannot be used.
     #[error(transparent)]
     Admin(#[from] AdminError),
@@ -56,7 +62,7 @@ impl ServerError {
     #[must_use]
     pub fn is_configuration(&self) -> bool {
         match self {
-            Self::Config(_) | Self::Admin(_) => true,
+            Self::Config(_) | Self::Tls(_) | Self::Admin(_) => true,
             Self::Enforcement(error) => error.is_configuration(),
             Self::Bind(_) | Self::Control(_) | Self::Io(_) => false,
         }
@@ -70,8 +76,10 @@ impl ServerError {
 pub fn run(config_path: &Path) -> Result<(), ServerError> {
     let config = Config::load(config_path)?;
     let sockets = Sockets::bind(&config)?;
+    let (listeners, certificates) = certificates::listeners(&config.listen, &sockets.edge)?;
+    let _watch = CertificateWatch::start(certificates)?;
     let enforcement = Enforcement::start(Options::from_config(&config))?;
-    let outcome = serve(&config, sockets, &enforcement);
+    let outcome = serve(&config, sockets, listeners, &enforcement);
     // Whatever went wrong, the log says that this edge stopped, and is closed in order.
     enforcement.stop();
     outcome
@@ -101,7 +109,12 @@ impl Sockets {
     }
 }
 
-fn serve(config: &Config, sockets: Sockets, enforcement: &Enforcement) -> Result<(), ServerError> {
+fn serve(
+    config: &Config,
+    sockets: Sockets,
+    listeners: Listeners,
+    enforcement: &Enforcement,
+) -> Result<(), ServerError> {
     let gate = enforcement.gate();
     let status = Arc::new(Status::new(config.edge.to_string(), Arc::clone(&gate), enforcement.report()));
     let banner = sockets.banner();
@@ -109,7 +122,7 @@ fn serve(config: &Config, sockets: Sockets, enforcement: &Enforcement) -> Result
     let mut server =
         Server::new_with_opt_and_conf(None, listen::server_conf(threads(), config.limits.stop_grace));
     server.bootstrap();
-    let app = edge_app(config, &server, enforcement);
+    let app = edge_app(config, &server, listeners, enforcement);
     server.add_service(Listening::new("edge", app, sockets.edge));
     if let (Some(admin), Some(socket)) = (&config.admin, sockets.admin) {
         let app = Admin::new(Arc::clone(&gate), Arc::clone(&status), admin.token_file.as_deref())?;
@@ -141,16 +154,17 @@ fn serve(config: &Config, sockets: Sockets, enforcement: &Enforcement) -> Result
 fn edge_app(
     config: &Config,
     server: &Server,
+    listeners: Listeners,
     enforcement: &Enforcement,
 ) -> EdgeApp<pingora::proxy::HttpProxy<EdgeProxy>> {
     let gate = enforcement.gate();
-    let metrics = Arc::clone(gate.metrics());
     let patience = Patience {
         connect: config.limits.connect_timeout,
         silence: config.limits.upstream_timeout,
         client: config.limits.client_timeout,
     };
-    let mut proxy = http_proxy(&server.configuration, EdgeProxy::new(gate, config.routes.clone(), patience));
+    let mut proxy =
+        http_proxy(&server.configuration, EdgeProxy::new(Arc::clone(&gate), config.routes.clone(), patience));
     let mut options = HttpServerOptions::default();
     options.h2c = true;
     // Tunnels are refused by the proxy itself, after the verdict: a blocked name is blocked first.
@@ -167,7 +181,7 @@ fn edge_app(
         read: config.limits.client_timeout,
         write: config.limits.client_timeout,
     };
-    EdgeApp::new(proxy, timeouts, config.limits.head_bytes, metrics)
+    EdgeApp::new(proxy, gate, listeners, timeouts, config.limits.head_bytes)
 }
 
 /// One request thread for each processor.
