@@ -99,7 +99,7 @@ pub const HTTP2_HEADER_LIST_BYTES: u32 = 32 * 1024;
 pub const HTTP2_MALFORMED_STREAMS: usize = 32;
 /// Largest file of a certificate chain or key, in bytes.
 pub const CERTIFICATE_FILE_BYTES: u64 = 1024 * 1024;
-/// How often the directories of certificates are looked at; a change counts when it is seen twice.
+/// How often the directories of certificates are looked at; a change counts when it is seen twice in a row.
 pub const CERTIFICATES_LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Streams of one HTTP/2 connection at a time.
 pub const HTTP2_STREAMS: u32 = 100;

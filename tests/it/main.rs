@@ -30,7 +30,9 @@ mod table_cases;
 mod actions;
 mod cases;
 mod connection;
+mod cut;
 mod identity;
+mod tls;
 mod upstream;
 
 // Rules and records while things change or break.

@@ -10,6 +10,7 @@ use std::time::Duration;
 /// An HTTP/1.1 origin.
 ///
 /// * `/slow/N` streams N chunks, twenty milliseconds apart.
+/// * `/never` takes the request and does not answer before its client goes away.
 /// * `/echo` gives the request's content back.
 /// * A request with `Upgrade: websocket` gets 101, and then every byte comes back.
 /// * Anything else gets `METHOD path host`.
@@ -182,6 +183,10 @@ fn answer(stream: &mut TcpStream, shared: &Shared, request: &Received) -> io::Re
             thread::sleep(Duration::from_millis(20));
         }
         return stream.write_all(b"0\r\n\r\n");
+    }
+    if path == "/never" {
+        while stream.read(&mut [0; 1024])? > 0 {}
+        return Err(io::ErrorKind::UnexpectedEof.into());
     }
     let host = request.field("host").join(", ");
     let body =
