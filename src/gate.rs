@@ -10,6 +10,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use serde_json::{Map, Value, json};
 use smallvec::SmallVec;
+use tokio::sync::watch;
 
 use crate::act::{self, Answer, Ask, Prepared};
 use crate::audit::{Audit, Enforcement, Event, Kind, Pending, RequestFacts};
@@ -74,6 +75,8 @@ pub struct Gate {
     audit: Arc<Audit>,
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
+    /// Counts swaps, and starts and ends of cases. Written after each of them.
+    changes: watch::Sender<u64>,
 }
 
 impl Gate {
@@ -85,7 +88,7 @@ impl Gate {
         metrics: Arc<Metrics>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { ruleset: ArcSwap::new(ruleset), audit, metrics, clock }
+        Self { ruleset: ArcSwap::new(ruleset), audit, metrics, clock, changes: watch::Sender::new(0) }
     }
 
     /// The ruleset in force. A request asks once and keeps to it until its end.
@@ -97,7 +100,20 @@ impl Gate {
     /// Puts another ruleset in force and returns the one before, for the caller to drop in good time.
     #[must_use]
     pub fn swap(&self, ruleset: Arc<Ruleset>) -> Arc<Ruleset> {
-        self.ruleset.swap(ruleset)
+        let before = self.ruleset.swap(ruleset);
+        self.announce_change();
+        before
+    }
+
+    /// Tells of every change of what is blocked: a swap, a case that starts or ends by itself. What went on before
+    /// can be looked at again then.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    fn announce_change(&self) {
+        self.changes.send_modify(|count| *count = count.wrapping_add(1));
     }
 
     /// The audit log behind this gate.
@@ -136,6 +152,19 @@ impl Gate {
     pub fn judge_origin(&self, ruleset: &Ruleset, asked: &Asked<'_>, upstream: SocketAddr) -> Ruling {
         let verdict = decide::judge_origin(ruleset, upstream.ip(), asked.client, self.clock.now());
         self.rule(&verdict, Kind::UpstreamRefused, ruleset, asked, Some(upstream))
+    }
+
+    /// Whether the ruleset in force keeps a client from an address, or anybody when no client asks. Records nothing:
+    /// what asks here is refused a connection, and the request behind it is judged and recorded by itself.
+    #[must_use]
+    pub fn closes(&self, upstream: IpAddr, client: Option<IpAddr>) -> bool {
+        let (ruleset, now) = (self.ruleset.load(), self.clock.now());
+        match client {
+            Some(client) => {
+                matches!(decide::judge_origin(&ruleset, upstream, client, now), Verdict::Block(_))
+            }
+            None => decide::closes_to_somebody(&ruleset, upstream, now),
+        }
     }
 
     /// Records what a verdict found, and turns it into what is to be done. `blocked` is the kind of event when
@@ -247,6 +276,7 @@ impl Gate {
             request: None,
             detail: Some(&object(json!({ "at": transition.at.to_string() }))),
         });
+        self.announce_change();
         let _receipt = pending.wait();
     }
 

@@ -31,6 +31,11 @@ impl Passed {
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
+
+    /// Goes on under a newer ruleset: the one in force when the door turned the request's connection away.
+    pub(super) fn follow(&mut self, ruleset: Arc<Ruleset>) {
+        self.ruleset = ruleset;
+    }
 }
 
 /// Judges the request of `session`. A blocked one is recorded and then answered here, as is one that names
@@ -143,7 +148,7 @@ fn version(request: &RequestHeader) -> Version {
 }
 
 /// The client's address; 0.0.0.0 for one that has none, such as a peer on a Unix socket.
-fn client_ip(session: &Session) -> IpAddr {
+pub(super) fn client_ip(session: &Session) -> IpAddr {
     let inet = session.client_addr().and_then(|address| address.as_inet());
     inet.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), SocketAddr::ip)
 }

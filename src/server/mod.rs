@@ -16,15 +16,18 @@ use std::sync::Arc;
 use pingora::apps::HttpServerOptions;
 use pingora::proxy::http_proxy;
 use pingora::server::{RunArgs, Server};
+use pingora::services::background::background_service;
 
 pub use control::{ControlError, ask};
 pub use enforcement::{Enforcement, EnforcementError, Options};
 pub use retention::{HoldChange, RetainError, RetentionRequest, holds, retain};
 
 use crate::config::{Config, ConfigError};
+use crate::forward::Origins;
 use crate::limits;
 use crate::listen::{
-    self, Admin, AdminError, BindError, BoundListener, EdgeApp, EdgeProxy, Listening, Patience, Timeouts,
+    self, Admin, AdminError, BindError, BoundListener, EdgeApp, EdgeProxy, HealthChecks, Listening, Patience,
+    Timeouts, TrustError, Upstream, Warden,
 };
 use crate::status::Status;
 
@@ -43,6 +46,9 @@ pub enum ServerError {
     /// The admin listener's token cannot be used.
     #[error(transparent)]
     Admin(#[from] AdminError),
+    /// The authorities that a route trusts cannot be read.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// The control socket cannot be had.
     #[error(transparent)]
     Control(#[from] ControlError),
@@ -56,7 +62,7 @@ impl ServerError {
     #[must_use]
     pub fn is_configuration(&self) -> bool {
         match self {
-            Self::Config(_) | Self::Admin(_) => true,
+            Self::Config(_) | Self::Admin(_) | Self::Trust(_) => true,
             Self::Enforcement(error) => error.is_configuration(),
             Self::Bind(_) | Self::Control(_) | Self::Io(_) => false,
         }
@@ -103,14 +109,19 @@ impl Sockets {
 
 fn serve(config: &Config, sockets: Sockets, enforcement: &Enforcement) -> Result<(), ServerError> {
     let gate = enforcement.gate();
-    let status = Arc::new(Status::new(config.edge.to_string(), Arc::clone(&gate), enforcement.report()));
+    let origins = Arc::new(Origins::new(config.routes.clone()));
+    let upstream = Upstream::new(Arc::clone(&gate), Arc::clone(&origins), &patience(config))?;
+    let status = Status::new(config.edge.to_string(), Arc::clone(&gate), enforcement.report(), origins);
+    let status = Arc::new(status);
     let banner = sockets.banner();
 
     let mut server =
         Server::new_with_opt_and_conf(None, listen::server_conf(threads(), config.limits.stop_grace));
     server.bootstrap();
-    let app = edge_app(config, &server, enforcement);
+    let upstream = Arc::new(upstream);
+    let app = edge_app(config, &server, enforcement, Arc::clone(&upstream));
     server.add_service(Listening::new("edge", app, sockets.edge));
+    watch_origins(&mut server, upstream);
     if let (Some(admin), Some(socket)) = (&config.admin, sockets.admin) {
         let app = Admin::new(Arc::clone(&gate), Arc::clone(&status), admin.token_file.as_deref())?;
         let mut service = Listening::new("admin", app, vec![socket]);
@@ -142,15 +153,12 @@ fn edge_app(
     config: &Config,
     server: &Server,
     enforcement: &Enforcement,
+    upstream: Arc<Upstream>,
 ) -> EdgeApp<pingora::proxy::HttpProxy<EdgeProxy>> {
     let gate = enforcement.gate();
     let metrics = Arc::clone(gate.metrics());
-    let patience = Patience {
-        connect: config.limits.connect_timeout,
-        silence: config.limits.upstream_timeout,
-        client: config.limits.client_timeout,
-    };
-    let mut proxy = http_proxy(&server.configuration, EdgeProxy::new(gate, config.routes.clone(), patience));
+    let proxy = EdgeProxy::new(gate, upstream, patience(config));
+    let mut proxy = http_proxy(&server.configuration, proxy);
     let mut options = HttpServerOptions::default();
     options.h2c = true;
     // Tunnels are refused by the proxy itself, after the verdict: a blocked name is blocked first.
@@ -168,6 +176,27 @@ fn edge_app(
         write: config.limits.client_timeout,
     };
     EdgeApp::new(proxy, timeouts, config.limits.head_bytes, metrics)
+}
+
+fn patience(config: &Config) -> Patience {
+    Patience {
+        connect: config.limits.connect_timeout,
+        silence: config.limits.upstream_timeout,
+        client: config.limits.client_timeout,
+    }
+}
+
+/// Ends connections into networks that are closed, and asks the origins how they are.
+fn watch_origins(server: &mut Server, upstream: Arc<Upstream>) {
+    let warden = Warden::new(Arc::clone(upstream.door()));
+    let mut service = background_service("warden", warden);
+    service.threads = Some(1);
+    server.add_service(service);
+    if let Some(checks) = HealthChecks::new(upstream) {
+        let mut service = background_service("health", checks);
+        service.threads = Some(1);
+        server.add_service(service);
+    }
 }
 
 /// One request thread for each processor.
