@@ -248,6 +248,9 @@ impl BackgroundService for Warden {
                 // Requests under way while the edge stops are still watched.
                 _ = shutdown.wait_for(|_| false) => return,
             }
+            // Whoever has a request under way there cuts it at once, and has the cut on record before. What is left
+            // then is idle in the pool, where no request of a client that is kept out finds it.
+            tokio::time::sleep(limits::CUTS_SETTLE).await;
             let ended = self.door.close_what_is_closed();
             if ended > 0 {
                 tracing::info!(ended, "connections into closed networks were ended");

@@ -12,6 +12,7 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 
 use super::door::{self, Door};
 use super::enforce::{self, Passed};
+use super::flight::Flight;
 use super::forwarded::{self, Asker};
 use super::proxy::{Context, Patience};
 use super::respond;
@@ -176,7 +177,7 @@ impl Upstream {
             origin: member.origin(),
             address: *address,
             host: &context.passed()?.identity().host,
-            client: Some(enforce::client_ip(session)),
+            client: Some(enforce::asker(session)),
             upgrade: session.as_downstream().is_upgrade_req(),
         };
         Ok(Box::new(way.peer(&self.door, &to)))
@@ -237,7 +238,7 @@ impl Upstream {
     /// A connection is there, new or from the pool, and the request goes out on it.
     pub(super) fn goes_out(&self, session: &Session, context: &Context, connection: RawFd) {
         let shared = self.way(context.journey.route).is_some_and(|way| way.http2);
-        self.door.note_user(connection, enforce::client_ip(session), !shared);
+        self.door.note_user(connection, enforce::asker(session), !shared);
     }
 
     /// The head the origin gets: the one canonical name that was judged, whatever the client's spelling of it, and
@@ -249,10 +250,13 @@ impl Upstream {
         context: &Context,
     ) -> Result<()> {
         let authority = context.passed()?.identity().authority();
+        let flight = Flight::current();
         let asker = Asker {
-            address: enforce::client_ip(session),
-            is_trusted: false,
-            https: session.digest().is_some_and(|digest| digest.ssl_digest.is_some()),
+            address: flight
+                .as_ref()
+                .map_or_else(|| enforce::asker(session), |flight| flight.connection.client),
+            is_trusted: flight.as_ref().is_some_and(|flight| flight.connection.trusted),
+            https: flight.as_ref().is_some_and(|flight| flight.connection.tls.is_some()),
             authority: &authority,
         };
         forwarded::prepare(request, &asker)
@@ -262,7 +266,7 @@ impl Upstream {
 fn hash_key(pool: &Pool, session: &Session, passed: &Passed) -> Vec<u8> {
     let Balance::ConsistentHash(key) = pool.route().balance else { return Vec::new() };
     match key {
-        HashKey::Client => enforce::client_ip(session).to_canonical().to_string().into_bytes(),
+        HashKey::Client => enforce::asker(session).to_canonical().to_string().into_bytes(),
         HashKey::Host => passed.identity().host.as_str().as_bytes().to_vec(),
         HashKey::Path => session.req_header().raw_path().to_vec(),
     }

@@ -98,6 +98,11 @@ impl CompiledCase {
         self.territory.as_ref().is_none_or(|networks| networks.contains(client))
     }
 
+    /// When its exemptions end, in the order of the file.
+    pub(super) fn lapses(&self) -> impl Iterator<Item = Timestamp> {
+        self.exempt.iter().filter_map(|one| one.expires)
+    }
+
     /// Whether the case lets this client through at `now`.
     #[must_use]
     pub fn exempts(&self, client: IpAddr, now: Timestamp) -> bool {

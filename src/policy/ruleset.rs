@@ -56,6 +56,8 @@ pub struct Ruleset {
     origins: NetworkMap<u32>,
     /// Sorted by time, then id.
     transitions: Vec<Transition>,
+    /// When exemptions end, sorted: nobody is told, but whom they let through has to go.
+    lapses: Vec<Timestamp>,
 }
 
 impl Ruleset {
@@ -101,6 +103,7 @@ impl Ruleset {
                 revision: Revision::default(),
                 digest: Digest::default(),
                 transitions: transitions(&compiled),
+                lapses: lapses(&compiled),
                 cases: compiled,
                 hosts,
                 origins,
@@ -162,11 +165,21 @@ impl Ruleset {
         !self.origins.is_empty()
     }
 
-    /// The first moment after `after` at which a case starts or ends by itself.
+    /// The first moment after `after` at which a verdict may change by itself: a case starts or ends, or an
+    /// exemption ends.
     #[must_use]
     pub fn next_transition(&self, after: Timestamp) -> Option<Timestamp> {
         let at = self.transitions.partition_point(|one| one.at <= after);
-        self.transitions.get(at).map(|one| one.at)
+        let lapse = self.lapses.partition_point(|lapse| *lapse <= after);
+        let transition = self.transitions.get(at).map(|one| one.at);
+        transition.into_iter().chain(self.lapses.get(lapse).copied()).min()
+    }
+
+    /// Whether an exemption ends with `from_exclusive < end <= to_inclusive`.
+    #[must_use]
+    pub fn has_lapse(&self, from_exclusive: Timestamp, to_inclusive: Timestamp) -> bool {
+        let next = self.lapses.partition_point(|lapse| *lapse <= from_exclusive);
+        self.lapses.get(next).is_some_and(|lapse| *lapse <= to_inclusive)
     }
 
     /// The starts and ends with `from_exclusive < at <= to_inclusive`, in order of time.
@@ -224,6 +237,13 @@ fn transitions(cases: &[Arc<CompiledCase>]) -> Vec<Transition> {
     }
     transitions.sort_by(|a, b| a.at.cmp(&b.at).then_with(|| a.case.id.cmp(&b.case.id)));
     transitions
+}
+
+fn lapses(cases: &[Arc<CompiledCase>]) -> Vec<Timestamp> {
+    let mut lapses: Vec<Timestamp> = cases.iter().flat_map(|case| case.lapses()).collect();
+    lapses.sort_unstable();
+    lapses.dedup();
+    lapses
 }
 
 /// A fault that belongs to the set, not to a place in a file.

@@ -20,8 +20,8 @@ impl Schedule {
         Self { announced }
     }
 
-    /// Records what has started or ended by `now`, and returns whether there was anything. A clock that was
-    /// set back announces nothing twice.
+    /// Records what has started or ended by `now`, makes it felt by what is under way, and returns whether there was
+    /// anything. A clock that was set back announces nothing twice.
     pub(super) fn announce(&mut self, gate: &Gate, now: Timestamp) -> bool {
         if now <= self.announced {
             return false;
@@ -30,6 +30,9 @@ impl Schedule {
         let transitions = ruleset.transitions(self.announced, now);
         for transition in transitions {
             gate.record_transition(&ruleset, transition);
+        }
+        if !transitions.is_empty() || ruleset.has_lapse(self.announced, now) {
+            gate.changed();
         }
         self.announced = now;
         !transitions.is_empty()

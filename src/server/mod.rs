@@ -4,6 +4,7 @@
 //! found before the first connection is accepted. Order at the stop: accept no more, let requests end, end
 //! the keeper, record `edge.stopped`, close the log.
 
+mod certificates;
 mod control;
 mod enforcement;
 mod retention;
@@ -18,6 +19,7 @@ use pingora::proxy::http_proxy;
 use pingora::server::{RunArgs, Server};
 use pingora::services::background::background_service;
 
+use certificates::CertificateWatch;
 pub use control::{ControlError, ask};
 pub use enforcement::{Enforcement, EnforcementError, Options};
 pub use retention::{HoldChange, RetainError, RetentionRequest, holds, retain};
@@ -26,8 +28,8 @@ use crate::config::{Config, ConfigError};
 use crate::forward::Origins;
 use crate::limits;
 use crate::listen::{
-    self, Admin, AdminError, BindError, BoundListener, EdgeApp, EdgeProxy, HealthChecks, Listening, Patience,
-    Timeouts, TrustError, Upstream, Warden,
+    self, Admin, AdminError, BindError, BoundListener, EdgeApp, EdgeProxy, HealthChecks, Listeners,
+    Listening, Patience, Timeouts, TlsError, TrustError, Upstream, Warden,
 };
 use crate::status::Status;
 
@@ -43,6 +45,9 @@ pub enum ServerError {
     /// A socket cannot be had.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// A listener's certificates cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The admin listener's token cannot be used.
     #[error(transparent)]
     Admin(#[from] AdminError),
@@ -62,7 +67,7 @@ impl ServerError {
     #[must_use]
     pub fn is_configuration(&self) -> bool {
         match self {
-            Self::Config(_) | Self::Admin(_) | Self::Trust(_) => true,
+            Self::Config(_) | Self::Tls(_) | Self::Admin(_) | Self::Trust(_) => true,
             Self::Enforcement(error) => error.is_configuration(),
             Self::Bind(_) | Self::Control(_) | Self::Io(_) => false,
         }
@@ -76,8 +81,10 @@ impl ServerError {
 pub fn run(config_path: &Path) -> Result<(), ServerError> {
     let config = Config::load(config_path)?;
     let sockets = Sockets::bind(&config)?;
+    let (listeners, certificates) = certificates::listeners(&config.listen, &sockets.edge)?;
+    let _watch = CertificateWatch::start(certificates)?;
     let enforcement = Enforcement::start(Options::from_config(&config))?;
-    let outcome = serve(&config, sockets, &enforcement);
+    let outcome = serve(&config, sockets, listeners, &enforcement);
     // Whatever went wrong, the log says that this edge stopped, and is closed in order.
     enforcement.stop();
     outcome
@@ -107,7 +114,12 @@ impl Sockets {
     }
 }
 
-fn serve(config: &Config, sockets: Sockets, enforcement: &Enforcement) -> Result<(), ServerError> {
+fn serve(
+    config: &Config,
+    sockets: Sockets,
+    listeners: Listeners,
+    enforcement: &Enforcement,
+) -> Result<(), ServerError> {
     let gate = enforcement.gate();
     let origins = Arc::new(Origins::new(config.routes.clone()));
     let upstream = Upstream::new(Arc::clone(&gate), Arc::clone(&origins), &patience(config))?;
@@ -119,7 +131,7 @@ fn serve(config: &Config, sockets: Sockets, enforcement: &Enforcement) -> Result
         Server::new_with_opt_and_conf(None, listen::server_conf(threads(), config.limits.stop_grace));
     server.bootstrap();
     let upstream = Arc::new(upstream);
-    let app = edge_app(config, &server, enforcement, Arc::clone(&upstream));
+    let app = edge_app(config, &server, listeners, enforcement, Arc::clone(&upstream));
     server.add_service(Listening::new("edge", app, sockets.edge));
     watch_origins(&mut server, upstream);
     if let (Some(admin), Some(socket)) = (&config.admin, sockets.admin) {
@@ -152,12 +164,12 @@ fn serve(config: &Config, sockets: Sockets, enforcement: &Enforcement) -> Result
 fn edge_app(
     config: &Config,
     server: &Server,
+    listeners: Listeners,
     enforcement: &Enforcement,
     upstream: Arc<Upstream>,
 ) -> EdgeApp<pingora::proxy::HttpProxy<EdgeProxy>> {
     let gate = enforcement.gate();
-    let metrics = Arc::clone(gate.metrics());
-    let proxy = EdgeProxy::new(gate, upstream, patience(config));
+    let proxy = EdgeProxy::new(Arc::clone(&gate), upstream, patience(config));
     let mut proxy = http_proxy(&server.configuration, proxy);
     let mut options = HttpServerOptions::default();
     options.h2c = true;
@@ -175,7 +187,7 @@ fn edge_app(
         read: config.limits.client_timeout,
         write: config.limits.client_timeout,
     };
-    EdgeApp::new(proxy, timeouts, config.limits.head_bytes, metrics)
+    EdgeApp::new(proxy, gate, listeners, timeouts, config.limits.head_bytes)
 }
 
 fn patience(config: &Config) -> Patience {
