@@ -31,6 +31,8 @@ mod actions;
 mod cases;
 mod connection;
 mod identity;
+mod origins;
+mod secure_origins;
 mod upstream;
 
 // Rules and records while things change or break.
