@@ -17,6 +17,7 @@ use std::sync::Arc;
 use pingora::apps::HttpServerOptions;
 use pingora::proxy::http_proxy;
 use pingora::server::{RunArgs, Server};
+use pingora::services::background::background_service;
 
 use certificates::CertificateWatch;
 pub use control::{ControlError, ask};
@@ -24,10 +25,11 @@ pub use enforcement::{Enforcement, EnforcementError, Options};
 pub use retention::{HoldChange, RetainError, RetentionRequest, holds, retain};
 
 use crate::config::{Config, ConfigError};
+use crate::forward::Origins;
 use crate::limits;
 use crate::listen::{
-    self, Admin, AdminError, BindError, BoundListener, EdgeApp, EdgeProxy, Listeners, Listening, Patience,
-    Timeouts, TlsError,
+    self, Admin, AdminError, BindError, BoundListener, EdgeApp, EdgeProxy, HealthChecks, Listeners,
+    Listening, Patience, Timeouts, TlsError, TrustError, Upstream, Warden,
 };
 use crate::status::Status;
 
@@ -49,6 +51,9 @@ pub enum ServerError {
     /// The admin listener's token cannot be used.
     #[error(transparent)]
     Admin(#[from] AdminError),
+    /// The authorities that a route trusts cannot be read.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// The control socket cannot be had.
     #[error(transparent)]
     Control(#[from] ControlError),
@@ -62,7 +67,7 @@ impl ServerError {
     #[must_use]
     pub fn is_configuration(&self) -> bool {
         match self {
-            Self::Config(_) | Self::Tls(_) | Self::Admin(_) => true,
+            Self::Config(_) | Self::Tls(_) | Self::Admin(_) | Self::Trust(_) => true,
             Self::Enforcement(error) => error.is_configuration(),
             Self::Bind(_) | Self::Control(_) | Self::Io(_) => false,
         }
@@ -116,14 +121,19 @@ fn serve(
     enforcement: &Enforcement,
 ) -> Result<(), ServerError> {
     let gate = enforcement.gate();
-    let status = Arc::new(Status::new(config.edge.to_string(), Arc::clone(&gate), enforcement.report()));
+    let origins = Arc::new(Origins::new(config.routes.clone()));
+    let upstream = Upstream::new(Arc::clone(&gate), Arc::clone(&origins), &patience(config))?;
+    let status = Status::new(config.edge.to_string(), Arc::clone(&gate), enforcement.report(), origins);
+    let status = Arc::new(status);
     let banner = sockets.banner();
 
     let mut server =
         Server::new_with_opt_and_conf(None, listen::server_conf(threads(), config.limits.stop_grace));
     server.bootstrap();
-    let app = edge_app(config, &server, listeners, enforcement);
+    let upstream = Arc::new(upstream);
+    let app = edge_app(config, &server, listeners, enforcement, Arc::clone(&upstream));
     server.add_service(Listening::new("edge", app, sockets.edge));
+    watch_origins(&mut server, upstream);
     if let (Some(admin), Some(socket)) = (&config.admin, sockets.admin) {
         let app = Admin::new(Arc::clone(&gate), Arc::clone(&status), admin.token_file.as_deref())?;
         let mut service = Listening::new("admin", app, vec![socket]);
@@ -156,15 +166,11 @@ fn edge_app(
     server: &Server,
     listeners: Listeners,
     enforcement: &Enforcement,
+    upstream: Arc<Upstream>,
 ) -> EdgeApp<pingora::proxy::HttpProxy<EdgeProxy>> {
     let gate = enforcement.gate();
-    let patience = Patience {
-        connect: config.limits.connect_timeout,
-        silence: config.limits.upstream_timeout,
-        client: config.limits.client_timeout,
-    };
-    let mut proxy =
-        http_proxy(&server.configuration, EdgeProxy::new(Arc::clone(&gate), config.routes.clone(), patience));
+    let proxy = EdgeProxy::new(Arc::clone(&gate), upstream, patience(config));
+    let mut proxy = http_proxy(&server.configuration, proxy);
     let mut options = HttpServerOptions::default();
     options.h2c = true;
     // Tunnels are refused by the proxy itself, after the verdict: a blocked name is blocked first.
@@ -182,6 +188,27 @@ fn edge_app(
         write: config.limits.client_timeout,
     };
     EdgeApp::new(proxy, gate, listeners, timeouts, config.limits.head_bytes)
+}
+
+fn patience(config: &Config) -> Patience {
+    Patience {
+        connect: config.limits.connect_timeout,
+        silence: config.limits.upstream_timeout,
+        client: config.limits.client_timeout,
+    }
+}
+
+/// Ends connections into networks that are closed, and asks the origins how they are.
+fn watch_origins(server: &mut Server, upstream: Arc<Upstream>) {
+    let warden = Warden::new(Arc::clone(upstream.door()));
+    let mut service = background_service("warden", warden);
+    service.threads = Some(1);
+    server.add_service(service);
+    if let Some(checks) = HealthChecks::new(upstream) {
+        let mut service = background_service("health", checks);
+        service.threads = Some(1);
+        server.add_service(service);
+    }
 }
 
 /// One request thread for each processor.

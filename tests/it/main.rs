@@ -33,6 +33,8 @@ mod connection;
 mod cut;
 mod identity;
 mod tls;
+mod origins;
+mod secure_origins;
 mod upstream;
 
 // Rules and records while things change or break.

@@ -66,6 +66,12 @@ impl Setup {
         self
     }
 
+    /// Sends every host to these origins, with these further lines in the route.
+    pub fn balanced(self, origins: &[&Origin], lines: &str) -> Self {
+        let addresses: Vec<String> = origins.iter().map(|origin| origin.address().to_string()).collect();
+        self.table(&format!("[[route]]\nhosts = [\"*\"]\norigins = {addresses:?}\n{lines}"))
+    }
+
     /// One more line under `[audit]`.
     pub fn audit(mut self, line: &str) -> Self {
         writeln!(self.audit_keys, "{line}").unwrap();

@@ -111,6 +111,7 @@ impl Http2 {
                 stream.flow_control().release_capacity(data.len())?;
                 response.body.extend_from_slice(&data);
             }
+            response.trailers = stream.trailers().await?.as_ref().map(fields).unwrap_or_default();
             Ok(response)
         };
         self.runtime

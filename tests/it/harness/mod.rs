@@ -13,6 +13,7 @@ pub mod policies;
 pub mod process;
 pub mod recorder;
 pub mod response;
+pub mod secure;
 pub mod status;
 pub mod tls;
 pub mod tools;
