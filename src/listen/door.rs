@@ -15,6 +15,7 @@ use async_trait::async_trait;
 use pingora::connectors::L4Connect;
 use pingora::protocols::l4::socket::SocketAddr as PingoraAddr;
 use pingora::protocols::l4::stream::Stream;
+use pingora::protocols::l4::virt::VirtualSocketStream;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 use pingora::upstreams::peer::{Tracer, Tracing};
@@ -22,6 +23,7 @@ use pingora::{Error, ErrorType, Result};
 use smallvec::SmallVec;
 use tokio::net::TcpStream;
 
+use super::unhurried::Unhurried;
 use crate::gate::Gate;
 use crate::limits;
 
@@ -68,8 +70,13 @@ impl Door {
     }
 
     /// The way through the door for one client, or for nobody in particular.
-    pub(super) fn way(self: &Arc<Self>, client: Option<IpAddr>, patience: Duration) -> Arc<Doorway> {
-        Arc::new(Doorway { door: Arc::clone(self), client, patience })
+    pub(super) fn way(
+        self: &Arc<Self>,
+        client: Option<IpAddr>,
+        patience: Duration,
+        upgrade: bool,
+    ) -> Arc<Doorway> {
+        Arc::new(Doorway { door: Arc::clone(self), client, patience, upgrade })
     }
 
     /// Notes that a request of `client` goes out on a connection; `alone` when no other is on it.
@@ -99,13 +106,14 @@ impl Door {
         address: SocketAddr,
         client: Option<IpAddr>,
         patience: Duration,
+        upgrade: bool,
     ) -> Result<Stream> {
         self.ask(address.ip(), client)?;
         let connected = tokio::time::timeout(patience, TcpStream::connect(address)).await;
         let stream = connected
             .map_err(|_| Error::explain(ErrorType::ConnectTimedout, format!("{address}, {patience:?}")))?
             .map_err(|cause| unreachable_origin(address, cause))?;
-        self.register(stream, address.ip(), client)
+        self.register(stream, address.ip(), client, upgrade)
     }
 
     /// Takes a connection in and asks once more: a swap between the question and this moment has not seen it.
@@ -114,6 +122,7 @@ impl Door {
         stream: TcpStream,
         address: IpAddr,
         client: Option<IpAddr>,
+        upgrade: bool,
     ) -> Result<Stream> {
         let duplicate = stream.as_fd().try_clone_to_owned();
         let socket =
@@ -122,7 +131,11 @@ impl Door {
         let users = client.map_or(Users::Anybody, |client| Users::Clients(SmallVec::from_elem(client, 1)));
         self.lock().insert(descriptor, Open { address, socket, users });
         self.gate.metrics().upstream_opened();
-        let mut stream = Stream::from(stream);
+        let mut stream = if upgrade {
+            Stream::from(VirtualSocketStream::new(Box::new(Unhurried::new(stream))))
+        } else {
+            Stream::from(stream)
+        };
         stream.tracer = Some(Tracer(Box::new(Leaving { door: Arc::clone(self), descriptor })));
         // When it is closed now the stream goes out of scope, and its entry with it.
         self.ask(address, client)?;
@@ -190,6 +203,8 @@ pub(super) struct Doorway {
     door: Arc<Door>,
     client: Option<IpAddr>,
     patience: Duration,
+    /// Whether the connection is for one request that may switch protocols.
+    upgrade: bool,
 }
 
 #[async_trait]
@@ -198,7 +213,7 @@ impl L4Connect for Doorway {
         let inet = address.as_inet().copied();
         let address =
             inet.ok_or_else(|| Error::explain(ErrorType::ConnectError, "an origin without address"))?;
-        self.door.connect(address, self.client, self.patience).await
+        self.door.connect(address, self.client, self.patience, self.upgrade).await
     }
 }
 

@@ -1,9 +1,9 @@
 //! Where requests come in, and the only place that knows Pingora.
 //!
 //! ```text
-//! connection: accept -> read a whole head -> identify -> Pingora's proxy -> the next head
-//! request:    enforce (gate: decide -> record -> act) -> forward to an origin the gate permits
-//! origin:     upstream (which one, by which address) -> way (how) -> door (every connection, every swap)
+//! connection: accept -> ClientHello: judge its name -> handshake -> a whole head, or an HTTP/2 stream
+//! request:    identify -> flight -> enforce (gate: decide -> record -> act) -> forward to an origin through the door
+//! a change:   every flight is judged again -> recorded -> cut
 //! ```
 
 mod admin;
@@ -22,6 +22,7 @@ mod respond;
 mod sockets;
 mod stream;
 mod tls;
+mod unhurried;
 mod upstream;
 mod way;
 

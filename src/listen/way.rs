@@ -89,9 +89,10 @@ impl Way {
     pub(super) fn peer(&self, door: &Arc<Door>, to: &Destination<'_>) -> HttpPeer {
         let name = self.tls.as_ref().map(|tls| server_name(tls, to)).unwrap_or_default();
         let mut peer = HttpPeer::new(to.address, self.tls.is_some(), name);
-        peer.group_key = self.group;
+        // A connection that is made for an upgrade serves nothing else, and nothing else serves an upgrade.
+        peer.group_key = if to.upgrade { !self.group } else { self.group };
         let options = &mut peer.options;
-        options.custom_l4 = Some(door.way(to.client, self.connect));
+        options.custom_l4 = Some(door.way(to.client, self.connect, to.upgrade));
         // Of protocol upgrades only a WebSocket passes: an origin that switched to another protocol, such as
         // h2c, could be asked for other names through the same tunnel, unseen.
         options.http_upstream_request_policy = HttpUpstreamRequestPolicy::default();

@@ -1,5 +1,6 @@
 //! Origins with TLS and HTTP/2; WebSocket and gRPC through to them.
 
+use std::fs;
 use std::net::TcpListener;
 use std::thread;
 
@@ -7,13 +8,14 @@ use http::Request;
 use tokio_tungstenite::tungstenite::{self, Message};
 
 use crate::harness::audit::of_kind;
-use crate::harness::secure::{Authority, Secure};
+use crate::harness::secure::Secure;
+use crate::harness::tls::Authority;
 use crate::harness::{CaseFile, Edge, Origin, Setup};
 
 /// An edge that sends everything to this origin, with these lines in its route, and trusts `authority` in `ca.pem`.
 fn edge(origin: &Secure, authority: &Authority, lines: &str) -> Edge {
     let setup = Setup::new();
-    authority.write(setup.home().join("ca.pem"));
+    fs::write(setup.home().join("ca.pem"), authority.root_pem()).unwrap();
     let address = origin.address().to_string();
     setup.table(&format!("[[route]]\nhosts = [\"*\"]\norigins = [\"{address}\"]\n{lines}")).start()
 }
@@ -89,7 +91,7 @@ fn a_connection_that_one_route_did_not_verify_serves_no_route_that_does() {
     let authority = Authority::new();
     let origin = Secure::start(&authority, "other.example");
     let setup = Setup::new();
-    authority.write(setup.home().join("ca.pem"));
+    fs::write(setup.home().join("ca.pem"), authority.root_pem()).unwrap();
     let route = |host: &str, tls: &str| {
         let address = origin.address();
         format!(
@@ -110,7 +112,7 @@ fn an_origin_that_cannot_be_verified_is_passed_over_for_the_next() {
     let (trusted, unknown) = (Authority::new(), Authority::new());
     let (bad, good) = (Secure::start(&unknown, "origin.example"), Secure::start(&trusted, "origin.example"));
     let setup = Setup::new();
-    trusted.write(setup.home().join("ca.pem"));
+    fs::write(setup.home().join("ca.pem"), trusted.root_pem()).unwrap();
     let origins = [bad.address().to_string(), good.address().to_string()];
     let route = format!(
         "[[route]]\nhosts = [\"*\"]\norigins = {origins:?}\nbalance = \"in-order\"\n\

@@ -56,7 +56,7 @@ async fn no_connection_is_opened_into_a_closed_network_under_any_spelling() {
     for address in [format!("127.0.0.1:{port}"), format!("[::ffff:127.0.0.1]:{port}")] {
         for client in [None, client("192.0.2.1")] {
             let address: SocketAddr = address.parse().unwrap();
-            let refused = door.connect(address, client, PATIENCE).await.unwrap_err();
+            let refused = door.connect(address, client, PATIENCE, false).await.unwrap_err();
             assert!(is_refusal(&refused), "{refused}");
         }
     }
@@ -72,9 +72,9 @@ async fn a_case_for_some_clients_lets_the_others_through_and_no_check() {
     let door = Door::new(enforcement.gate());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    assert!(door.connect(address, None, PATIENCE).await.is_err());
-    assert!(door.connect(address, client("192.0.2.2"), PATIENCE).await.is_err());
-    let stream = door.connect(address, client("192.0.2.1"), PATIENCE).await.unwrap();
+    assert!(door.connect(address, None, PATIENCE, false).await.is_err());
+    assert!(door.connect(address, client("192.0.2.2"), PATIENCE, false).await.is_err());
+    let stream = door.connect(address, client("192.0.2.1"), PATIENCE, false).await.unwrap();
     assert_eq!(door.lock().len(), 1);
     assert_eq!(door.close_what_is_closed(), 0);
     // Another client's request on the same connection: now it leads somewhere it must not.
@@ -94,7 +94,7 @@ async fn a_connection_that_is_ended_ends_at_once_on_both_sides() {
     let door = Door::new(enforcement.gate());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let mut stream = door.connect(address, client("192.0.2.1"), PATIENCE).await.unwrap();
+    let mut stream = door.connect(address, client("192.0.2.1"), PATIENCE, false).await.unwrap();
     let (mut origin, _) = listener.accept().await.unwrap();
     let descriptor = stream.as_raw_fd();
     let waiting = tokio::spawn(async move {

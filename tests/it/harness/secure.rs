@@ -1,60 +1,31 @@
 //! An origin with TLS or HTTP/2, and the certificates for it, made as the test runs.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
 use bytes::Bytes;
 use h2::server::SendResponse;
 use http::{HeaderMap, Request, Response};
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
 
-/// Who signs certificates.
-pub struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    pem: String,
-}
+use super::tls::Authority;
 
-impl Authority {
-    /// A new one, trusted by nobody, under a name of its own.
-    pub fn new() -> Self {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let name = format!("authority {}", COUNT.fetch_add(1, Ordering::Relaxed));
-        params.distinguished_name.push(DnType::CommonName, name);
-        let key = KeyPair::generate().unwrap();
-        let pem = params.self_signed(&key).unwrap().pem();
-        Self { issuer: Issuer::new(params, key), pem }
-    }
-
-    /// Writes its certificate to a file.
-    pub fn write(&self, path: PathBuf) {
-        std::fs::write(path, &self.pem).unwrap();
-    }
-
-    /// A server's certificate for one name.
-    fn server(&self, name: &str, protocols: &[&str]) -> TlsAcceptor {
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder =
-            rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let mut config = builder
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], key)
-            .unwrap();
-        config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
-        TlsAcceptor::from(Arc::new(config))
-    }
+/// Ends TLS with a certificate of `authority` for one name.
+fn acceptor(authority: &Authority, name: &str, protocols: &[&str]) -> TlsAcceptor {
+    let (certificate, key) = authority.certificate(&[name]);
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let mut config = builder
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key)
+        .unwrap();
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+    TlsAcceptor::from(Arc::new(config))
 }
 
 /// A request as it arrived, its protocol in front: `h2 GET https://a.example/`.
@@ -83,7 +54,7 @@ pub struct Seen {
 impl Secure {
     /// One with a certificate for `name`, which speaks HTTP/2 when it is offered.
     pub fn start(authority: &Authority, name: &str) -> Self {
-        Self::run(Some(authority.server(name, &["h2", "http/1.1"])))
+        Self::run(Some(acceptor(authority, name, &["h2", "http/1.1"])))
     }
 
     /// One that speaks HTTP/2 in cleartext, and nothing else.

@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::ServerName;
@@ -22,7 +23,9 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         // By another name than its certificates, which would seem to sign themselves.
-        params.distinguished_name.push(DnType::CommonName, "authority of a test");
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("authority {}", COUNT.fetch_add(1, Ordering::Relaxed));
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let root = params.self_signed(&key).unwrap();
         Self { issuer: Issuer::new(params, key), root }
@@ -33,11 +36,17 @@ impl Authority {
         self.root.pem()
     }
 
-    /// Writes `NAME.crt` and `NAME.key` for these names into a directory, which is made when it is absent.
-    pub fn issue(&self, directory: &Path, stem: &str, names: &[&str]) {
+    /// A certificate for these names, and its key.
+    pub fn certificate(&self, names: &[&str]) -> (rcgen::Certificate, KeyPair) {
         let key = KeyPair::generate().unwrap();
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &self.issuer).unwrap();
+        (certificate, key)
+    }
+
+    /// Writes `NAME.crt` and `NAME.key` for these names into a directory, which is made when it is absent.
+    pub fn issue(&self, directory: &Path, stem: &str, names: &[&str]) {
+        let (certificate, key) = self.certificate(names);
         fs::create_dir_all(directory).unwrap();
         fs::write(directory.join(format!("{stem}.key")), key.serialize_pem()).unwrap();
         fs::write(directory.join(format!("{stem}.crt")), certificate.pem()).unwrap();
