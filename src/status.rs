@@ -43,6 +43,7 @@ impl Status {
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "edge": self.edge,
+            "pid": std::process::id(),
             "ready": true,
             "uptime_seconds": self.started.elapsed().as_secs_f64(),
             "revision": ruleset.revision().0,

@@ -1,4 +1,4 @@
-//! `run`, `status` and `reload`.
+//! `run`, `status`, `reload` and `upgrade`.
 
 use serde_json::Value;
 use tracing_subscriber::EnvFilter;
@@ -37,7 +37,9 @@ pub(super) fn ask(args: &ConfigArgs, command: &str) -> Exit {
     match server::ask(&config.policy.state, command) {
         Ok(answer) => {
             print!("{answer}");
-            let answer: Value = serde_json::from_str(&answer).unwrap_or_default();
+            let Ok(answer) = serde_json::from_str::<Value>(&answer) else {
+                return complain(Exit::Io, &"the edge went away before it had answered");
+            };
             let failed = answer.get("error").is_some() || answer.get("result") == Some(&"rejected".into());
             if failed { Exit::No } else { Exit::Fine }
         }

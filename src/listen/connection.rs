@@ -14,6 +14,7 @@ use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 
 use super::head::{Head, Next, await_first_byte, read_head, with_target};
+use super::leave::Leave;
 use super::respond;
 use super::stream::EdgeStream;
 use crate::identify::{self, Identity, RequestParts, Target, Version};
@@ -40,6 +41,7 @@ pub struct EdgeApp<A> {
     /// Octets of one head, at most.
     head_bytes: usize,
     metrics: Arc<Metrics>,
+    leave: Leave,
 }
 
 /// Counts a connection for as long as it lives.
@@ -65,7 +67,13 @@ where
     /// Wraps `inner`; `head_bytes` bounds one request head.
     #[must_use]
     pub fn new(inner: A, timeouts: Timeouts, head_bytes: usize, metrics: Arc<Metrics>) -> Self {
-        Self { inner: Arc::new(inner), timeouts, head_bytes, metrics }
+        Self { inner: Arc::new(inner), timeouts, head_bytes, metrics, leave: Leave::default() }
+    }
+
+    /// How it parts from idle connections when it stops.
+    #[must_use]
+    pub fn leaving(self, leave: Leave) -> Self {
+        Self { leave, ..self }
     }
 
     async fn serve(&self, mut stream: EdgeStream, shutdown: &ShutdownWatch) {
@@ -103,7 +111,7 @@ where
             biased;
             begun = await_first_byte(stream, self.timeouts.idle) => begun,
             // A stopping edge closes what is idle; a request that has begun is still served.
-            _ = shutdown.wait_for(|stopping| *stopping) => false,
+            () = self.leave.idle(&mut shutdown) => false,
         };
         if !begun {
             return None;

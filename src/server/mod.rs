@@ -6,16 +6,27 @@
 
 mod control;
 mod enforcement;
+mod handover;
+mod launch;
+mod predecessor;
 mod retention;
 mod stop;
+mod systemd;
+mod upgrade;
 
 use std::io::Write;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 
 use pingora::apps::HttpServerOptions;
 use pingora::proxy::http_proxy;
 use pingora::server::{RunArgs, Server};
+
+use launch::Launch;
+use predecessor::Predecessor;
+use stop::Departure;
+use upgrade::Upgrader;
 
 pub use control::{ControlError, ask};
 pub use enforcement::{Enforcement, EnforcementError, Options};
@@ -63,15 +74,32 @@ impl ServerError {
     }
 }
 
-/// Runs an edge until it is told to stop.
+/// Runs an edge until it is told to stop, or another process has succeeded it.
 ///
 /// # Errors
 /// When it cannot start, or its server failed.
 pub fn run(config_path: &Path) -> Result<(), ServerError> {
+    let launch = Launch::of_this_process()?;
+    let Some((predecessor, sockets)) = Predecessor::find()? else {
+        return run_after(None, config_path, launch, Vec::new());
+    };
+    let outcome = run_after(Some(&predecessor), config_path, launch, sockets);
+    if let Err(error) = &outcome {
+        predecessor.disappoint(error);
+    }
+    outcome
+}
+
+fn run_after(
+    predecessor: Option<&Predecessor>,
+    config_path: &Path,
+    launch: Launch,
+    inherited: Vec<(SocketAddr, TcpListener)>,
+) -> Result<(), ServerError> {
     let config = Config::load(config_path)?;
-    let sockets = Sockets::bind(&config)?;
-    let enforcement = Enforcement::start(Options::from_config(&config))?;
-    let outcome = serve(&config, sockets, &enforcement);
+    let sockets = Sockets::take(&config, inherited)?;
+    let enforcement = Enforcement::start_after(Options::from_config(&config), predecessor)?;
+    let outcome = serve(&config, sockets, &enforcement, predecessor, launch);
     // Whatever went wrong, the log says that this edge stopped, and is closed in order.
     enforcement.stop();
     outcome
@@ -84,13 +112,27 @@ struct Sockets {
 }
 
 impl Sockets {
-    fn bind(config: &Config) -> Result<Self, BindError> {
+    /// Takes what was inherited for the addresses of the configuration, and binds the others. What nobody asks for is
+    /// closed.
+    fn take(config: &Config, mut inherited: Vec<(SocketAddr, TcpListener)>) -> Result<Self, BindError> {
+        let mut take = |address: SocketAddr| match inherited.iter().position(|(for_, _)| *for_ == address) {
+            Some(index) => BoundListener::inherit(inherited.remove(index).1, address),
+            None => BoundListener::bind(address),
+        };
         let mut edge = Vec::new();
         for listen in &config.listen {
-            edge.push(BoundListener::bind(listen.address)?);
+            edge.push(take(listen.address)?);
         }
-        let admin = config.admin.as_ref().map(|admin| BoundListener::bind(admin.listen)).transpose()?;
+        let admin = config.admin.as_ref().map(|admin| take(admin.listen)).transpose()?;
+        for socket in admin.iter().chain(&edge) {
+            tracing::info!(address = %socket.address(), "listening");
+        }
         Ok(Self { edge, admin })
+    }
+
+    /// All of them once more, for a process that succeeds this one.
+    fn duplicates(&self) -> std::io::Result<Vec<(SocketAddr, TcpListener)>> {
+        self.edge.iter().chain(&self.admin).map(BoundListener::duplicate).collect()
     }
 
     /// What whoever started the edge reads on standard output.
@@ -101,40 +143,85 @@ impl Sockets {
     }
 }
 
-fn serve(config: &Config, sockets: Sockets, enforcement: &Enforcement) -> Result<(), ServerError> {
+fn serve(
+    config: &Config,
+    sockets: Sockets,
+    enforcement: &Enforcement,
+    predecessor: Option<&Predecessor>,
+    launch: Launch,
+) -> Result<(), ServerError> {
     let gate = enforcement.gate();
     let status = Arc::new(Status::new(config.edge.to_string(), Arc::clone(&gate), enforcement.report()));
     let banner = sockets.banner();
+    let departure = Arc::new(Departure::default());
+    let duplicates = sockets.duplicates()?;
+    let upgrader = Upgrader::new(launch, duplicates, enforcement.state(), Arc::clone(&departure));
+    let upgrader = Arc::new(upgrader);
 
     let mut server =
         Server::new_with_opt_and_conf(None, listen::server_conf(threads(), config.limits.stop_grace));
     server.bootstrap();
-    let app = edge_app(config, &server, enforcement);
-    server.add_service(Listening::new("edge", app, sockets.edge));
+    let app = edge_app(config, &server, enforcement).leaving(departure.leave());
+    let edge = Listening::new("edge", app, sockets.edge);
+    let vitals = systemd::Vitals { serving: edge.pulse(), keeper: enforcement.pulse() };
+    server.add_service(edge);
     if let (Some(admin), Some(socket)) = (&config.admin, sockets.admin) {
         let app = Admin::new(Arc::clone(&gate), Arc::clone(&status), admin.token_file.as_deref())?;
         let mut service = Listening::new("admin", app, vec![socket]);
         service.use_threads(1);
         server.add_service(service);
     }
-    let drained = stop::Drained::watch(&server, Arc::clone(gate.metrics()));
-    let (signals, begun) = stop::Signals::new();
+    let drained = stop::Drained::watch(&server, Arc::clone(gate.metrics()), Arc::clone(&departure));
+    let (signals, begun) = stop::Signals::new(Arc::clone(&departure));
     let pingora = std::thread::Builder::new()
         .name("pingora".to_owned())
         .spawn(move || server.run(RunArgs { shutdown_signal: Box::new(signals) }))?;
     begun.recv().map_err(|_| std::io::Error::other("the server ended before it had started"))??;
-    let control = control::Control::start(
-        &config.policy.state,
+    vitals.wait_for_service()?;
+    let desk = control::Desk {
         status,
-        enforcement.reload_requests(),
-        enforcement.archivist(),
-    )?;
-    announce(&banner)?;
-    drained.wait(&pingora);
+        reloads: enforcement.reload_requests(),
+        archivist: enforcement.archivist(),
+        upgrader: Arc::clone(&upgrader),
+    };
+    let control = control::Control::start(&config.policy.state, desk)?;
+    let begun = take_place(predecessor, &control, &banner, vitals, &departure);
+    if begun.is_err() {
+        // What was accepted until now is served all the same.
+        departure.begin();
+    }
+    drained.wait(&pingora, || {
+        upgrader.close();
+        if !departure.is_handed_over() {
+            systemd::stopping();
+        }
+    });
     control.stop();
     if pingora.is_finished() && pingora.join().is_err() {
         return Err(std::io::Error::other("the server ended in a panic").into());
     }
+    begun
+}
+
+/// Becomes the edge that the commands and the service manager know.
+fn take_place(
+    predecessor: Option<&Predecessor>,
+    control: &control::Control,
+    banner: &str,
+    vitals: systemd::Vitals,
+    departure: &Arc<Departure>,
+) -> Result<(), ServerError> {
+    if let Some(predecessor) = predecessor {
+        predecessor.take_over().map_err(EnforcementError::Predecessor)?;
+        control.publish()?;
+        systemd::ready();
+        predecessor.dismiss();
+    } else {
+        control.publish()?;
+        announce(banner)?;
+        systemd::ready();
+    }
+    systemd::watch(vitals, Arc::clone(departure))?;
     Ok(())
 }
 

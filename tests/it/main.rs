@@ -45,6 +45,7 @@ mod succession;
 mod swap;
 mod syscalls;
 mod untouched;
+mod upgrade;
 
 // What a person runs.
 mod commands;

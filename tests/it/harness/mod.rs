@@ -14,6 +14,7 @@ pub mod process;
 pub mod recorder;
 pub mod response;
 pub mod status;
+pub mod succession;
 pub mod tools;
 mod trial;
 
