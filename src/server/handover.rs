@@ -32,12 +32,22 @@ use crate::limits;
 /// Set for a process that is to succeed the one that starts it.
 pub(super) const SUCCEED: &str = "INTERDICT_SUCCEED";
 
+/// What a socket is for, and the address it was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Name {
+    pub(super) admin: bool,
+    pub(super) address: SocketAddr,
+}
+
+/// Listening sockets by their names.
+pub(super) type Named = Vec<(Name, TcpListener)>;
+
 /// One message.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Message {
-    /// Listening sockets, by the addresses they were asked for; `more` when another such message follows.
-    Sockets { addresses: Vec<SocketAddr>, more: bool },
+    /// The names of listening sockets, which come with it; `more` when another such message follows.
+    Sockets { names: Vec<Name>, more: bool },
     /// The new process could start, and asks for the state directory.
     Prepared,
     /// The state directory is free; the newest revision ever given.
@@ -125,28 +135,28 @@ impl Channel {
     }
 
     /// Hands listening sockets over; both processes have them after this.
-    pub(super) fn send_sockets(&self, sockets: &[(SocketAddr, TcpListener)]) -> io::Result<()> {
+    pub(super) fn send_sockets(&self, sockets: &[(Name, TcpListener)]) -> io::Result<()> {
         let mut chunks = sockets.chunks(limits::HANDOVER_SOCKETS).peekable();
         while let Some(chunk) = chunks.next() {
-            let addresses = chunk.iter().map(|(address, _)| *address).collect();
+            let names = chunk.iter().map(|(name, _)| *name).collect();
             let descriptors: Vec<BorrowedFd<'_>> = chunk.iter().map(|(_, socket)| socket.as_fd()).collect();
-            self.send_with(&Message::Sockets { addresses, more: chunks.peek().is_some() }, &descriptors)?;
+            self.send_with(&Message::Sockets { names, more: chunks.peek().is_some() }, &descriptors)?;
         }
         Ok(())
     }
 
     /// The other end of [`Self::send_sockets`].
-    pub(super) fn receive_sockets(&self, patience: Duration) -> io::Result<Vec<(SocketAddr, TcpListener)>> {
+    pub(super) fn receive_sockets(&self, patience: Duration) -> io::Result<Named> {
         let mut sockets = Vec::new();
         loop {
             let (message, descriptors) = self.receive_with(patience)?;
-            let Message::Sockets { addresses, more } = message else {
+            let Message::Sockets { names, more } = message else {
                 return Err(io::Error::other(format!("sockets were awaited, not {message:?}")));
             };
-            if addresses.len() != descriptors.len() {
-                return Err(io::Error::other("not every address has its socket"));
+            if names.len() != descriptors.len() {
+                return Err(io::Error::other("not every name has its socket"));
             }
-            sockets.extend(addresses.into_iter().zip(descriptors.into_iter().map(TcpListener::from)));
+            sockets.extend(names.into_iter().zip(descriptors.into_iter().map(TcpListener::from)));
             if !more {
                 return Ok(sockets);
             }
@@ -166,16 +176,17 @@ mod tests {
     }
 
     #[test]
-    fn more_sockets_than_fit_into_one_message_arrive_under_their_addresses() {
+    fn more_sockets_than_fit_into_one_message_arrive_under_their_names() {
         let (old, new) = channels();
         let bind = |_| TcpListener::bind("127.0.0.1:0").unwrap();
         let sent: Vec<_> = (0..limits::HANDOVER_SOCKETS + 3).map(bind).collect();
-        let sent: Vec<_> = sent.into_iter().map(|socket| (socket.local_addr().unwrap(), socket)).collect();
+        let name = |socket: &TcpListener| Name { admin: false, address: socket.local_addr().unwrap() };
+        let sent: Named = sent.into_iter().map(|socket| (name(&socket), socket)).collect();
         old.send_sockets(&sent).unwrap();
         let received = new.receive_sockets(PATIENCE).unwrap();
         assert_eq!(received.len(), sent.len());
-        for ((address, socket), (original, _)) in received.iter().zip(&sent) {
-            assert_eq!((*address, socket.local_addr().unwrap()), (*original, *original));
+        for ((received, socket), (sent, _)) in received.iter().zip(&sent) {
+            assert_eq!((received, socket.local_addr().unwrap()), (sent, sent.address));
         }
     }
 

@@ -10,12 +10,12 @@ mod handover;
 mod launch;
 mod predecessor;
 mod retention;
+mod sockets;
 mod stop;
 mod systemd;
 mod upgrade;
 
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -23,8 +23,10 @@ use pingora::apps::HttpServerOptions;
 use pingora::proxy::http_proxy;
 use pingora::server::{RunArgs, Server};
 
+use handover::Named;
 use launch::Launch;
 use predecessor::Predecessor;
+use sockets::Sockets;
 use stop::Departure;
 use upgrade::Upgrader;
 
@@ -34,9 +36,7 @@ pub use retention::{HoldChange, RetainError, RetentionRequest, holds, retain};
 
 use crate::config::{Config, ConfigError};
 use crate::limits;
-use crate::listen::{
-    self, Admin, AdminError, BindError, BoundListener, EdgeApp, EdgeProxy, Listening, Patience, Timeouts,
-};
+use crate::listen::{self, Admin, AdminError, BindError, EdgeApp, EdgeProxy, Listening, Patience, Timeouts};
 use crate::status::Status;
 
 /// Why an edge did not start, or stopped with a failure.
@@ -94,7 +94,7 @@ fn run_after(
     predecessor: Option<&Predecessor>,
     config_path: &Path,
     launch: Launch,
-    inherited: Vec<(SocketAddr, TcpListener)>,
+    inherited: Named,
 ) -> Result<(), ServerError> {
     let config = Config::load(config_path)?;
     let sockets = Sockets::take(&config, inherited)?;
@@ -103,44 +103,6 @@ fn run_after(
     // Whatever went wrong, the log says that this edge stopped, and is closed in order.
     enforcement.stop();
     outcome
-}
-
-/// The sockets of an edge, bound before anything is recorded.
-struct Sockets {
-    edge: Vec<BoundListener>,
-    admin: Option<BoundListener>,
-}
-
-impl Sockets {
-    /// Takes what was inherited for the addresses of the configuration, and binds the others. What nobody asks for is
-    /// closed.
-    fn take(config: &Config, mut inherited: Vec<(SocketAddr, TcpListener)>) -> Result<Self, BindError> {
-        let mut take = |address: SocketAddr| match inherited.iter().position(|(for_, _)| *for_ == address) {
-            Some(index) => BoundListener::inherit(inherited.remove(index).1, address),
-            None => BoundListener::bind(address),
-        };
-        let mut edge = Vec::new();
-        for listen in &config.listen {
-            edge.push(take(listen.address)?);
-        }
-        let admin = config.admin.as_ref().map(|admin| take(admin.listen)).transpose()?;
-        for socket in admin.iter().chain(&edge) {
-            tracing::info!(address = %socket.address(), "listening");
-        }
-        Ok(Self { edge, admin })
-    }
-
-    /// All of them once more, for a process that succeeds this one.
-    fn duplicates(&self) -> std::io::Result<Vec<(SocketAddr, TcpListener)>> {
-        self.edge.iter().chain(&self.admin).map(BoundListener::duplicate).collect()
-    }
-
-    /// What whoever started the edge reads on standard output.
-    fn banner(&self) -> String {
-        let edge = self.edge.iter().map(|socket| format!("listening {}\n", socket.address()));
-        let admin = self.admin.iter().map(|socket| format!("admin {}\n", socket.address()));
-        edge.chain(admin).collect::<String>() + "ready\n"
-    }
 }
 
 fn serve(

@@ -2,9 +2,8 @@
 
 use std::fmt::Display;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
 
-use super::handover::{Channel, Message, SUCCEED};
+use super::handover::{Channel, Message, Named, SUCCEED};
 use crate::limits;
 
 /// The process that this one succeeds.
@@ -14,12 +13,11 @@ pub(super) struct Predecessor {
 }
 
 impl Predecessor {
-    /// Looks whether another process has started this one to be succeeded by it, and takes its sockets, each under the
-    /// address it was asked for.
+    /// Looks whether another process has started this one to be succeeded by it, and takes its sockets.
     ///
     /// # Errors
     /// When it has, and does not say what it should.
-    pub(super) fn find() -> io::Result<Option<(Self, Vec<(SocketAddr, TcpListener)>)>> {
+    pub(super) fn find() -> io::Result<Option<(Self, Named)>> {
         if std::env::var_os(SUCCEED).is_none() {
             return Ok(None);
         }

@@ -4,7 +4,6 @@
 //! process asks for it, and stops when that one serves. At every step before the last it can go on as if nothing had
 //! happened, and does so when the new process ends, fails or takes too long.
 
-use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,15 +11,12 @@ use std::{io, thread};
 
 use serde_json::{Value, json};
 
-use super::handover::{Channel, Message, SUCCEED};
+use super::handover::{Channel, Message, Named, SUCCEED};
 use super::launch::Launch;
 use super::stop::Departure;
 use super::systemd;
 use crate::limits;
 use crate::reload::StateHold;
-
-/// Sockets under the addresses they were asked for.
-type Named = Vec<(SocketAddr, TcpListener)>;
 
 /// What a new process has been given, and gives back when it does not come to serve.
 #[derive(Debug, Default)]

@@ -151,6 +151,14 @@ impl Process {
         self.wait()
     }
 
+    /// Sends a signal and waits for the end of this one process; others may still write to its standard error.
+    pub fn end_alone(mut self, signal: Signal) -> ExitStatus {
+        self.signal(signal);
+        let status = wait_for("the edge has ended", || self.life.ended());
+        self.reader = None;
+        status
+    }
+
     /// Its process id.
     pub fn pid(&self) -> Pid {
         self.life.pid()
