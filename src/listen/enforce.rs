@@ -10,9 +10,11 @@ use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
 use smallvec::SmallVec;
 
+use super::flight::Flight;
 use super::respond;
 use crate::act::Ask;
 use crate::gate::{Asked, Gate, Ruling};
+use crate::hostname::Hostname;
 use crate::identify::{self, IdentifyError, Identity, RequestParts, Version};
 use crate::policy::Ruleset;
 
@@ -20,7 +22,7 @@ use crate::policy::Ruleset;
 /// the request afterwards asks for it.
 #[derive(Debug)]
 pub struct Passed {
-    identity: Identity,
+    identity: Arc<Identity>,
     /// The ruleset the request was judged by, and will be until its end.
     ruleset: Arc<Ruleset>,
 }
@@ -36,16 +38,16 @@ impl Passed {
 /// Judges the request of `session`. A blocked one is recorded and then answered here, as is one that names
 /// no host; nothing is left to do for either, and `request_filter` returns `Ok(true)`.
 ///
-/// `found` is its identity where that is known already; otherwise it is read from the session's header.
-///
 /// # Errors
 /// When the answer cannot be written to the client.
-pub async fn enforce_request(
-    gate: &Gate,
-    session: &mut Session,
-    found: Option<Identity>,
-) -> Result<Option<Passed>> {
-    let identity = match found.map_or_else(|| identify(session.req_header()), Ok) {
+pub async fn enforce_request(gate: &Gate, session: &mut Session) -> Result<Option<Passed>> {
+    // Below HTTP the edge has found out what the request is about; a proxy that embeds this crate has not.
+    let flight = Flight::current();
+    let found = match &flight {
+        Some(flight) => Ok(Arc::clone(&flight.identity)),
+        None => identify(session.req_header(), None).map(Arc::new),
+    };
+    let identity = match found {
         Ok(identity) => identity,
         Err(error) => {
             gate.metrics().rejected("no-identity");
@@ -56,11 +58,33 @@ pub async fn enforce_request(
     };
     let ruleset = gate.ruleset();
     match with_facts(session, &identity, |asked| gate.judge(&ruleset, asked)) {
+        Ruling::Forward if is_misdirected(flight.as_deref()) => {
+            gate.metrics().rejected("misdirected");
+            respond::write_plain(session, 421, "this connection was made for another name").await?;
+            Ok(None)
+        }
         Ruling::Forward => Ok(Some(Passed { identity, ruleset })),
         Ruling::Enforce(blocked) => {
+            settle(flight.as_deref());
             respond::give(session, blocked.acknowledged().await).await?;
             Ok(None)
         }
+    }
+}
+
+/// Whether the request is about another name than its connection was made for, where that is forbidden (RFC 9110
+/// §15.5.20).
+fn is_misdirected(flight: Option<&Flight>) -> bool {
+    flight.is_some_and(|flight| {
+        let sni = flight.connection.sni().filter(|_| flight.connection.strict_sni);
+        sni.is_some_and(|sni| *sni != flight.identity.host)
+    })
+}
+
+/// The request gets its answer: a later change of rules has nothing of it to cut.
+fn settle(flight: Option<&Flight>) {
+    if let Some(flight) = flight {
+        flight.settle();
     }
 }
 
@@ -68,7 +92,12 @@ pub async fn enforce_request(
 /// against it has been recorded, and is carried out with [`carry_out`].
 #[must_use]
 pub fn judge_origin(gate: &Gate, session: &Session, passed: &Passed, upstream: SocketAddr) -> Ruling {
-    with_facts(session, &passed.identity, |asked| gate.judge_origin(&passed.ruleset, asked, upstream))
+    let ruling =
+        with_facts(session, &passed.identity, |asked| gate.judge_origin(&passed.ruleset, asked, upstream));
+    if let (Ruling::Forward, Some(flight)) = (&ruling, Flight::current()) {
+        flight.leads_to(upstream);
+    }
+    ruling
 }
 
 /// Gives the answer of a ruling. Returns whether there was one, and so nothing is left to do.
@@ -79,6 +108,7 @@ pub async fn carry_out(session: &mut Session, ruling: Ruling) -> Result<bool> {
     match ruling {
         Ruling::Forward => Ok(false),
         Ruling::Enforce(blocked) => {
+            settle(Flight::current().as_deref());
             respond::give(session, blocked.acknowledged().await).await?;
             Ok(true)
         }
@@ -91,7 +121,7 @@ pub(crate) fn answered() -> Box<Error> {
 }
 
 /// The names of a request as Pingora has parsed it.
-fn identify(request: &RequestHeader) -> Result<Identity, IdentifyError> {
+pub(super) fn identify(request: &RequestHeader, sni: Option<&Hostname>) -> Result<Identity, IdentifyError> {
     let hosts: SmallVec<[&[u8]; 1]> =
         request.headers.get_all(header::HOST).iter().map(|value| value.as_bytes()).collect();
     identify::identify(&RequestParts {
@@ -100,7 +130,7 @@ fn identify(request: &RequestHeader) -> Result<Identity, IdentifyError> {
         target: request.raw_path(),
         authority: request.uri.authority().map(|authority| authority.as_str().as_bytes()),
         hosts: &hosts,
-        sni: None,
+        sni,
     })
 }
 
@@ -109,10 +139,13 @@ fn with_facts<T>(session: &Session, identity: &Identity, judge: impl FnOnce(&Ask
     let field = |name: HeaderName| request.headers.get(name).map(|value| value.as_bytes());
     let (accept, accept_language) =
         (joined(request, &header::ACCEPT), joined(request, &header::ACCEPT_LANGUAGE));
+    let flight = Flight::current();
+    let own_listener = || session.server_addr().and_then(|address| address.as_inet()).copied();
     let asked = Asked {
         identity,
-        client: client_ip(session),
-        listener: session.server_addr().and_then(|address| address.as_inet()).copied(),
+        client: flight.as_ref().map_or_else(|| client_ip(session), |flight| flight.client),
+        listener: flight.as_ref().map_or_else(own_listener, |flight| flight.connection.listener),
+        tls: flight.as_ref().and_then(|flight| flight.connection.tls_version()),
         protocol: version(request).as_str(),
         method: request.method.as_str(),
         path: request.raw_path(),
@@ -134,7 +167,7 @@ fn joined<'r>(request: &'r RequestHeader, name: &HeaderName) -> Option<Cow<'r, [
     Some(values.fold(Cow::Borrowed(first), |all, value| Cow::Owned([&*all, b", ", value].concat())))
 }
 
-fn version(request: &RequestHeader) -> Version {
+pub(super) fn version(request: &RequestHeader) -> Version {
     match request.version {
         http::Version::HTTP_2 => Version::Http2,
         http::Version::HTTP_11 => Version::Http11,

@@ -8,17 +8,25 @@
 mod admin;
 mod connection;
 mod enforce;
+mod facts;
+mod flight;
 mod head;
+mod http2;
 mod leave;
+mod listeners;
 mod proxy;
 mod respond;
 mod sockets;
 mod stream;
+mod tls;
 
 pub use admin::{Admin, AdminError};
 pub use connection::{EdgeApp, Timeouts};
 pub(crate) use enforce::answered;
 pub use enforce::{Passed, carry_out, enforce_request, judge_origin};
+pub use facts::{Connection, Tls};
 pub use leave::Leave;
+pub use listeners::{Listener, Listeners};
 pub use proxy::{Context, EdgeProxy, Patience, server_conf};
 pub use sockets::{BindError, BoundListener, Listening};
+pub use tls::{Certificates, Terminator, TlsError};

@@ -4,6 +4,7 @@
 //! found before the first connection is accepted. Order at the stop: accept no more, let requests end, end
 //! the keeper, record `edge.stopped`, close the log.
 
+mod certificates;
 mod control;
 mod enforcement;
 mod handover;
@@ -23,6 +24,7 @@ use pingora::apps::HttpServerOptions;
 use pingora::proxy::http_proxy;
 use pingora::server::{RunArgs, Server};
 
+use certificates::CertificateWatch;
 use handover::Named;
 use launch::Launch;
 use predecessor::Predecessor;
@@ -36,7 +38,10 @@ pub use retention::{HoldChange, RetainError, RetentionRequest, holds, retain};
 
 use crate::config::{Config, ConfigError};
 use crate::limits;
-use crate::listen::{self, Admin, AdminError, BindError, EdgeApp, EdgeProxy, Listening, Patience, Timeouts};
+use crate::listen::{
+    self, Admin, AdminError, BindError, EdgeApp, EdgeProxy, Listeners, Listening, Patience, Timeouts,
+    TlsError,
+};
 use crate::status::Status;
 
 /// Why an edge did not start, or stopped with a failure.
@@ -51,6 +56,9 @@ pub enum ServerError {
     /// A socket cannot be had.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// A listener's certificates cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The admin listener's token cannot be used.
     #[error(transparent)]
     Admin(#[from] AdminError),
@@ -67,7 +75,7 @@ impl ServerError {
     #[must_use]
     pub fn is_configuration(&self) -> bool {
         match self {
-            Self::Config(_) | Self::Admin(_) => true,
+            Self::Config(_) | Self::Tls(_) | Self::Admin(_) => true,
             Self::Enforcement(error) => error.is_configuration(),
             Self::Bind(_) | Self::Control(_) | Self::Io(_) => false,
         }
@@ -98,32 +106,41 @@ fn run_after(
 ) -> Result<(), ServerError> {
     let config = Config::load(config_path)?;
     let sockets = Sockets::take(&config, inherited)?;
+    let (listeners, certificates) = certificates::listeners(&config.listen, &sockets.edge)?;
+    let _watch = CertificateWatch::start(certificates)?;
     let enforcement = Enforcement::start_after(Options::from_config(&config), predecessor)?;
-    let outcome = serve(&config, sockets, &enforcement, predecessor, launch);
+    let outcome = serve(&config, sockets, listeners, &enforcement, Origin { predecessor, launch });
     // Whatever went wrong, the log says that this edge stopped, and is closed in order.
     enforcement.stop();
     outcome
 }
 
+/// Where this process comes from.
+struct Origin<'p> {
+    /// The process that it succeeds.
+    predecessor: Option<&'p Predecessor>,
+    launch: Launch,
+}
+
 fn serve(
     config: &Config,
     sockets: Sockets,
+    listeners: Listeners,
     enforcement: &Enforcement,
-    predecessor: Option<&Predecessor>,
-    launch: Launch,
+    origin: Origin<'_>,
 ) -> Result<(), ServerError> {
     let gate = enforcement.gate();
     let status = Arc::new(Status::new(config.edge.to_string(), Arc::clone(&gate), enforcement.report()));
     let banner = sockets.banner();
     let departure = Arc::new(Departure::default());
     let duplicates = sockets.duplicates()?;
-    let upgrader = Upgrader::new(launch, duplicates, enforcement.state(), Arc::clone(&departure));
+    let upgrader = Upgrader::new(origin.launch, duplicates, enforcement.state(), Arc::clone(&departure));
     let upgrader = Arc::new(upgrader);
 
     let mut server =
         Server::new_with_opt_and_conf(None, listen::server_conf(threads(), config.limits.stop_grace));
     server.bootstrap();
-    let app = edge_app(config, &server, enforcement).leaving(departure.leave());
+    let app = edge_app(config, &server, listeners, enforcement).leaving(departure.leave());
     let edge = Listening::new("edge", app, sockets.edge);
     let vitals = systemd::Vitals { serving: edge.pulse(), keeper: enforcement.pulse() };
     server.add_service(edge);
@@ -147,7 +164,7 @@ fn serve(
         upgrader: Arc::clone(&upgrader),
     };
     let control = control::Control::start(&config.policy.state, desk)?;
-    let begun = take_place(predecessor, &control, &banner, vitals, &departure);
+    let begun = take_place(origin.predecessor, &control, &banner, vitals, &departure);
     if begun.is_err() {
         // What was accepted until now is served all the same.
         departure.begin();
@@ -190,16 +207,17 @@ fn take_place(
 fn edge_app(
     config: &Config,
     server: &Server,
+    listeners: Listeners,
     enforcement: &Enforcement,
 ) -> EdgeApp<pingora::proxy::HttpProxy<EdgeProxy>> {
     let gate = enforcement.gate();
-    let metrics = Arc::clone(gate.metrics());
     let patience = Patience {
         connect: config.limits.connect_timeout,
         silence: config.limits.upstream_timeout,
         client: config.limits.client_timeout,
     };
-    let mut proxy = http_proxy(&server.configuration, EdgeProxy::new(gate, config.routes.clone(), patience));
+    let mut proxy =
+        http_proxy(&server.configuration, EdgeProxy::new(Arc::clone(&gate), config.routes.clone(), patience));
     let mut options = HttpServerOptions::default();
     options.h2c = true;
     // Tunnels are refused by the proxy itself, after the verdict: a blocked name is blocked first.
@@ -216,7 +234,7 @@ fn edge_app(
         read: config.limits.client_timeout,
         write: config.limits.client_timeout,
     };
-    EdgeApp::new(proxy, timeouts, config.limits.head_bytes, metrics)
+    EdgeApp::new(proxy, gate, listeners, timeouts, config.limits.head_bytes)
 }
 
 /// One request thread for each processor.
