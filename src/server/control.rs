@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::retention::Archivist;
+use super::systemd;
 use super::upgrade::Upgrader;
 use crate::limits;
 use crate::reload::{ReloadRequest, request_reload};
@@ -64,9 +65,9 @@ impl Control {
         let identity = identity(&beside).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-        let upgrades = {
+        let signals = {
             let _entered = runtime.enter();
-            signal(SignalKind::user_defined2()).map_err(failed)?
+            Signals::new().map_err(failed)?
         };
         let (stop, stopped) = oneshot::channel();
         let desk = Arc::new(desk);
@@ -76,7 +77,7 @@ impl Control {
                 runtime.block_on(async {
                     tokio::select! {
                         () = serve(listener, Arc::clone(&desk)) => {}
-                        () = heed(upgrades, Arc::clone(&desk)) => {}
+                        () = heed(signals, Arc::clone(&desk)) => {}
                         _ = stopped => {}
                     }
                 });
@@ -113,10 +114,36 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     std::fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
-/// `SIGUSR2` does what `interdict upgrade` does.
-async fn heed(mut upgrades: Signal, desk: Arc<Desk>) {
-    while upgrades.recv().await.is_some() {
-        upgrade(&desk).await;
+/// Signals that do what commands do.
+struct Signals {
+    hangup: Signal,
+    upgrade: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self { hangup: signal(SignalKind::hangup())?, upgrade: signal(SignalKind::user_defined2())? })
+    }
+}
+
+async fn heed(mut signals: Signals, desk: Arc<Desk>) {
+    loop {
+        tokio::select! {
+            Some(()) = signals.hangup.recv() => drop(reload(&desk).await),
+            // What comes of it is in the log.
+            Some(()) = signals.upgrade.recv() => drop(upgrade(&desk).await),
+            else => return,
+        }
+    }
+}
+
+async fn reload(desk: &Desk) -> Vec<u8> {
+    systemd::reloading();
+    let report = request_reload(&desk.reloads).await;
+    systemd::ready();
+    match report {
+        Some(report) => line_of(&report),
+        None => line_of(&json!({ "error": "the edge is stopping" })),
     }
 }
 
@@ -158,10 +185,7 @@ async fn answer(stream: UnixStream, desk: &Desk) -> io::Result<()> {
     timeout(limits::CONTROL_PATIENCE, reader.read_line(&mut line)).await??;
     let answer = match line.trim() {
         "status" => desk.status.to_json(),
-        "reload" => match request_reload(&desk.reloads).await {
-            Some(report) => line_of(&report),
-            None => line_of(&json!({ "error": "the edge is stopping" })),
-        },
+        "reload" => reload(desk).await,
         "upgrade" => upgrade(desk).await,
         line if matches!(line.split(' ').next(), Some("hold" | "prune")) => retain(line, desk).await,
         other => line_of(&json!({ "error": format!("unknown command `{}`", other.escape_debug()) })),

@@ -46,7 +46,7 @@ pub struct Options {
     pub debounce: Duration,
     /// The URL of whoever runs this edge, for `Link: …; rel="blocked-by"` (RFC 7725 §4).
     pub blocked_by: Option<String>,
-    /// Whether `SIGHUP` reloads.
+    /// Whether the keeper itself listens for `SIGHUP` and reloads. The edge listens elsewhere.
     pub hangup: bool,
 }
 
@@ -94,7 +94,7 @@ impl Options {
             segment_bytes: config.audit.segment_bytes,
             debounce: config.policy.debounce,
             blocked_by: config.policy.blocked_by.clone(),
-            hangup: true,
+            hangup: false,
         }
     }
 

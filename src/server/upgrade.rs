@@ -73,6 +73,13 @@ impl Upgrader {
     }
 
     fn start_successor(&self) -> Result<u32, String> {
+        if std::process::id() == 1 {
+            return Err(
+                "this edge is the first process of its container, and with it everything there would end: \
+                        start another container"
+                    .to_owned(),
+            );
+        }
         let sockets = self.sockets()?;
         let (channel, theirs) = Channel::pair().map_err(in_words("making a pair of sockets"))?;
         let mut child = self.spawn(theirs.into()).map_err(in_words("starting the new process"))?;

@@ -51,7 +51,9 @@ mod upgrade;
 mod commands;
 mod embed;
 mod follow;
+mod packaging;
 mod search;
+mod service_manager;
 
 // Public block lists, where they are at hand.
 mod real_lists;

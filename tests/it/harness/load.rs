@@ -49,7 +49,20 @@ impl Load {
         Self::with(Manner::Keep, edge, ledger, connections, hosts)
     }
 
-    /// The same in another manner.
+    /// The same; a request for the host `cut` may end without an answer, and its client then goes on with a new
+    /// connection.
+    pub fn start_cut(
+        edge: SocketAddr,
+        ledger: &Ledger,
+        connections: usize,
+        hosts: &[&str],
+        cut: Option<&str>,
+    ) -> Self {
+        let asker = || Asker { cut: cut.map(ToOwned::to_owned), ..Asker::new(Manner::Keep, edge, ledger) };
+        Self::start_all((0..connections).map(|_| asker()), hosts)
+    }
+
+    /// As [`Self::start`], in another manner.
     pub fn with(
         manner: Manner,
         edge: SocketAddr,
@@ -57,14 +70,18 @@ impl Load {
         connections: usize,
         hosts: &[&str],
     ) -> Self {
+        Self::start_all((0..connections).map(|_| Asker::new(manner, edge, ledger)), hosts)
+    }
+
+    fn start_all(askers: impl Iterator<Item = Asker>, hosts: &[&str]) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let sent = Arc::new(AtomicUsize::new(0));
-        let worker = |_| {
-            let (stop, sent, ledger) = (Arc::clone(&stop), Arc::clone(&sent), ledger.clone());
+        let worker = |asker| {
+            let (stop, sent) = (Arc::clone(&stop), Arc::clone(&sent));
             let hosts: Vec<String> = hosts.iter().map(|&host| host.to_owned()).collect();
-            thread::spawn(move || work(Asker::new(manner, edge, ledger), &hosts, &stop, &sent))
+            thread::spawn(move || work(asker, &hosts, &stop, &sent))
         };
-        let workers = (0..connections).map(worker).collect();
+        let workers = askers.map(worker).collect();
         Self { stop, sent, workers }
     }
 
@@ -93,7 +110,10 @@ fn work(mut asker: Asker, hosts: &[String], stop: &AtomicBool, sent: &AtomicUsiz
         let failed = response.is_err();
         samples.push(Sample { host: host.clone(), sent: start, answered: Timestamp::now(), response });
         if failed {
-            break;
+            if asker.cut.as_ref() != Some(host) {
+                break;
+            }
+            asker.http1 = None;
         }
         sent.fetch_add(1, Ordering::SeqCst);
     }
@@ -116,13 +136,15 @@ struct Asker {
     manner: Manner,
     edge: SocketAddr,
     ledger: Ledger,
+    /// A request for this host may end without an answer.
+    cut: Option<String>,
     http1: Option<Client>,
     http2: Option<Http2>,
 }
 
 impl Asker {
-    fn new(manner: Manner, edge: SocketAddr, ledger: Ledger) -> Self {
-        Self { manner, edge, ledger, http1: None, http2: None }
+    fn new(manner: Manner, edge: SocketAddr, ledger: &Ledger) -> Self {
+        Self { manner, edge, ledger: ledger.clone(), cut: None, http1: None, http2: None }
     }
 
     fn ask(&mut self, host: &str) -> io::Result<Response> {

@@ -8,6 +8,7 @@ pub mod http1;
 pub mod http2;
 pub mod ledger;
 pub mod load;
+pub mod notify;
 pub mod origin;
 pub mod policies;
 pub mod process;
