@@ -40,7 +40,8 @@ pub(super) fn ask(args: &ConfigArgs, command: &str) -> Exit {
             let Ok(answer) = serde_json::from_str::<Value>(&answer) else {
                 return complain(Exit::Io, &"the edge went away before it had answered");
             };
-            let failed = answer.get("error").is_some() || answer.get("result") == Some(&"rejected".into());
+            let rejected = |pointer| answer.pointer(pointer) == Some(&"rejected".into());
+            let failed = answer.get("error").is_some() || rejected("/result") || rejected("/config/result");
             if failed { Exit::No } else { Exit::Fine }
         }
         Err(error) => complain(Exit::Io, &format!("{error}; is the edge running?")),

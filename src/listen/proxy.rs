@@ -18,8 +18,9 @@ use pingora::{Error, ErrorType, Result};
 
 use super::enforce::{self, Passed};
 use super::flight::Flight;
+use super::live::{Live, Settings};
 use super::respond;
-use crate::forward::{Origin, Resolver, Routes};
+use crate::forward::{Origin, Resolver};
 use crate::gate::{Gate, Ruling};
 use crate::limits;
 
@@ -27,13 +28,12 @@ use crate::limits;
 #[derive(Debug)]
 pub struct EdgeProxy {
     gate: Arc<Gate>,
-    routes: Routes,
-    patience: Patience,
+    live: Arc<Live>,
     resolver: Resolver,
 }
 
 /// How long the others may take.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
     /// An origin, to accept a connection.
     pub connect: Duration,
@@ -44,8 +44,10 @@ pub struct Patience {
 }
 
 /// One request on its way.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Context {
+    /// What held when the request began.
+    settings: Arc<Settings>,
     /// Given back when the answer begins, so that a long download or an open WebSocket does not keep a
     /// replaced ruleset in memory.
     passed: Option<Passed>,
@@ -58,10 +60,10 @@ pub struct Context {
 }
 
 impl EdgeProxy {
-    /// An edge that enforces by `gate` and forwards by `routes`.
+    /// An edge that enforces by `gate` and forwards as the settings say.
     #[must_use]
-    pub fn new(gate: Arc<Gate>, routes: Routes, patience: Patience) -> Self {
-        Self { gate, routes, patience, resolver: Resolver::default() }
+    pub fn new(gate: Arc<Gate>, live: Arc<Live>) -> Self {
+        Self { gate, live, resolver: Resolver::default() }
     }
 
     /// Makes sure that there is an address to try, if any is left: an origin's name is resolved when its turn
@@ -104,7 +106,8 @@ impl EdgeProxy {
 
     /// Finds an origin for the request, or answers it. Returns whether it has been answered.
     async fn route(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
-        let Some(route) = self.routes.find(&context.passed()?.identity().host) else {
+        let settings = Arc::clone(&context.settings);
+        let Some(route) = settings.routes.find(&context.passed()?.identity().host) else {
             self.gate.metrics().rejected("no-route");
             respond::write_plain(session, 404, "this edge has no route for the name asked for").await?;
             return Ok(true);
@@ -127,7 +130,13 @@ impl ProxyHttp for EdgeProxy {
     type CTX = Context;
 
     fn new_ctx(&self) -> Context {
-        Context::default()
+        Context {
+            settings: self.live.now(),
+            passed: None,
+            origins: VecDeque::new(),
+            upstreams: VecDeque::new(),
+            admitted: None,
+        }
     }
 
     /// None: the edge passes bodies through as they are.
@@ -135,7 +144,7 @@ impl ProxyHttp for EdgeProxy {
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
         // HTTP/2 streams have no limit of their own for a client that does not take its answer.
-        session.as_downstream_mut().set_write_timeout(Some(self.patience.client));
+        session.as_downstream_mut().set_write_timeout(Some(context.settings.patience.client));
         let Some(passed) = enforce::enforce_request(&self.gate, session).await? else {
             return Ok(true);
         };
@@ -160,13 +169,14 @@ impl ProxyHttp for EdgeProxy {
             .upstreams
             .front()
             .ok_or_else(|| Error::explain(ErrorType::HTTPStatus(502), "no origin can be reached"))?;
+        let patience = context.settings.patience;
         let mut peer = HttpPeer::new(*upstream, false, String::new());
         // Of protocol upgrades only a WebSocket passes: an origin that switched to another protocol, such as
         // h2c, could be asked for other names through the same tunnel, unseen.
         peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::default();
-        peer.options.connection_timeout = Some(self.patience.connect);
-        peer.options.read_timeout = Some(self.patience.silence);
-        peer.options.write_timeout = Some(self.patience.silence);
+        peer.options.connection_timeout = Some(patience.connect);
+        peer.options.read_timeout = Some(patience.silence);
+        peer.options.write_timeout = Some(patience.silence);
         peer.options.idle_timeout = Some(limits::UPSTREAM_IDLE);
         Ok(Box::new(peer))
     }

@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::retention::Archivist;
+use super::settings::Reconfigure;
 use super::systemd;
 use super::upgrade::Upgrader;
 use crate::limits;
@@ -47,6 +48,7 @@ pub(super) struct Desk {
     pub(super) reloads: mpsc::Sender<ReloadRequest>,
     pub(super) archivist: Arc<Archivist>,
     pub(super) upgrader: Arc<Upgrader>,
+    pub(super) reconfigure: Arc<Reconfigure>,
 }
 
 impl Control {
@@ -137,12 +139,20 @@ async fn heed(mut signals: Signals, desk: Arc<Desk>) {
     }
 }
 
+/// Reads `edge.toml` and the policies. Either may be refused; a termination does not wait for a configuration.
 async fn reload(desk: &Desk) -> Vec<u8> {
     systemd::reloading();
-    let report = request_reload(&desk.reloads).await;
+    let reconfigure = Arc::clone(&desk.reconfigure);
+    let config = tokio::task::spawn_blocking(move || reconfigure.reload()).await;
+    let report = request_reload(&desk.reloads).await.map(|report| json!(report));
     systemd::ready();
     match report {
-        Some(report) => line_of(&report),
+        Some(mut report) => {
+            if let (Some(fields), Ok(config)) = (report.as_object_mut(), config) {
+                fields.insert("config".to_owned(), config);
+            }
+            line_of(&report)
+        }
         None => line_of(&json!({ "error": "the edge is stopping" })),
     }
 }

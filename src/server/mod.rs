@@ -11,6 +11,7 @@ mod handover;
 mod launch;
 mod predecessor;
 mod retention;
+mod settings;
 mod sockets;
 mod stop;
 mod systemd;
@@ -28,6 +29,7 @@ use certificates::CertificateWatch;
 use handover::Named;
 use launch::Launch;
 use predecessor::Predecessor;
+use settings::Reconfigure;
 use sockets::Sockets;
 use stop::Departure;
 use upgrade::Upgrader;
@@ -39,8 +41,7 @@ pub use retention::{HoldChange, RetainError, RetentionRequest, holds, retain};
 use crate::config::{Config, ConfigError};
 use crate::limits;
 use crate::listen::{
-    self, Admin, AdminError, BindError, EdgeApp, EdgeProxy, Listeners, Listening, Patience, Timeouts,
-    TlsError,
+    self, Admin, AdminError, BindError, EdgeApp, EdgeProxy, Listeners, Listening, Live, TlsError,
 };
 use crate::status::Status;
 
@@ -109,7 +110,8 @@ fn run_after(
     let (listeners, certificates) = certificates::listeners(&config.listen, &sockets.edge)?;
     let _watch = CertificateWatch::start(certificates)?;
     let enforcement = Enforcement::start_after(Options::from_config(&config), predecessor)?;
-    let outcome = serve(&config, sockets, listeners, &enforcement, Origin { predecessor, launch });
+    let outcome =
+        serve(&config, sockets, listeners, &enforcement, Origin { predecessor, launch, config_path });
     // Whatever went wrong, the log says that this edge stopped, and is closed in order.
     enforcement.stop();
     outcome
@@ -120,6 +122,7 @@ struct Origin<'p> {
     /// The process that it succeeds.
     predecessor: Option<&'p Predecessor>,
     launch: Launch,
+    config_path: &'p Path,
 }
 
 fn serve(
@@ -140,7 +143,8 @@ fn serve(
     let mut server =
         Server::new_with_opt_and_conf(None, listen::server_conf(threads(), config.limits.stop_grace));
     server.bootstrap();
-    let app = edge_app(config, &server, listeners, enforcement).leaving(departure.leave());
+    let live = Arc::new(Live::new(settings::settings(config)));
+    let app = edge_app(config, &server, listeners, &live, enforcement).leaving(departure.leave());
     let edge = Listening::new("edge", app, sockets.edge);
     let vitals = systemd::Vitals { serving: edge.pulse(), keeper: enforcement.pulse() };
     server.add_service(edge);
@@ -162,6 +166,7 @@ fn serve(
         reloads: enforcement.reload_requests(),
         archivist: enforcement.archivist(),
         upgrader: Arc::clone(&upgrader),
+        reconfigure: Arc::new(Reconfigure::new(origin.config_path.to_owned(), config.clone(), live)),
     };
     let control = control::Control::start(&config.policy.state, desk)?;
     let begun = take_place(origin.predecessor, &control, &banner, vitals, &departure);
@@ -208,16 +213,12 @@ fn edge_app(
     config: &Config,
     server: &Server,
     listeners: Listeners,
+    live: &Arc<Live>,
     enforcement: &Enforcement,
 ) -> EdgeApp<pingora::proxy::HttpProxy<EdgeProxy>> {
     let gate = enforcement.gate();
-    let patience = Patience {
-        connect: config.limits.connect_timeout,
-        silence: config.limits.upstream_timeout,
-        client: config.limits.client_timeout,
-    };
-    let mut proxy =
-        http_proxy(&server.configuration, EdgeProxy::new(Arc::clone(&gate), config.routes.clone(), patience));
+    let proxy = EdgeProxy::new(Arc::clone(&gate), Arc::clone(live));
+    let mut proxy = http_proxy(&server.configuration, proxy);
     let mut options = HttpServerOptions::default();
     options.h2c = true;
     // Tunnels are refused by the proxy itself, after the verdict: a blocked name is blocked first.
@@ -228,13 +229,7 @@ fn edge_app(
     h2.max_header_list_size(limits::HTTP2_HEADER_LIST_BYTES);
     h2.max_concurrent_streams(limits::HTTP2_STREAMS);
     proxy.h2_options = Some(h2);
-    let timeouts = Timeouts {
-        header: config.limits.header_timeout,
-        idle: config.limits.idle_timeout,
-        read: config.limits.client_timeout,
-        write: config.limits.client_timeout,
-    };
-    EdgeApp::new(proxy, gate, listeners, timeouts, config.limits.head_bytes)
+    EdgeApp::new(proxy, gate, listeners, Arc::clone(live))
 }
 
 /// One request thread for each processor.

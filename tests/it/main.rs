@@ -38,6 +38,7 @@ mod audit;
 mod durability;
 mod full_disk;
 mod lines;
+mod reconfigure;
 mod reload;
 mod retention;
 mod saving;

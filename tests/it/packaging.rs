@@ -57,7 +57,7 @@ fn what_the_unit_starts_is_what_the_package_installs() {
         assert!(installed(words.last().unwrap()), "{command}");
     }
     for file in manifest()["conf-files"].as_array().unwrap() {
-        assert!(installed(file.as_str().unwrap()), "{file}");
+        assert!(installed(file.as_str().unwrap()), "{file:?}");
     }
     assert!(installed("/usr/lib/systemd/system/interdict.service"));
     for (from, _, mode) in &assets {

@@ -1,0 +1,45 @@
+//! What of the configuration can change while the edge runs.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use super::connection::Timeouts;
+use super::proxy::Patience;
+use crate::forward::Routes;
+
+/// One state of it. A request keeps the one it began with to its end.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// Where requests that may pass go.
+    pub routes: Routes,
+    /// How long origins and clients may take while a request is forwarded.
+    pub patience: Patience,
+    /// How long a client may take on its connection.
+    pub timeouts: Timeouts,
+    /// Octets of one request head, at most.
+    pub head_bytes: usize,
+}
+
+/// The state in use, shared by all connections. Written by `server` alone.
+#[derive(Debug)]
+pub struct Live(ArcSwap<Settings>);
+
+impl Live {
+    /// Begins with these.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self(ArcSwap::from_pointee(settings))
+    }
+
+    /// What holds now. A request asks once.
+    #[must_use]
+    pub fn now(&self) -> Arc<Settings> {
+        self.0.load_full()
+    }
+
+    /// What holds for requests that come from now on.
+    pub fn set(&self, settings: Settings) {
+        self.0.store(Arc::new(settings));
+    }
+}
