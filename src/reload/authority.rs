@@ -111,3 +111,39 @@ impl StateHold {
         outcome.blocking_recv().unwrap_or(Ok(()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_directory_has_one_owner_and_no_revision_is_given_twice() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = Store::open(directory.path()).unwrap();
+        assert_eq!(store.take_revision(), 1);
+        let mut first = Authority::Own(store);
+        assert_eq!((first.let_go(), first.let_go()), (1, 1));
+        assert!(!first.is_own());
+        let mut second = Store::open(directory.path()).unwrap();
+        assert!(matches!(first.take_back(), Err(StoreError::InUse(_))));
+        assert_eq!(second.take_revision(), 2);
+        drop(second);
+        first.take_back().unwrap();
+        first.take_back().unwrap();
+        let Authority::Own(store) = &mut first else { panic!("it has the directory") };
+        assert_eq!(store.take_revision(), 3);
+    }
+
+    #[test]
+    fn a_counter_that_was_lost_in_between_gives_no_revision_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = Store::open(directory.path()).unwrap();
+        store.take_revision();
+        let mut authority = Authority::Own(store);
+        authority.let_go();
+        std::fs::remove_file(directory.path().join("revision")).unwrap();
+        authority.take_back().unwrap();
+        let Authority::Own(store) = &mut authority else { panic!("it has the directory") };
+        assert_eq!(store.take_revision(), 2);
+    }
+}

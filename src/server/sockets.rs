@@ -58,3 +58,27 @@ fn position(inherited: &Named, name: Name) -> Option<usize> {
     let by_name = inherited.iter().position(|(there, _)| *there == name);
     by_name.or_else(|| inherited.iter().position(|(there, _)| same_address(there.address)))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    fn named(admin: bool, address: &str) -> (Name, TcpListener) {
+        (Name { admin, address: address.parse().unwrap() }, TcpListener::bind("127.0.0.1:0").unwrap())
+    }
+
+    #[test]
+    fn a_socket_is_taken_for_what_it_was_or_for_where_it_listens() {
+        let inherited =
+            vec![named(true, "127.0.0.1:0"), named(false, "127.0.0.1:0"), named(true, "127.0.0.1:9901")];
+        let find =
+            |admin, address: &str| position(&inherited, Name { admin, address: address.parse().unwrap() });
+        assert_eq!(find(false, "127.0.0.1:0"), Some(1));
+        assert_eq!(find(true, "127.0.0.1:0"), Some(0));
+        assert_eq!(find(false, "127.0.0.1:9901"), Some(2));
+        assert_eq!(find(false, "127.0.0.1:9902"), None);
+        assert_eq!(find(false, "[::1]:0"), None);
+    }
+}
