@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::forward::Origins;
 use crate::gate::Gate;
 use crate::metrics::Metrics;
 use crate::reload::{ReloadResult, SharedReport};
@@ -17,13 +19,15 @@ pub struct Status {
     gate: Arc<Gate>,
     report: SharedReport,
     started: Instant,
+    /// Those in use; `server` puts others in their place.
+    origins: Arc<ArcSwap<Origins>>,
 }
 
 impl Status {
     /// The state of the edge named `edge`, which starts now.
     #[must_use]
-    pub fn new(edge: String, gate: Arc<Gate>, report: SharedReport) -> Self {
-        Self { edge, gate, report, started: Instant::now() }
+    pub fn new(edge: String, gate: Arc<Gate>, report: SharedReport, origins: Arc<ArcSwap<Origins>>) -> Self {
+        Self { edge, gate, report, started: Instant::now(), origins }
     }
 
     /// All of it as one JSON object.
@@ -53,6 +57,8 @@ impl Status {
             "hosts": ruleset.host_count(),
             "reviews_overdue": overdue(&ruleset, now),
             "connections": self.gate.metrics().connections(),
+            "upstream_connections": self.gate.metrics().upstream_connections(),
+            "origins": self.origins_value(),
             "last_reload": {
                 "result": report.result.as_str(),
                 "at": report.at,
@@ -76,6 +82,22 @@ impl Status {
         })
     }
 
+    /// Every origin of every route, in the order of the file.
+    fn origins_value(&self) -> Value {
+        let origins = self.origins.load();
+        let members = origins.pools().iter().enumerate().flat_map(|(route, pool)| {
+            pool.members().iter().map(move |member| {
+                json!({
+                    "route": route + 1,
+                    "address": member.origin().to_string(),
+                    "up": member.is_up(),
+                    "active": member.active(),
+                })
+            })
+        });
+        members.take(crate::limits::REPORTED_ORIGINS).collect()
+    }
+
     /// Brings the gauges of `metrics` up to date.
     pub fn refresh(&self, metrics: &Metrics) {
         let ruleset = self.gate.ruleset();
@@ -89,6 +111,9 @@ impl Status {
         gauges.reload_ok.set(i64::from(ok));
         gauges.reload_age.set(age_seconds(report.at, self.gate.clock().now()));
         gauges.reload_seconds.set(report.seconds);
+        let origins = self.origins.load();
+        let members = origins.pools().iter().flat_map(|pool| pool.members());
+        gauges.origins_down.set(count(members.filter(|member| !member.is_up()).count() as u64));
         gauges.audit_decided.set(count(audit.decided));
         gauges.audit_durable.set(count(audit.durable));
         gauges.audit_gap.set(count(audit.gap));

@@ -4,6 +4,7 @@ mod audit;
 mod limits;
 mod listen;
 mod load;
+mod origin;
 mod parse;
 mod route;
 #[cfg(test)]

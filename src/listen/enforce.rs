@@ -33,6 +33,11 @@ impl Passed {
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
+
+    /// Goes on under a newer ruleset: the one in force when the door turned the request's connection away.
+    pub(super) fn follow(&mut self, ruleset: Arc<Ruleset>) {
+        self.ruleset = ruleset;
+    }
 }
 
 /// Judges the request of `session`. A blocked one is recorded and then answered here, as is one that names
@@ -143,7 +148,7 @@ fn with_facts<T>(session: &Session, identity: &Identity, judge: impl FnOnce(&Ask
     let own_listener = || session.server_addr().and_then(|address| address.as_inet()).copied();
     let asked = Asked {
         identity,
-        client: flight.as_ref().map_or_else(|| client_ip(session), |flight| flight.client),
+        client: asker(session),
         listener: flight.as_ref().map_or_else(own_listener, |flight| flight.connection.listener),
         tls: flight.as_ref().and_then(|flight| flight.connection.tls_version()),
         protocol: version(request).as_str(),
@@ -173,6 +178,11 @@ pub(super) fn version(request: &RequestHeader) -> Version {
         http::Version::HTTP_11 => Version::Http11,
         _ => Version::Http10,
     }
+}
+
+/// Who asks: the client of this request, whoever is at the other end of the connection.
+pub(super) fn asker(session: &Session) -> IpAddr {
+    Flight::current().map_or_else(|| client_ip(session), |flight| flight.client)
 }
 
 /// The client's address; 0.0.0.0 for one that has none, such as a peer on a Unix socket.

@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 
 use super::connection::Timeouts;
 use super::proxy::Patience;
-use crate::forward::Routes;
+use super::upstream::Upstream;
 
 /// One state of it. A request keeps the one it began with to its end.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub struct Settings {
     /// Where requests that may pass go.
-    pub routes: Routes,
+    pub upstream: Arc<Upstream>,
     /// How long origins and clients may take while a request is forwarded.
     pub patience: Patience,
     /// How long a client may take on its connection.
@@ -23,23 +24,32 @@ pub struct Settings {
 
 /// The state in use, shared by all connections. Written by `server` alone.
 #[derive(Debug)]
-pub struct Live(ArcSwap<Settings>);
+pub struct Live {
+    now: ArcSwap<Settings>,
+    changed: watch::Sender<()>,
+}
 
 impl Live {
     /// Begins with these.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self(ArcSwap::from_pointee(settings))
+        Self { now: ArcSwap::from_pointee(settings), changed: watch::Sender::new(()) }
     }
 
     /// What holds now. A request asks once.
     #[must_use]
     pub fn now(&self) -> Arc<Settings> {
-        self.0.load_full()
+        self.now.load_full()
     }
 
     /// What holds for requests that come from now on.
     pub fn set(&self, settings: Settings) {
-        self.0.store(Arc::new(settings));
+        self.now.store(Arc::new(settings));
+        self.changed.send_replace(());
+    }
+
+    /// Tells when other settings hold.
+    pub(super) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
     }
 }

@@ -1,35 +1,33 @@
 //! The edge as Pingora's proxy sees it.
 
-use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderValue, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::prelude::HttpPeer;
+use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::server::configuration::ServerConf;
-use pingora::upstreams::peer::HttpUpstreamRequestPolicy;
 use pingora::{Error, ErrorType, Result};
 
 use super::enforce::{self, Passed};
 use super::flight::Flight;
 use super::live::{Live, Settings};
 use super::respond;
-use crate::forward::{Origin, Resolver};
-use crate::gate::{Gate, Ruling};
+use super::upstream::Journey;
+use crate::gate::Gate;
 use crate::limits;
+use crate::policy::Ruleset;
 
 /// Enforces and forwards.
 #[derive(Debug)]
 pub struct EdgeProxy {
     gate: Arc<Gate>,
     live: Arc<Live>,
-    resolver: Resolver,
 }
 
 /// How long the others may take.
@@ -51,77 +49,30 @@ pub struct Context {
     /// Given back when the answer begins, so that a long download or an open WebSocket does not keep a
     /// replaced ruleset in memory.
     passed: Option<Passed>,
-    /// Origins whose turn has not come.
-    origins: VecDeque<Origin>,
-    /// Addresses still to be tried. The first is the one in use.
-    upstreams: VecDeque<SocketAddr>,
-    /// The address that may be connected to: one verdict and one record hold for every attempt at it.
-    admitted: Option<SocketAddr>,
+    /// Where the request is on its way to an origin.
+    pub(super) journey: Journey,
 }
 
 impl EdgeProxy {
     /// An edge that enforces by `gate` and forwards as the settings say.
     #[must_use]
     pub fn new(gate: Arc<Gate>, live: Arc<Live>) -> Self {
-        Self { gate, live, resolver: Resolver::default() }
-    }
-
-    /// Makes sure that there is an address to try, if any is left: an origin's name is resolved when its turn
-    /// comes, so that one name that cannot be resolved delays nobody who need not go there.
-    async fn find_upstreams(&self, context: &mut Context) {
-        while context.upstreams.is_empty() {
-            let Some(origin) = context.origins.pop_front() else { return };
-            match self.resolver.addresses(&origin).await {
-                Ok(addresses) => context.upstreams.extend(addresses),
-                Err(error) => tracing::warn!(%error, "an origin has no address"),
-            }
-        }
-    }
-
-    /// Passes over the addresses that a case refuses, up to one that may be connected to. When none is left,
-    /// the first refusal is the ruling.
-    async fn next_upstream(&self, session: &Session, context: &mut Context) -> Result<Ruling> {
-        let mut refusal = None;
-        loop {
-            self.find_upstreams(context).await;
-            let Some(&upstream) = context.upstreams.front() else { break };
-            if context.admitted == Some(upstream) {
-                return Ok(Ruling::Forward);
-            }
-            let passed = context.passed()?;
-            match enforce::judge_origin(&self.gate, session, passed, upstream) {
-                Ruling::Forward => {
-                    context.admitted = Some(upstream);
-                    return Ok(Ruling::Forward);
-                }
-                refused @ Ruling::Enforce(_) => {
-                    tracing::info!(%upstream, host = %passed.identity().host, "a case refuses this origin");
-                    refusal.get_or_insert(refused);
-                }
-            }
-            context.upstreams.pop_front();
-        }
-        refusal.ok_or_else(|| Error::explain(ErrorType::HTTPStatus(502), "no origin can be reached"))
-    }
-
-    /// Finds an origin for the request, or answers it. Returns whether it has been answered.
-    async fn route(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
-        let settings = Arc::clone(&context.settings);
-        let Some(route) = settings.routes.find(&context.passed()?.identity().host) else {
-            self.gate.metrics().rejected("no-route");
-            respond::write_plain(session, 404, "this edge has no route for the name asked for").await?;
-            return Ok(true);
-        };
-        context.origins = route.origins.iter().cloned().collect();
-        let ruling = self.next_upstream(session, context).await?;
-        enforce::carry_out(session, ruling).await
+        Self { gate, live }
     }
 }
 
 impl Context {
-    fn passed(&self) -> Result<&Passed> {
+    pub(super) fn passed(&self) -> Result<&Passed> {
         let unjudged = || Error::explain(ErrorType::InternalError, "a request went on without being judged");
         self.passed.as_ref().ok_or_else(unjudged)
+    }
+
+    /// Lets the rest of the request be judged by another ruleset.
+    pub(super) fn judge_anew(&mut self, ruleset: Arc<Ruleset>) {
+        if let Some(passed) = &mut self.passed {
+            passed.follow(ruleset);
+        }
+        self.journey.forget_admission();
     }
 }
 
@@ -130,13 +81,7 @@ impl ProxyHttp for EdgeProxy {
     type CTX = Context;
 
     fn new_ctx(&self) -> Context {
-        Context {
-            settings: self.live.now(),
-            passed: None,
-            origins: VecDeque::new(),
-            upstreams: VecDeque::new(),
-            admitted: None,
-        }
+        Context { settings: self.live.now(), passed: None, journey: Journey::default() }
     }
 
     /// None: the edge passes bodies through as they are.
@@ -155,30 +100,13 @@ impl ProxyHttp for EdgeProxy {
             return Ok(true);
         }
         context.passed = Some(passed);
-        self.route(session, context).await
+        let upstream = Arc::clone(&context.settings.upstream);
+        upstream.route(session, context).await
     }
 
-    /// Called again after a failure: the address that failed has been taken off the front by then.
     async fn upstream_peer(&self, session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
-        if let Ruling::Enforce(blocked) = self.next_upstream(session, context).await? {
-            // Reached only when a reachable origin failed and the others are refused.
-            respond::give(session, blocked.acknowledged().await).await?;
-            return Err(enforce::answered());
-        }
-        let upstream = context
-            .upstreams
-            .front()
-            .ok_or_else(|| Error::explain(ErrorType::HTTPStatus(502), "no origin can be reached"))?;
-        let patience = context.settings.patience;
-        let mut peer = HttpPeer::new(*upstream, false, String::new());
-        // Of protocol upgrades only a WebSocket passes: an origin that switched to another protocol, such as
-        // h2c, could be asked for other names through the same tunnel, unseen.
-        peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::default();
-        peer.options.connection_timeout = Some(patience.connect);
-        peer.options.read_timeout = Some(patience.silence);
-        peer.options.write_timeout = Some(patience.silence);
-        peer.options.idle_timeout = Some(limits::UPSTREAM_IDLE);
-        Ok(Box::new(peer))
+        let upstream = Arc::clone(&context.settings.upstream);
+        upstream.peer(session, context).await
     }
 
     fn fail_to_connect(
@@ -186,26 +114,47 @@ impl ProxyHttp for EdgeProxy {
         _session: &mut Session,
         peer: &HttpPeer,
         context: &mut Context,
-        mut error: Box<Error>,
+        error: Box<Error>,
     ) -> Box<Error> {
-        context.upstreams.pop_front();
-        let left = context.upstreams.len() + context.origins.len();
-        tracing::warn!(%peer, %error, left, "cannot connect to an origin");
-        error.set_retry(left > 0);
-        error
+        let upstream = Arc::clone(&context.settings.upstream);
+        upstream.could_not_connect(peer, context, error)
     }
 
-    /// The origin gets the one canonical name that was judged, whatever the client's spelling of it.
+    fn error_while_proxy(
+        &self,
+        peer: &HttpPeer,
+        session: &mut Session,
+        error: Box<Error>,
+        context: &mut Context,
+        client_reused: bool,
+    ) -> Box<Error> {
+        let error = error.more_context(format!("Peer: {peer}"));
+        let upstream = Arc::clone(&context.settings.upstream);
+        upstream.broke_off(session, context, error, client_reused)
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        session: &mut Session,
+        _reused: bool,
+        _peer: &HttpPeer,
+        connection: RawFd,
+        _digest: Option<&Digest>,
+        context: &mut Context,
+    ) -> Result<()> {
+        let upstream = Arc::clone(&context.settings.upstream);
+        upstream.goes_out(session, context, connection);
+        Ok(())
+    }
+
     async fn upstream_request_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         request: &mut RequestHeader,
         context: &mut Context,
     ) -> Result<()> {
-        let host = HeaderValue::from_str(&context.passed()?.identity().authority())
-            .map_err(|error| Error::because(ErrorType::InternalError, "a canonical name", error))?;
-        request.insert_header(header::HOST, host)?;
-        Ok(())
+        let upstream = Arc::clone(&context.settings.upstream);
+        upstream.prepare_head(session, request, context)
     }
 
     async fn upstream_response_filter(
@@ -258,6 +207,7 @@ impl ProxyHttp for EdgeProxy {
                 502 | 504 => "the origin of this site cannot be reached",
                 400 => "the request cannot be understood",
                 408 => "the request took too long",
+                503 => "the origins of this site are busy",
                 _ => "the request cannot be served",
             };
             // A client that is gone by now gets no answer, and needs none.

@@ -21,9 +21,11 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use pingora::apps::HttpServerOptions;
 use pingora::proxy::http_proxy;
 use pingora::server::{RunArgs, Server};
+use pingora::services::background::background_service;
 
 use certificates::CertificateWatch;
 use handover::Named;
@@ -39,9 +41,11 @@ pub use enforcement::{Enforcement, EnforcementError, Options};
 pub use retention::{HoldChange, RetainError, RetentionRequest, holds, retain};
 
 use crate::config::{Config, ConfigError};
+use crate::forward::Origins;
 use crate::limits;
 use crate::listen::{
-    self, Admin, AdminError, BindError, EdgeApp, EdgeProxy, Listeners, Listening, Live, TlsError,
+    self, Admin, AdminError, BindError, EdgeApp, EdgeProxy, HealthChecks, Listeners, Listening, Live,
+    TlsError, TrustError, Upstream, Warden,
 };
 use crate::status::Status;
 
@@ -63,6 +67,9 @@ pub enum ServerError {
     /// The admin listener's token cannot be used.
     #[error(transparent)]
     Admin(#[from] AdminError),
+    /// The authorities that a route trusts cannot be read.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// The control socket cannot be had.
     #[error(transparent)]
     Control(#[from] ControlError),
@@ -76,7 +83,7 @@ impl ServerError {
     #[must_use]
     pub fn is_configuration(&self) -> bool {
         match self {
-            Self::Config(_) | Self::Tls(_) | Self::Admin(_) => true,
+            Self::Config(_) | Self::Tls(_) | Self::Admin(_) | Self::Trust(_) => true,
             Self::Enforcement(error) => error.is_configuration(),
             Self::Bind(_) | Self::Control(_) | Self::Io(_) => false,
         }
@@ -133,7 +140,12 @@ fn serve(
     origin: Origin<'_>,
 ) -> Result<(), ServerError> {
     let gate = enforcement.gate();
-    let status = Arc::new(Status::new(config.edge.to_string(), Arc::clone(&gate), enforcement.report()));
+    let origins = Arc::new(Origins::new(config.routes.clone()));
+    let upstream = Upstream::new(Arc::clone(&gate), Arc::clone(&origins), &settings::patience(config))?;
+    let origins = Arc::new(ArcSwap::new(origins));
+    let shown = Arc::clone(&origins);
+    let status = Status::new(config.edge.to_string(), Arc::clone(&gate), enforcement.report(), shown);
+    let status = Arc::new(status);
     let banner = sockets.banner();
     let departure = Arc::new(Departure::default());
     let duplicates = sockets.duplicates()?;
@@ -143,11 +155,12 @@ fn serve(
     let mut server =
         Server::new_with_opt_and_conf(None, listen::server_conf(threads(), config.limits.stop_grace));
     server.bootstrap();
-    let live = Arc::new(Live::new(settings::settings(config)));
-    let app = edge_app(config, &server, listeners, &live, enforcement).leaving(departure.leave());
+    let live = Arc::new(Live::new(settings::settings(config, Arc::new(upstream))));
+    let app = edge_app(&server, listeners, &live, enforcement).leaving(departure.leave());
     let edge = Listening::new("edge", app, sockets.edge);
     let vitals = systemd::Vitals { serving: edge.pulse(), keeper: enforcement.pulse() };
     server.add_service(edge);
+    watch_origins(&mut server, &live);
     if let (Some(admin), Some(socket)) = (&config.admin, sockets.admin) {
         let app = Admin::new(Arc::clone(&gate), Arc::clone(&status), admin.token_file.as_deref())?;
         let mut service = Listening::new("admin", app, vec![socket]);
@@ -166,7 +179,7 @@ fn serve(
         reloads: enforcement.reload_requests(),
         archivist: enforcement.archivist(),
         upgrader: Arc::clone(&upgrader),
-        reconfigure: Arc::new(Reconfigure::new(origin.config_path.to_owned(), config.clone(), live)),
+        reconfigure: Arc::new(Reconfigure::new(origin.config_path.to_owned(), config.clone(), live, origins)),
     };
     let control = control::Control::start(&config.policy.state, desk)?;
     let begun = take_place(origin.predecessor, &control, &banner, vitals, &departure);
@@ -210,7 +223,6 @@ fn take_place(
 }
 
 fn edge_app(
-    config: &Config,
     server: &Server,
     listeners: Listeners,
     live: &Arc<Live>,
@@ -223,13 +235,23 @@ fn edge_app(
     options.h2c = true;
     // Tunnels are refused by the proxy itself, after the verdict: a blocked name is blocked first.
     options.allow_connect_method_proxying = true;
-    options.h2_idle_timeout = Some(config.limits.idle_timeout);
     proxy.server_options = Some(options);
     let mut h2 = pingora::protocols::http::v2::server::default_h2_options();
     h2.max_header_list_size(limits::HTTP2_HEADER_LIST_BYTES);
     h2.max_concurrent_streams(limits::HTTP2_STREAMS);
     proxy.h2_options = Some(h2);
     EdgeApp::new(proxy, gate, listeners, Arc::clone(live))
+}
+
+/// Ends connections into networks that are closed, and asks the origins how they are.
+fn watch_origins(server: &mut Server, live: &Arc<Live>) {
+    let warden = Warden::new(Arc::clone(live.now().upstream.door()));
+    let mut service = background_service("warden", warden);
+    service.threads = Some(1);
+    server.add_service(service);
+    let mut service = background_service("health", HealthChecks::new(Arc::clone(live)));
+    service.threads = Some(1);
+    server.add_service(service);
 }
 
 /// One request thread for each processor.

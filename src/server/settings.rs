@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arc_swap::ArcSwap;
 use serde_json::{Value, json};
 
 use crate::config::{Config, Limits};
-use crate::listen::{Live, Patience, Settings, Timeouts};
+use crate::forward::Origins;
+use crate::listen::{Live, Patience, Settings, Timeouts, Upstream};
 
 /// Reads the file anew when asked to.
 #[derive(Debug)]
@@ -15,11 +17,18 @@ pub(super) struct Reconfigure {
     /// The configuration in use.
     running: Mutex<Config>,
     live: Arc<Live>,
+    /// For the status page.
+    origins: Arc<ArcSwap<Origins>>,
 }
 
 impl Reconfigure {
-    pub(super) fn new(path: PathBuf, running: Config, live: Arc<Live>) -> Self {
-        Self { path, running: Mutex::new(running), live }
+    pub(super) fn new(
+        path: PathBuf,
+        running: Config,
+        live: Arc<Live>,
+        origins: Arc<ArcSwap<Origins>>,
+    ) -> Self {
+        Self { path, running: Mutex::new(running), live, origins }
     }
 
     /// Reads the file and takes up what it says, all of it or nothing. Returns the part of the answer that says so.
@@ -39,7 +48,14 @@ impl Reconfigure {
             };
             return refused(fixed.into_iter().map(told).collect());
         }
-        self.live.set(settings(&read));
+        let origins = Arc::new(Origins::new(read.routes.clone()));
+        let upstream = self.live.now().upstream.leading_to(Arc::clone(&origins), &patience(&read));
+        let upstream = match upstream {
+            Ok(upstream) => Arc::new(upstream),
+            Err(error) => return refused(vec![error.to_string()]),
+        };
+        self.origins.store(origins);
+        self.live.set(settings(&read, upstream));
         *running = read;
         tracing::info!(path = %self.path.display(), "the configuration was read anew and is in use");
         json!({ "result": "applied" })
@@ -54,15 +70,11 @@ fn refused(errors: Vec<String>) -> Value {
 }
 
 /// What of a configuration requests are served by.
-pub(super) fn settings(config: &Config) -> Settings {
+pub(super) fn settings(config: &Config, upstream: Arc<Upstream>) -> Settings {
     let limits = &config.limits;
     Settings {
-        routes: config.routes.clone(),
-        patience: Patience {
-            connect: limits.connect_timeout,
-            silence: limits.upstream_timeout,
-            client: limits.client_timeout,
-        },
+        upstream,
+        patience: patience(config),
         timeouts: Timeouts {
             header: limits.header_timeout,
             idle: limits.idle_timeout,
@@ -70,6 +82,15 @@ pub(super) fn settings(config: &Config) -> Settings {
             write: limits.client_timeout,
         },
         head_bytes: limits.head_bytes,
+    }
+}
+
+/// How long others may take while a request is forwarded.
+pub(super) fn patience(config: &Config) -> Patience {
+    Patience {
+        connect: config.limits.connect_timeout,
+        silence: config.limits.upstream_timeout,
+        client: config.limits.client_timeout,
     }
 }
 

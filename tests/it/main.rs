@@ -30,7 +30,11 @@ mod table_cases;
 mod actions;
 mod cases;
 mod connection;
+mod cut;
 mod identity;
+mod origins;
+mod secure_origins;
+mod tls;
 mod upstream;
 
 // Rules and records while things change or break.

@@ -50,6 +50,8 @@ fn routes_change_for_the_next_request_and_one_under_way_keeps_its_own() {
     assert_eq!(origin_of(&edge), "second");
     let download = download.join().unwrap();
     assert_eq!((download.field("origin"), download.body.len()), (Some("first"), 40 * 8));
+    let shown = edge.status().0["origins"].to_string();
+    assert!(shown.contains(&second.address().to_string()), "{shown}");
     assert_eq!(ask(&edge).1["config"]["result"], "unchanged");
     edge.get("blocked.example").assert_blocked(403);
 }

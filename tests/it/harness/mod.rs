@@ -14,8 +14,10 @@ pub mod policies;
 pub mod process;
 pub mod recorder;
 pub mod response;
+pub mod secure;
 pub mod status;
 pub mod succession;
+pub mod tls;
 pub mod tools;
 mod trial;
 

@@ -24,6 +24,8 @@ pub struct Process {
     before: Vec<Child>,
     /// The first listener.
     pub address: SocketAddr,
+    /// All of them, in the order of the configuration.
+    pub listeners: Vec<SocketAddr>,
     /// The admin listener.
     pub admin: SocketAddr,
     stderr: Arc<Mutex<String>>,
@@ -86,15 +88,14 @@ impl Process {
         let lines = lines(child.stdout.take().unwrap());
         let unset = SocketAddr::from(([0, 0, 0, 0], 0));
         let life = Life::Child(child);
-        let (before, reader) = (Vec::new(), Some(reader));
-        let mut process = Self { life, before, address: unset, admin: unset, stderr, reader };
+        let (before, listeners, reader) = (Vec::new(), Vec::new(), Some(reader));
+        let mut process = Self { life, before, address: unset, listeners, admin: unset, stderr, reader };
         if process.hear(&lines) { Ok(process) } else { Err(process.wait()) }
     }
 
     /// Takes in what it says until `ready`; false when it ended before.
     fn hear(&mut self, lines: &Receiver<String>) -> bool {
         let deadline = Instant::now() + PATIENCE;
-        let mut addresses = Vec::new();
         loop {
             let line = match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(line) => line,
@@ -102,10 +103,11 @@ impl Process {
                 Err(RecvTimeoutError::Timeout) => panic!("not ready in {PATIENCE:?}: {}", self.stderr()),
             };
             match line.split_once(' ') {
-                Some(("listening", address)) => addresses.push(address.parse().unwrap()),
+                Some(("listening", address)) => self.listeners.push(address.parse().unwrap()),
                 Some(("admin", address)) => self.admin = address.parse().unwrap(),
                 _ if line == "ready" => {
-                    self.address = *addresses.first().expect("a line `listening ADDRESS` before `ready`");
+                    self.address =
+                        *self.listeners.first().expect("a line `listening ADDRESS` before `ready`");
                     return true;
                 }
                 _ => panic!("unexpected line on standard output: `{line}`"),
