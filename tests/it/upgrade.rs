@@ -243,9 +243,9 @@ fn an_upgrade_takes_up_listeners_that_were_added_and_drops_those_that_went() {
 /// The address of the listener that was last said to be served.
 fn last_address(edge: &Edge) -> SocketAddr {
     let log = edge.process().stderr();
-    let served = log
+    let mut served = log
         .lines()
         .filter(|line| line.contains("listening"))
         .filter_map(|line| line.split("address=").nth(1));
-    served.last().expect("a line of the log for each listener").trim().parse().unwrap()
+    served.next_back().expect("a line of the log for each listener").trim().parse().unwrap()
 }
