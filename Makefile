@@ -6,7 +6,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test soak bench ci tools build-tools
+.PHONY: help run test soak bench deb ci tools build-tools
 .ONESHELL:
 
 help: ## This list
@@ -30,6 +30,10 @@ soak: tools ## Kill, fill and fault for long: 1,000 kills in each mode, every fa
 
 bench: tools ## Measure: look-up, compile, swap, block path, audit (release build, minutes)
 	@cargo bench --locked
+
+deb: build-tools ## Build a Debian package (release build, minutes)
+	@cargo deb --version >/dev/null 2>&1 || cargo install cargo-deb --locked
+	cargo deb --locked
 
 ci: ## All that must hold before a change goes in
 	@.ci/run

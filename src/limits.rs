@@ -109,6 +109,10 @@ pub const LINGER: Duration = Duration::from_secs(2);
 pub const LINGER_BYTES: usize = 1024 * 1024;
 /// How long a stopping edge waits at least, so that what was accepted last is counted.
 pub const STOP_SETTLES: Duration = Duration::from_millis(100);
+/// The same for an edge that was succeeded: nobody waits for its end.
+pub const LEAVE_SETTLES: Duration = Duration::from_secs(1);
+/// How long an edge that was succeeded waits for one more request on an idle connection.
+pub const LEAVE_IDLE: Duration = Duration::from_secs(2);
 
 // ---- origins ----
 
@@ -178,3 +182,22 @@ pub const CONTROL_PATIENCE: Duration = Duration::from_secs(5);
 pub const CONTROL_RETRY: Duration = Duration::from_millis(100);
 /// How often `audit tail --follow` looks for new records.
 pub const TAIL_EVERY: Duration = Duration::from_millis(100);
+
+// ---- upgrade and service manager ----
+
+/// Octets of one message between the old and the new process.
+pub const HANDOVER_MESSAGE_BYTES: usize = 64 * 1024;
+/// Sockets in one such message; the kernel takes 253.
+pub const HANDOVER_SOCKETS: usize = 64;
+/// Characters of the reason why a new process did not start.
+pub const HANDOVER_REASON_CHARS: usize = 8 * 1024;
+/// For the new process to serve, from its start: it compiles all policies first.
+pub const UPGRADE_AT_MOST: Duration = Duration::from_secs(300);
+/// For each of the two to do what the other waits for, where it only has to answer.
+pub const HANDOVER_PATIENCE: Duration = Duration::from_secs(30);
+/// For a new process that failed to end by itself.
+pub const SUCCESSOR_ENDS: Duration = Duration::from_secs(2);
+/// How often the threads that serve say that they do.
+pub const PULSE_EVERY: Duration = Duration::from_millis(100);
+/// How long the keeper may be busy with one reload before the watchdog takes it for dead.
+pub const KEEPER_BUSY_AT_MOST: Duration = Duration::from_secs(600);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -18,13 +19,14 @@ pub struct Status {
     gate: Arc<Gate>,
     report: SharedReport,
     started: Instant,
-    origins: Arc<Origins>,
+    /// Those in use; `server` puts others in their place.
+    origins: Arc<ArcSwap<Origins>>,
 }
 
 impl Status {
     /// The state of the edge named `edge`, which starts now.
     #[must_use]
-    pub fn new(edge: String, gate: Arc<Gate>, report: SharedReport, origins: Arc<Origins>) -> Self {
+    pub fn new(edge: String, gate: Arc<Gate>, report: SharedReport, origins: Arc<ArcSwap<Origins>>) -> Self {
         Self { edge, gate, report, started: Instant::now(), origins }
     }
 
@@ -45,6 +47,7 @@ impl Status {
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "edge": self.edge,
+            "pid": std::process::id(),
             "ready": true,
             "uptime_seconds": self.started.elapsed().as_secs_f64(),
             "revision": ruleset.revision().0,
@@ -81,7 +84,8 @@ impl Status {
 
     /// Every origin of every route, in the order of the file.
     fn origins_value(&self) -> Value {
-        let members = self.origins.pools().iter().enumerate().flat_map(|(route, pool)| {
+        let origins = self.origins.load();
+        let members = origins.pools().iter().enumerate().flat_map(|(route, pool)| {
             pool.members().iter().map(move |member| {
                 json!({
                     "route": route + 1,
@@ -107,7 +111,8 @@ impl Status {
         gauges.reload_ok.set(i64::from(ok));
         gauges.reload_age.set(age_seconds(report.at, self.gate.clock().now()));
         gauges.reload_seconds.set(report.seconds);
-        let members = self.origins.pools().iter().flat_map(|pool| pool.members());
+        let origins = self.origins.load();
+        let members = origins.pools().iter().flat_map(|pool| pool.members());
         gauges.origins_down.set(count(members.filter(|member| !member.is_up()).count() as u64));
         gauges.audit_decided.set(count(audit.decided));
         gauges.audit_durable.set(count(audit.durable));

@@ -1,4 +1,4 @@
-//! `run`, `status` and `reload`.
+//! `run`, `status`, `reload` and `upgrade`.
 
 use serde_json::Value;
 use tracing_subscriber::EnvFilter;
@@ -37,8 +37,11 @@ pub(super) fn ask(args: &ConfigArgs, command: &str) -> Exit {
     match server::ask(&config.policy.state, command) {
         Ok(answer) => {
             print!("{answer}");
-            let answer: Value = serde_json::from_str(&answer).unwrap_or_default();
-            let failed = answer.get("error").is_some() || answer.get("result") == Some(&"rejected".into());
+            let Ok(answer) = serde_json::from_str::<Value>(&answer) else {
+                return complain(Exit::Io, &"the edge went away before it had answered");
+            };
+            let rejected = |pointer| answer.pointer(pointer) == Some(&"rejected".into());
+            let failed = answer.get("error").is_some() || rejected("/result") || rejected("/config/result");
             if failed { Exit::No } else { Exit::Fine }
         }
         Err(error) => complain(Exit::Io, &format!("{error}; is the edge running?")),

@@ -45,7 +45,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run an edge until SIGTERM; SIGHUP reloads the policies.
+    /// Run an edge until SIGTERM; SIGHUP reloads, SIGUSR2 upgrades.
     Run(RunArgs),
     /// Check a policy directory: 0 when it can be taken, 1 with every error when not.
     Check(check::CheckArgs),
@@ -57,6 +57,9 @@ enum Command {
     Status(ConfigArgs),
     /// Have the running edge read its policies now, and show what came of it.
     Reload(ConfigArgs),
+    /// Have the running edge succeeded by a new process, started from the program that is installed now. No connection
+    /// is refused or cut. When the new process cannot serve, the running one goes on.
+    Upgrade(ConfigArgs),
 }
 
 #[derive(Debug, Args)]
@@ -91,6 +94,7 @@ pub fn run(cli: Cli) -> Exit {
         Command::Audit(args) => audit::run(&args),
         Command::Status(args) => edge::ask(&args, "status"),
         Command::Reload(args) => edge::ask(&args, "reload"),
+        Command::Upgrade(args) => edge::ask(&args, "upgrade"),
     }
 }
 

@@ -18,7 +18,9 @@ use tokio::sync::watch;
 use super::facts::Connection;
 use super::flight::{self, Flight, Occupation, Question};
 use super::head::{Head, Next, await_first_byte, read_head, with_target};
+use super::leave::Leave;
 use super::listeners::Listeners;
+use super::live::Live;
 use super::respond;
 use super::stream::EdgeStream;
 use super::tls::Outcome;
@@ -27,7 +29,7 @@ use crate::identify::{self, RequestParts, Target, Version};
 use crate::metrics::Metrics;
 
 /// How long a client may take on one connection.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
     /// For one whole request head, from its first byte.
     pub header: Duration,
@@ -45,10 +47,9 @@ pub struct EdgeApp<A> {
     pub(super) inner: Arc<A>,
     pub(super) gate: Arc<Gate>,
     listeners: Listeners,
-    pub(super) timeouts: Timeouts,
-    /// Octets of one head, at most.
-    head_bytes: usize,
+    live: Arc<Live>,
     pub(super) metrics: Arc<Metrics>,
+    leave: Leave,
 }
 
 /// Counts a connection for as long as it lives.
@@ -71,17 +72,22 @@ impl<A> EdgeApp<A>
 where
     A: HttpServerApp + Send + Sync + 'static,
 {
-    /// Wraps `inner`, whose requests pass `gate`; `head_bytes` bounds one request head.
+    /// Wraps `inner`, whose requests pass `gate`.
     #[must_use]
-    pub fn new(
-        inner: A,
-        gate: Arc<Gate>,
-        listeners: Listeners,
-        timeouts: Timeouts,
-        head_bytes: usize,
-    ) -> Self {
-        let metrics = Arc::clone(gate.metrics());
-        Self { inner: Arc::new(inner), gate, listeners, timeouts, head_bytes, metrics }
+    pub fn new(inner: A, gate: Arc<Gate>, listeners: Listeners, live: Arc<Live>) -> Self {
+        let (inner, metrics) = (Arc::new(inner), Arc::clone(gate.metrics()));
+        Self { inner, gate, listeners, live, metrics, leave: Leave::default() }
+    }
+
+    /// How long a client may take from now on.
+    pub(super) fn timeouts(&self) -> Timeouts {
+        self.live.now().timeouts
+    }
+
+    /// How it parts from idle connections when it stops.
+    #[must_use]
+    pub fn leaving(self, leave: Leave) -> Self {
+        Self { leave, ..self }
     }
 
     /// What a new connection is, once its handshake is through; nothing when there is nobody left to serve.
@@ -95,13 +101,13 @@ where
         let listener = self.listeners.of(local?)?;
         connection.strict_sni = listener.strict_sni;
         let Some(terminator) = &listener.tls else {
-            return Some((EdgeStream::new(stream, self.timeouts.write), connection));
+            return Some((EdgeStream::new(stream, self.timeouts().write), connection));
         };
-        let patience = self.timeouts.header;
+        let patience = self.timeouts().header;
         match terminator.accept(stream, connection.client, local, &self.gate, patience).await {
             Outcome::Done(stream, tls) => {
                 connection.tls = Some(tls);
-                Some((EdgeStream::new(stream, self.timeouts.write), connection))
+                Some((EdgeStream::new(stream, self.timeouts().write), connection))
             }
             Outcome::Refused => None,
             Outcome::Failed(label) => {
@@ -173,15 +179,16 @@ where
         let cut = occupation.until_cut(&self.gate, self.gate.changes(), std::future::ready(()));
         let begun = tokio::select! {
             biased;
-            begun = await_first_byte(stream, self.timeouts.idle) => begun,
+            begun = await_first_byte(stream, self.timeouts().idle) => begun,
             // A stopping edge closes what is idle; a request that has begun is still served.
-            _ = shutdown.wait_for(|stopping| *stopping) => false,
+            () = self.leave.idle(&mut shutdown) => false,
             () = cut => false,
         };
         if !begun {
             return None;
         }
-        match read_head(stream, self.timeouts.header, self.head_bytes).await {
+        let settings = self.live.now();
+        match read_head(stream, settings.timeouts.header, settings.head_bytes).await {
             Ok(next) => Some(next),
             Err(error) => {
                 tracing::debug!(%error, "a client connection broke");
@@ -198,10 +205,11 @@ where
         shutdown: &ShutdownWatch,
     ) -> Option<EdgeStream> {
         let mut session = ServerSession::new_http1(Box::new(stream));
-        session.set_keepalive((!*shutdown.borrow()).then(|| self.timeouts.idle.as_secs().max(1)));
-        session.set_read_timeout(Some(self.timeouts.read));
-        session.set_write_timeout(Some(self.timeouts.write));
-        session.set_total_drain_timeout(Some(self.timeouts.read));
+        let timeouts = self.timeouts();
+        session.set_keepalive((!*shutdown.borrow()).then(|| timeouts.idle.as_secs().max(1)));
+        session.set_read_timeout(Some(timeouts.read));
+        session.set_write_timeout(Some(timeouts.write));
+        session.set_total_drain_timeout(Some(timeouts.read));
         // Clients may close their sending side once they have asked (RFC 9112 §9.6).
         session.set_abort_on_close(false);
         let serving = self.inner.process_new_http(session, shutdown);

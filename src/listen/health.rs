@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::door;
+use super::live::Live;
 use super::upstream::Upstream;
 use super::way::Destination;
 use crate::forward::{HealthCheck, Member};
@@ -26,28 +27,25 @@ use crate::limits;
 
 /// Watches the origins of every route that says how.
 pub struct HealthChecks {
-    upstream: Arc<Upstream>,
+    live: Arc<Live>,
     connector: Arc<Connector>,
 }
 
 impl HealthChecks {
-    /// The checks of these origins; none when no route asks for any.
+    /// The checks of the origins in use, also when others are later.
     #[must_use]
-    pub fn new(upstream: Arc<Upstream>) -> Option<Self> {
-        let any = upstream.origins.pools().iter().any(|pool| pool.route().health.is_some());
-        any.then(|| Self { upstream, connector: Arc::new(Connector::new(None)) })
+    pub fn new(live: Arc<Live>) -> Self {
+        Self { live, connector: Arc::new(Connector::new(None)) }
     }
-}
 
-#[async_trait]
-impl BackgroundService for HealthChecks {
-    async fn start(&self, mut shutdown: ShutdownWatch) {
+    /// Begins to watch the origins of `upstream`. The watch ends with the set.
+    fn begin(&self, upstream: &Arc<Upstream>) -> JoinSet<()> {
         let mut watches = JoinSet::new();
-        for (route, pool) in self.upstream.origins.pools().iter().enumerate() {
+        for (route, pool) in upstream.origins.pools().iter().enumerate() {
             let Some(check) = &pool.route().health else { continue };
             for member in pool.members() {
                 let watch = Watch {
-                    upstream: Arc::clone(&self.upstream),
+                    upstream: Arc::clone(upstream),
                     connector: Arc::clone(&self.connector),
                     route,
                     member: Arc::clone(member),
@@ -56,9 +54,27 @@ impl BackgroundService for HealthChecks {
                 watches.spawn(watch.run());
             }
         }
-        // A stopping edge asks nobody any more; an error means that it is gone already.
-        shutdown.wait_for(|stopping| *stopping).await.ok();
-        watches.shutdown().await;
+        watches
+    }
+}
+
+#[async_trait]
+impl BackgroundService for HealthChecks {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        let mut changes = self.live.changes();
+        loop {
+            changes.mark_unchanged();
+            let mut watches = self.begin(&self.live.now().upstream);
+            let goes_on = tokio::select! {
+                changed = changes.changed() => changed.is_ok(),
+                // A stopping edge asks nobody any more; an error means that it is gone already.
+                _ = shutdown.wait_for(|stopping| *stopping) => false,
+            };
+            watches.shutdown().await;
+            if !goes_on {
+                return;
+            }
+        }
     }
 }
 

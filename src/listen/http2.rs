@@ -171,7 +171,7 @@ where
     async fn until_useless(&self, occupation: &Occupation, active: &Active, changes: watch::Receiver<u64>) {
         let idle = async {
             active.until_idle().await;
-            sleep(self.timeouts.idle).await;
+            sleep(self.timeouts().idle).await;
         };
         tokio::select! {
             () = idle => {}

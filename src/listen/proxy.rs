@@ -16,8 +16,9 @@ use pingora::{Error, ErrorType, Result};
 
 use super::enforce::{self, Passed};
 use super::flight::Flight;
+use super::live::{Live, Settings};
 use super::respond;
-use super::upstream::{Journey, Upstream};
+use super::upstream::Journey;
 use crate::gate::Gate;
 use crate::limits;
 use crate::policy::Ruleset;
@@ -26,12 +27,11 @@ use crate::policy::Ruleset;
 #[derive(Debug)]
 pub struct EdgeProxy {
     gate: Arc<Gate>,
-    upstream: Arc<Upstream>,
-    patience: Patience,
+    live: Arc<Live>,
 }
 
 /// How long the others may take.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
     /// An origin, to accept a connection.
     pub connect: Duration,
@@ -42,8 +42,10 @@ pub struct Patience {
 }
 
 /// One request on its way.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Context {
+    /// What held when the request began.
+    settings: Arc<Settings>,
     /// Given back when the answer begins, so that a long download or an open WebSocket does not keep a
     /// replaced ruleset in memory.
     passed: Option<Passed>,
@@ -52,10 +54,10 @@ pub struct Context {
 }
 
 impl EdgeProxy {
-    /// An edge that enforces by `gate` and forwards by `upstream`.
+    /// An edge that enforces by `gate` and forwards as the settings say.
     #[must_use]
-    pub fn new(gate: Arc<Gate>, upstream: Arc<Upstream>, patience: Patience) -> Self {
-        Self { gate, upstream, patience }
+    pub fn new(gate: Arc<Gate>, live: Arc<Live>) -> Self {
+        Self { gate, live }
     }
 }
 
@@ -79,7 +81,7 @@ impl ProxyHttp for EdgeProxy {
     type CTX = Context;
 
     fn new_ctx(&self) -> Context {
-        Context::default()
+        Context { settings: self.live.now(), passed: None, journey: Journey::default() }
     }
 
     /// None: the edge passes bodies through as they are.
@@ -87,7 +89,7 @@ impl ProxyHttp for EdgeProxy {
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
         // HTTP/2 streams have no limit of their own for a client that does not take its answer.
-        session.as_downstream_mut().set_write_timeout(Some(self.patience.client));
+        session.as_downstream_mut().set_write_timeout(Some(context.settings.patience.client));
         let Some(passed) = enforce::enforce_request(&self.gate, session).await? else {
             return Ok(true);
         };
@@ -98,11 +100,13 @@ impl ProxyHttp for EdgeProxy {
             return Ok(true);
         }
         context.passed = Some(passed);
-        self.upstream.route(session, context).await
+        let upstream = Arc::clone(&context.settings.upstream);
+        upstream.route(session, context).await
     }
 
     async fn upstream_peer(&self, session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
-        self.upstream.peer(session, context).await
+        let upstream = Arc::clone(&context.settings.upstream);
+        upstream.peer(session, context).await
     }
 
     fn fail_to_connect(
@@ -112,7 +116,8 @@ impl ProxyHttp for EdgeProxy {
         context: &mut Context,
         error: Box<Error>,
     ) -> Box<Error> {
-        self.upstream.could_not_connect(peer, context, error)
+        let upstream = Arc::clone(&context.settings.upstream);
+        upstream.could_not_connect(peer, context, error)
     }
 
     fn error_while_proxy(
@@ -124,7 +129,8 @@ impl ProxyHttp for EdgeProxy {
         client_reused: bool,
     ) -> Box<Error> {
         let error = error.more_context(format!("Peer: {peer}"));
-        self.upstream.broke_off(session, context, error, client_reused)
+        let upstream = Arc::clone(&context.settings.upstream);
+        upstream.broke_off(session, context, error, client_reused)
     }
 
     async fn connected_to_upstream(
@@ -136,7 +142,8 @@ impl ProxyHttp for EdgeProxy {
         _digest: Option<&Digest>,
         context: &mut Context,
     ) -> Result<()> {
-        self.upstream.goes_out(session, context, connection);
+        let upstream = Arc::clone(&context.settings.upstream);
+        upstream.goes_out(session, context, connection);
         Ok(())
     }
 
@@ -146,7 +153,8 @@ impl ProxyHttp for EdgeProxy {
         request: &mut RequestHeader,
         context: &mut Context,
     ) -> Result<()> {
-        self.upstream.prepare_head(session, request, context)
+        let upstream = Arc::clone(&context.settings.upstream);
+        upstream.prepare_head(session, request, context)
     }
 
     async fn upstream_response_filter(

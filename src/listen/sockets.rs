@@ -13,6 +13,9 @@ use pingora::server::{ListenFds, ShutdownWatch};
 use pingora::services::Service as PingoraService;
 use pingora::services::listening::Service;
 
+use crate::limits;
+use crate::pulse::Pulse;
+
 /// A socket cannot be had.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on `{address}`: {cause}")]
@@ -26,6 +29,8 @@ pub struct BindError {
 pub struct BoundListener {
     socket: TcpListener,
     address: SocketAddr,
+    /// The address it was asked for, which names it in a hand-over: port 0 is another one each time.
+    configured: SocketAddr,
 }
 
 impl BoundListener {
@@ -34,13 +39,30 @@ impl BoundListener {
     /// # Errors
     /// When the system refuses: the port is taken, the address is not this machine's, or needs privileges.
     pub fn bind(address: SocketAddr) -> Result<Self, BindError> {
-        let bind = || {
-            let socket = TcpListener::bind(address)?;
-            socket.set_nonblocking(true)?;
-            let address = socket.local_addr()?;
-            Ok(Self { socket, address })
-        };
-        bind().map_err(|cause| BindError { address, cause })
+        let taken = TcpListener::bind(address).and_then(|socket| Self::take(socket, address));
+        taken.map_err(|cause| BindError { address, cause })
+    }
+
+    /// Takes a socket that somebody else has bound for `configured`: the process before this one, or systemd.
+    ///
+    /// # Errors
+    /// When it is no listening socket.
+    pub fn inherit(socket: TcpListener, configured: SocketAddr) -> Result<Self, BindError> {
+        Self::take(socket, configured).map_err(|cause| BindError { address: configured, cause })
+    }
+
+    fn take(socket: TcpListener, configured: SocketAddr) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        let address = socket.local_addr()?;
+        Ok(Self { socket, address, configured })
+    }
+
+    /// The same socket once more, under the address it was asked for: for the process that succeeds this one.
+    ///
+    /// # Errors
+    /// When this process may have no more descriptors.
+    pub fn duplicate(&self) -> io::Result<(SocketAddr, TcpListener)> {
+        Ok((self.configured, self.socket.try_clone()?))
     }
 
     /// The address with its real port.
@@ -53,6 +75,8 @@ impl BoundListener {
 /// An application on sockets that are bound already.
 pub struct Listening<A> {
     service: Service<A>,
+    /// Beats as long as the threads of this service get to their work.
+    pulse: Pulse,
     /// Handed to Pingora when it starts the service.
     sockets: Vec<BoundListener>,
 }
@@ -65,7 +89,13 @@ impl<A: ServerApp + Send + Sync + 'static> Listening<A> {
         for socket in &sockets {
             service.add_tcp(&socket.address.to_string());
         }
-        Self { service, sockets }
+        Self { service, pulse: Pulse::default(), sockets }
+    }
+
+    /// Beats as long as the threads that serve get to their work, from when they begin.
+    #[must_use]
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
     }
 
     /// Serves with so many threads, instead of as many as the server has.
@@ -91,7 +121,15 @@ impl<A: ServerApp + Send + Sync + 'static> PingoraService for Listening<A> {
             tracing::error!("the server keeps no table of sockets; they are bound anew");
             self.sockets.clear();
         }
+        let pulse = self.pulse.clone();
+        let beating = tokio::spawn(async move {
+            loop {
+                pulse.beat();
+                tokio::time::sleep(limits::PULSE_EVERY).await;
+            }
+        });
         PingoraService::start_service(&mut self.service, fds, shutdown, listeners_per_fd).await;
+        beating.abort();
     }
 
     fn name(&self) -> &str {

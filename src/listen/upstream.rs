@@ -25,10 +25,14 @@ use crate::gate::{Blocked, Gate, Ruling};
 pub struct Upstream {
     pub(super) gate: Arc<Gate>,
     pub(super) origins: Arc<Origins>,
-    pub(super) resolver: Resolver,
+    pub(super) resolver: Arc<Resolver>,
     pub(super) door: Arc<Door>,
     /// One for each route.
     ways: Vec<Way>,
+}
+
+fn ways(origins: &Origins, patience: &Patience) -> Result<Vec<Way>, TrustError> {
+    origins.pools().iter().map(|pool| Way::new(pool.route(), patience)).collect()
 }
 
 /// How far one request has got.
@@ -80,10 +84,18 @@ impl Upstream {
     /// # Errors
     /// When the authorities that a route trusts cannot be read.
     pub fn new(gate: Arc<Gate>, origins: Arc<Origins>, patience: &Patience) -> Result<Self, TrustError> {
-        let ways: Result<_, TrustError> =
-            origins.pools().iter().map(|pool| Way::new(pool.route(), patience)).collect();
-        let door = Door::new(Arc::clone(&gate));
-        Ok(Self { gate, origins, resolver: Resolver::default(), door, ways: ways? })
+        let (ways, door) = (ways(&origins, patience)?, Door::new(Arc::clone(&gate)));
+        Ok(Self { gate, origins, resolver: Arc::default(), door, ways })
+    }
+
+    /// The same gate, door and resolver, with other routes.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn leading_to(&self, origins: Arc<Origins>, patience: &Patience) -> Result<Self, TrustError> {
+        let ways = ways(&origins, patience)?;
+        let (gate, door) = (Arc::clone(&self.gate), Arc::clone(&self.door));
+        Ok(Self { gate, origins, resolver: Arc::clone(&self.resolver), door, ways })
     }
 
     /// The door all its connections are made through.

@@ -10,6 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
+use super::authority::{StateHold, StateRequest};
 use super::report::Report;
 use super::schedule::Schedule;
 use super::swap::Swapper;
@@ -17,6 +18,7 @@ use super::watch::{Change, Settling, Watcher};
 use crate::clock::Clock;
 use crate::gate::Gate;
 use crate::limits;
+use crate::pulse::Pulse;
 
 /// Somebody asks for a reload and waits for its report.
 #[derive(Debug)]
@@ -42,6 +44,8 @@ pub struct Keeper {
 #[derive(Debug)]
 pub struct KeeperHandle {
     requests: mpsc::Sender<ReloadRequest>,
+    state: StateHold,
+    pulse: Pulse,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -51,6 +55,18 @@ impl KeeperHandle {
     #[must_use]
     pub fn requests(&self) -> mpsc::Sender<ReloadRequest> {
         self.requests.clone()
+    }
+
+    /// Has the keeper let go of the state directory for the process that succeeds this one.
+    #[must_use]
+    pub fn state(&self) -> StateHold {
+        self.state.clone()
+    }
+
+    /// Beats with every turn of the keeper's loop.
+    #[must_use]
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
     }
 
     /// Ends the thread and waits for it.
@@ -88,7 +104,10 @@ impl Keeper {
     /// # Errors
     /// When the system gives no thread, no inotify instance or no signal handler.
     pub fn spawn(self) -> io::Result<KeeperHandle> {
-        let (requests, inbox) = mpsc::channel(limits::RELOAD_REQUESTS);
+        let (requests, reloads) = mpsc::channel(limits::RELOAD_REQUESTS);
+        let (state, states) = mpsc::channel(1);
+        let pulse = Pulse::default();
+        let inbox = Inbox { reloads, states, pulse: pulse.clone() };
         let (stop, stopped) = oneshot::channel();
         let (started, outcome) = std::sync::mpsc::channel();
         let thread = std::thread::Builder::new().name("keeper".to_owned()).spawn(move || {
@@ -101,7 +120,10 @@ impl Keeper {
             }
         })?;
         match outcome.recv() {
-            Ok(Ok(())) => Ok(KeeperHandle { requests, stop: Some(stop), thread: Some(thread) }),
+            Ok(Ok(())) => {
+                let state = StateHold { requests: state };
+                Ok(KeeperHandle { requests, state, pulse, stop: Some(stop), thread: Some(thread) })
+            }
             Ok(Err(error)) => Err(error),
             Err(_) => Err(io::Error::other("the keeper ended before it had started")),
         }
@@ -109,7 +131,7 @@ impl Keeper {
 
     async fn run(
         self,
-        mut inbox: mpsc::Receiver<ReloadRequest>,
+        mut inbox: Inbox,
         mut stopped: oneshot::Receiver<()>,
         started: &std::sync::mpsc::Sender<io::Result<()>>,
     ) {
@@ -127,11 +149,13 @@ impl Keeper {
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tend.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            inbox.pulse.beat();
             let due = work.settling.due();
             let transition = work.next_transition();
             tokio::select! {
                 _ = &mut stopped => return,
-                Some(request) = inbox.recv() => work.reload_for(request),
+                Some(request) = inbox.states.recv() => work.hand_over(request),
+                Some(request) = inbox.reloads.recv() => work.reload_for(request),
                 change = work.watcher.change() => work.note(change),
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => drop(work.reload()),
                 () = hung_up(&mut work.hangup) => work.reload_soon(),
@@ -141,6 +165,13 @@ impl Keeper {
             }
         }
     }
+}
+
+/// What the keeper is asked, and how it shows that it listens.
+struct Inbox {
+    reloads: mpsc::Receiver<ReloadRequest>,
+    states: mpsc::Receiver<StateRequest>,
+    pulse: Pulse,
 }
 
 async fn hung_up(hangup: &mut Option<Signal>) {
@@ -194,7 +225,7 @@ impl Work {
         // Directories first: what changes in a new one while the set is read must be heard.
         self.watcher.refresh();
         let report = self.swapper.reload();
-        self.swapper.store().note_announced(self.clock.now());
+        self.swapper.authority().note_announced(self.clock.now());
         for request in self.waiting.drain(..) {
             // Whoever asked may have gone away; the reload stands.
             request.answer.send(report.clone()).ok();
@@ -225,12 +256,39 @@ impl Work {
     fn tend(&mut self) {
         self.swapper.drop_retired();
         self.announce();
+        if self.swapper.is_awaited() {
+            self.reload();
+        }
     }
 
     fn announce(&mut self) {
+        // A successor announces.
+        if !self.swapper.authority().is_own() {
+            return;
+        }
         let now = self.clock.now();
         if self.schedule.announce(&self.gate, now) {
-            self.swapper.store().note_announced(now);
+            self.swapper.authority().note_announced(now);
+        }
+    }
+
+    fn hand_over(&mut self, request: StateRequest) {
+        match request {
+            StateRequest::LetGo(answer) => {
+                // Up to here this process has announced; what comes after is the successor's.
+                self.announce();
+                self.swapper.authority().note_announced(self.schedule.announced());
+                answer.send(self.swapper.authority_mut().let_go()).ok();
+            }
+            StateRequest::TakeBack(answer) => {
+                let outcome = self.swapper.authority_mut().take_back();
+                if outcome.is_ok() {
+                    let announced = self.swapper.authority().announced();
+                    self.schedule.skip_to(announced);
+                    self.reload();
+                }
+                answer.send(outcome).ok();
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 //! One thread, the keeper, owns all of it: it hears of changes, compiles off the request threads, keeps the
 //! last good set, swaps, and drops what was replaced once the last request has let go of it.
 
+mod authority;
 mod keeper;
 mod report;
 mod schedule;
@@ -11,6 +12,7 @@ mod store;
 mod swap;
 mod watch;
 
+pub use authority::StateHold;
 pub use keeper::{Keeper, KeeperHandle, ReloadRequest, request_reload};
 pub use report::{Report, Result as ReloadResult, SharedReport};
 pub use source::{Snapshot, SourceError, read};

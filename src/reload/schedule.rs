@@ -20,6 +20,16 @@ impl Schedule {
         Self { announced }
     }
 
+    /// Up to when everything has been announced.
+    pub(super) fn announced(&self) -> Timestamp {
+        self.announced
+    }
+
+    /// Another process has announced everything up to then.
+    pub(super) fn skip_to(&mut self, announced: Option<Timestamp>) {
+        self.announced = announced.map_or(self.announced, |announced| announced.max(self.announced));
+    }
+
     /// Records what has started or ended by `now`, makes it felt by what is under way, and returns whether there was
     /// anything. A clock that was set back announces nothing twice.
     pub(super) fn announce(&mut self, gate: &Gate, now: Timestamp) -> bool {

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
+use super::authority::Authority;
 use super::report::{Report, Result as ReloadResult, SharedReport};
 use super::source::{self, Fingerprint, SourceError};
 use super::store::{Kept, Store, StoreError};
@@ -33,10 +34,12 @@ pub enum StartError {
 pub struct Swapper {
     directory: PathBuf,
     options: CompileOptions,
-    store: Store,
+    authority: Authority,
     gate: Arc<Gate>,
     clock: Arc<dyn Clock>,
     report: SharedReport,
+    /// A set that the successor has not put in force yet was read: it is looked for again.
+    awaited: bool,
     /// The directory as it was when last read, in force or not.
     fingerprint: Fingerprint,
     /// Replaced rulesets that a request may still hold. They are dropped here, never on a request thread.
@@ -85,10 +88,11 @@ impl Swapper {
         Ok(Self {
             directory,
             options,
-            store,
+            authority: Authority::Own(store),
             gate: Arc::new(gate),
             clock,
             report: SharedReport::new(report),
+            awaited: false,
             fingerprint,
             retired: Vec::new(),
         })
@@ -106,10 +110,19 @@ impl Swapper {
         self.report.clone()
     }
 
-    /// What is kept for a restart.
-    #[must_use]
-    pub fn store(&self) -> &Store {
-        &self.store
+    /// Who numbers and keeps policy sets.
+    pub(super) fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// Who numbers and keeps policy sets, to change it.
+    pub(super) fn authority_mut(&mut self) -> &mut Authority {
+        &mut self.authority
+    }
+
+    /// Whether the successor is still to put in force what was read last.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.awaited
     }
 
     /// The policy directory.
@@ -129,16 +142,21 @@ impl Swapper {
         let began = Instant::now();
         let (built, fingerprint) = read_and_build(&self.directory, &self.options);
         self.fingerprint = fingerprint;
+        self.awaited = false;
         let now = self.clock.now();
         let report = match built {
             Err(errors) => {
-                self.gate.record_rejection(&errors);
+                // What a successor refuses, it records.
+                if self.authority.is_own() {
+                    self.gate.record_rejection(&errors);
+                }
                 report(ReloadResult::Rejected, &errors, now, began)
             }
             Ok(built) if built.files.digest() == self.gate.ruleset().digest() => {
                 report(ReloadResult::Unchanged, &built.warnings, now, began)
             }
-            Ok(built) => return self.apply(built, now, began),
+            Ok(built) if self.authority.is_own() => return self.apply(built, now, began),
+            Ok(built) => self.follow(built, now, began),
         };
         self.publish(&report);
         report
@@ -153,14 +171,28 @@ impl Swapper {
     /// Record, then swap: no record may name a revision that the log has not introduced. Keeping the set
     /// comes last, since a block must not wait for a disk to sync; the revision is safe in the log by then.
     fn apply(&mut self, built: Built, now: Timestamp, began: Instant) -> Report {
-        let revision = Revision(self.store.take_revision());
+        let Authority::Own(store) = &mut self.authority else { return self.follow(built, now, began) };
+        let revision = Revision(store.take_revision());
         let ruleset = Arc::new(built.ruleset.with_identity(revision, built.files.digest()));
         self.gate.record_application(&ruleset, ReloadResult::Applied.as_str());
         self.retired.push(self.gate.swap(ruleset));
         let report = report(ReloadResult::Applied, &built.warnings, now, began);
         self.publish(&report);
-        keep(&self.store, revision, &built.files, now);
+        if let Authority::Own(store) = &self.authority {
+            keep(store, revision, &built.files, now);
+        }
         report
+    }
+
+    /// Puts in force what the successor has put in force, under its revision. It has recorded that, too.
+    fn follow(&mut self, built: Built, now: Timestamp, began: Instant) -> Report {
+        let digest = built.files.digest();
+        let Some(revision) = self.authority.followed(&digest.to_string()) else {
+            self.awaited = true;
+            return report(ReloadResult::Unchanged, &built.warnings, now, began);
+        };
+        self.retired.push(self.gate.swap(Arc::new(built.ruleset.with_identity(revision, digest))));
+        report(ReloadResult::Applied, &built.warnings, now, began)
     }
 
     /// Drops the replaced rulesets that no request holds any more.

@@ -3,7 +3,7 @@
 //! One line in, one JSON line out. `control.sock` in the state directory, mode 0600.
 
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -11,10 +11,14 @@ use std::thread::JoinHandle;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::retention::Archivist;
+use super::settings::Reconfigure;
+use super::systemd;
+use super::upgrade::Upgrader;
 use crate::limits;
 use crate::reload::{ReloadRequest, request_reload};
 use crate::status::Status;
@@ -30,50 +34,67 @@ pub struct ControlError {
 /// The socket of a running edge, served by a thread of its own.
 pub(super) struct Control {
     path: PathBuf,
+    /// Where the socket is made before it takes its place.
+    beside: PathBuf,
+    /// Device and inode of the socket: by the time this edge stops, another one may be in its place.
+    identity: (u64, u64),
     stop: oneshot::Sender<()>,
     thread: JoinHandle<()>,
 }
 
 /// What the socket answers from.
-struct Desk {
-    status: Arc<Status>,
-    reloads: mpsc::Sender<ReloadRequest>,
-    archivist: Arc<Archivist>,
+pub(super) struct Desk {
+    pub(super) status: Arc<Status>,
+    pub(super) reloads: mpsc::Sender<ReloadRequest>,
+    pub(super) archivist: Arc<Archivist>,
+    pub(super) upgrader: Arc<Upgrader>,
+    pub(super) reconfigure: Arc<Reconfigure>,
 }
 
 impl Control {
-    /// Makes the socket and starts to answer. One left by an edge that was killed is replaced: the lock on
-    /// the state directory says that no other edge uses it.
-    pub(super) fn start(
-        state: &Path,
-        status: Arc<Status>,
-        reloads: mpsc::Sender<ReloadRequest>,
-        archivist: Arc<Archivist>,
-    ) -> Result<Self, ControlError> {
+    /// Makes the socket beside its place, and starts to listen for signals and to answer.
+    pub(super) fn start(state: &Path, desk: Desk) -> Result<Self, ControlError> {
         let path = state.join("control.sock");
+        // The shorter name: the path of a socket has 107 octets at most.
+        let beside = state.join("control.new");
         let failed = |cause| ControlError { path: path.clone(), cause };
-        match std::fs::remove_file(&path) {
+        match std::fs::remove_file(&beside) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
             _ => {}
         }
-        let listener = std::os::unix::net::UnixListener::bind(&path).map_err(failed)?;
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
+        let listener = std::os::unix::net::UnixListener::bind(&beside).map_err(failed)?;
+        std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
+        let identity = identity(&beside).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+        let signals = {
+            let _entered = runtime.enter();
+            Signals::new().map_err(failed)?
+        };
         let (stop, stopped) = oneshot::channel();
-        let desk = Arc::new(Desk { status, reloads, archivist });
+        let desk = Arc::new(desk);
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
             .spawn(move || {
                 runtime.block_on(async {
                     tokio::select! {
-                        () = serve(listener, desk) => {}
+                        () = serve(listener, Arc::clone(&desk)) => {}
+                        () = heed(signals, Arc::clone(&desk)) => {}
                         _ = stopped => {}
                     }
                 });
+                // An upgrade that is under way ends with this process; nobody waits for it.
+                runtime.shutdown_background();
             })
             .map_err(failed)?;
-        Ok(Self { path, stop, thread })
+        Ok(Self { path, beside, identity, stop, thread })
+    }
+
+    /// Puts the socket in its place. One of an edge that was killed, or that this one succeeds, is replaced: the lock
+    /// on the state directory says that no other edge uses it.
+    pub(super) fn publish(&self) -> Result<(), ControlError> {
+        std::fs::rename(&self.beside, &self.path)
+            .map_err(|cause| ControlError { path: self.path.clone(), cause })
     }
 
     pub(super) fn stop(self) {
@@ -82,7 +103,65 @@ impl Control {
         if self.thread.join().is_err() {
             tracing::error!("the control socket ended in a panic");
         }
-        std::fs::remove_file(&self.path).ok();
+        for path in [&self.path, &self.beside] {
+            if identity(path).is_ok_and(|there| there == self.identity) {
+                std::fs::remove_file(path).ok();
+            }
+        }
+    }
+}
+
+/// Device and inode of what is at a path.
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    std::fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
+}
+
+/// Signals that do what commands do.
+struct Signals {
+    hangup: Signal,
+    upgrade: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self { hangup: signal(SignalKind::hangup())?, upgrade: signal(SignalKind::user_defined2())? })
+    }
+}
+
+async fn heed(mut signals: Signals, desk: Arc<Desk>) {
+    loop {
+        tokio::select! {
+            Some(()) = signals.hangup.recv() => drop(reload(&desk).await),
+            // What comes of it is in the log.
+            Some(()) = signals.upgrade.recv() => drop(upgrade(&desk).await),
+            else => return,
+        }
+    }
+}
+
+/// Reads `edge.toml` and the policies. Either may be refused; a termination does not wait for a configuration.
+async fn reload(desk: &Desk) -> Vec<u8> {
+    systemd::reloading();
+    let reconfigure = Arc::clone(&desk.reconfigure);
+    let config = tokio::task::spawn_blocking(move || reconfigure.reload()).await;
+    let report = request_reload(&desk.reloads).await.map(|report| json!(report));
+    systemd::ready();
+    match report {
+        Some(mut report) => {
+            if let (Some(fields), Ok(config)) = (report.as_object_mut(), config) {
+                fields.insert("config".to_owned(), config);
+            }
+            line_of(&report)
+        }
+        None => line_of(&json!({ "error": "the edge is stopping" })),
+    }
+}
+
+async fn upgrade(desk: &Desk) -> Vec<u8> {
+    let upgrader = Arc::clone(&desk.upgrader);
+    match tokio::task::spawn_blocking(move || upgrader.upgrade()).await {
+        Ok(answer) => line_of(&answer),
+        Err(error) => line_of(&json!({ "error": error.to_string() })),
     }
 }
 
@@ -116,10 +195,8 @@ async fn answer(stream: UnixStream, desk: &Desk) -> io::Result<()> {
     timeout(limits::CONTROL_PATIENCE, reader.read_line(&mut line)).await??;
     let answer = match line.trim() {
         "status" => desk.status.to_json(),
-        "reload" => match request_reload(&desk.reloads).await {
-            Some(report) => line_of(&report),
-            None => line_of(&json!({ "error": "the edge is stopping" })),
-        },
+        "reload" => reload(desk).await,
+        "upgrade" => upgrade(desk).await,
         line if matches!(line.split(' ').next(), Some("hold" | "prune")) => retain(line, desk).await,
         other => line_of(&json!({ "error": format!("unknown command `{}`", other.escape_debug()) })),
     };

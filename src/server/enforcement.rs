@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::sync::mpsc;
 
+use super::predecessor::Predecessor;
 use super::retention::Archivist;
 use crate::audit::{self, Acknowledge, Audit, ClientPrivacy, Kind, OpenError, Period, Pseudonyms, Recovery};
 use crate::clock::{Clock, SystemClock};
@@ -15,8 +16,9 @@ use crate::gate::{Gate, object};
 use crate::limits;
 use crate::metrics::{Metrics, MetricsError};
 use crate::policy::CompileOptions;
+use crate::pulse::Pulse;
 use crate::reload::{
-    Keeper, KeeperHandle, ReloadRequest, SharedReport, StartError, Store, StoreError, Swapper,
+    Keeper, KeeperHandle, ReloadRequest, SharedReport, StartError, StateHold, Store, StoreError, Swapper,
 };
 
 /// Where enforcement finds its files, and how it behaves.
@@ -44,7 +46,7 @@ pub struct Options {
     pub debounce: Duration,
     /// The URL of whoever runs this edge, for `Link: …; rel="blocked-by"` (RFC 7725 §4).
     pub blocked_by: Option<String>,
-    /// Whether `SIGHUP` reloads.
+    /// Whether the keeper itself listens for `SIGHUP` and reloads. The edge listens elsewhere.
     pub hangup: bool,
 }
 
@@ -92,12 +94,12 @@ impl Options {
             segment_bytes: config.audit.segment_bytes,
             debounce: config.policy.debounce,
             blocked_by: config.policy.blocked_by.clone(),
-            hangup: true,
+            hangup: false,
         }
     }
 
-    /// How the audit log is kept.
-    pub(super) fn audit(&self) -> audit::Options {
+    /// How the audit log is kept; `succeed` when another process may still have it.
+    pub(super) fn audit(&self, succeed: bool) -> audit::Options {
         audit::Options {
             directory: self.audit.clone(),
             segment_bytes: self.segment_bytes,
@@ -107,7 +109,7 @@ impl Options {
             commit_interval: self.commit_interval,
             spare: self.spare.clone(),
             witness: Some(self.state.join("audit.head")),
-            succeed: false,
+            succeed,
         }
     }
 }
@@ -127,6 +129,9 @@ pub enum EnforcementError {
     /// The metrics cannot be set up.
     #[error(transparent)]
     Metrics(#[from] MetricsError),
+    /// The process that is to be succeeded does not do its part.
+    #[error("the process before this one does not hand over: {0}")]
+    Predecessor(std::io::Error),
     /// The keeper's thread cannot be started.
     #[error("cannot watch the policy directory: {0}")]
     Keeper(std::io::Error),
@@ -156,12 +161,24 @@ impl Enforcement {
     /// # Errors
     /// When the log or the state cannot be opened, or there is no policy set to start on.
     pub fn start(options: Options) -> Result<Self, EnforcementError> {
+        Self::start_after(options, None)
+    }
+
+    /// The same, in succession to another process: it records beside that one from the start, and has the state
+    /// directory before it reads a policy.
+    pub(super) fn start_after(
+        options: Options,
+        predecessor: Option<&Predecessor>,
+    ) -> Result<Self, EnforcementError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let metrics = Arc::new(Metrics::new()?);
-        let log = options.audit();
+        let log = options.audit(predecessor.is_some());
         let (audit, recovery) = Audit::open(log.clone(), Arc::clone(&clock))?;
         let audit = Arc::new(audit);
+        let given = predecessor.map(Predecessor::take_state).transpose();
+        let given = given.map_err(EnforcementError::Predecessor)?;
         let mut store = Store::open(&options.state)?;
+        store.seen(given.unwrap_or(0));
         let announced = store.announced().or(recovery.last_time).unwrap_or_else(|| clock.now());
         store.note_announced(announced);
         store.seen(recovery.last_revision);
@@ -205,6 +222,16 @@ impl Enforcement {
     #[must_use]
     pub fn reload_requests(&self) -> mpsc::Sender<ReloadRequest> {
         self.keeper.requests()
+    }
+
+    /// Has the keeper let go of the state directory.
+    pub(super) fn state(&self) -> StateHold {
+        self.keeper.state()
+    }
+
+    /// Beats as long as the keeper does its work.
+    pub(super) fn pulse(&self) -> Pulse {
+        self.keeper.pulse()
     }
 
     /// Ends the keeper, records `edge.stopped` and closes the log.

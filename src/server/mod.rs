@@ -7,19 +7,35 @@
 mod certificates;
 mod control;
 mod enforcement;
+mod handover;
+mod launch;
+mod predecessor;
 mod retention;
+mod settings;
+mod sockets;
 mod stop;
+mod systemd;
+mod upgrade;
 
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use pingora::apps::HttpServerOptions;
 use pingora::proxy::http_proxy;
 use pingora::server::{RunArgs, Server};
 use pingora::services::background::background_service;
 
 use certificates::CertificateWatch;
+use handover::Named;
+use launch::Launch;
+use predecessor::Predecessor;
+use settings::Reconfigure;
+use sockets::Sockets;
+use stop::Departure;
+use upgrade::Upgrader;
+
 pub use control::{ControlError, ask};
 pub use enforcement::{Enforcement, EnforcementError, Options};
 pub use retention::{HoldChange, RetainError, RetentionRequest, holds, retain};
@@ -28,8 +44,8 @@ use crate::config::{Config, ConfigError};
 use crate::forward::Origins;
 use crate::limits;
 use crate::listen::{
-    self, Admin, AdminError, BindError, BoundListener, EdgeApp, EdgeProxy, HealthChecks, Listeners,
-    Listening, Patience, Timeouts, TlsError, TrustError, Upstream, Warden,
+    self, Admin, AdminError, BindError, EdgeApp, EdgeProxy, HealthChecks, Listeners, Listening, Live,
+    TlsError, TrustError, Upstream, Warden,
 };
 use crate::status::Status;
 
@@ -74,44 +90,46 @@ impl ServerError {
     }
 }
 
-/// Runs an edge until it is told to stop.
+/// Runs an edge until it is told to stop, or another process has succeeded it.
 ///
 /// # Errors
 /// When it cannot start, or its server failed.
 pub fn run(config_path: &Path) -> Result<(), ServerError> {
+    let launch = Launch::of_this_process()?;
+    let Some((predecessor, sockets)) = Predecessor::find()? else {
+        return run_after(None, config_path, launch, Vec::new());
+    };
+    let outcome = run_after(Some(&predecessor), config_path, launch, sockets);
+    if let Err(error) = &outcome {
+        predecessor.disappoint(error);
+    }
+    outcome
+}
+
+fn run_after(
+    predecessor: Option<&Predecessor>,
+    config_path: &Path,
+    launch: Launch,
+    inherited: Named,
+) -> Result<(), ServerError> {
     let config = Config::load(config_path)?;
-    let sockets = Sockets::bind(&config)?;
+    let sockets = Sockets::take(&config, inherited)?;
     let (listeners, certificates) = certificates::listeners(&config.listen, &sockets.edge)?;
     let _watch = CertificateWatch::start(certificates)?;
-    let enforcement = Enforcement::start(Options::from_config(&config))?;
-    let outcome = serve(&config, sockets, listeners, &enforcement);
+    let enforcement = Enforcement::start_after(Options::from_config(&config), predecessor)?;
+    let outcome =
+        serve(&config, sockets, listeners, &enforcement, Origin { predecessor, launch, config_path });
     // Whatever went wrong, the log says that this edge stopped, and is closed in order.
     enforcement.stop();
     outcome
 }
 
-/// The sockets of an edge, bound before anything is recorded.
-struct Sockets {
-    edge: Vec<BoundListener>,
-    admin: Option<BoundListener>,
-}
-
-impl Sockets {
-    fn bind(config: &Config) -> Result<Self, BindError> {
-        let mut edge = Vec::new();
-        for listen in &config.listen {
-            edge.push(BoundListener::bind(listen.address)?);
-        }
-        let admin = config.admin.as_ref().map(|admin| BoundListener::bind(admin.listen)).transpose()?;
-        Ok(Self { edge, admin })
-    }
-
-    /// What whoever started the edge reads on standard output.
-    fn banner(&self) -> String {
-        let edge = self.edge.iter().map(|socket| format!("listening {}\n", socket.address()));
-        let admin = self.admin.iter().map(|socket| format!("admin {}\n", socket.address()));
-        edge.chain(admin).collect::<String>() + "ready\n"
-    }
+/// Where this process comes from.
+struct Origin<'p> {
+    /// The process that it succeeds.
+    predecessor: Option<&'p Predecessor>,
+    launch: Launch,
+    config_path: &'p Path,
 }
 
 fn serve(
@@ -119,96 +137,121 @@ fn serve(
     sockets: Sockets,
     listeners: Listeners,
     enforcement: &Enforcement,
+    origin: Origin<'_>,
 ) -> Result<(), ServerError> {
     let gate = enforcement.gate();
     let origins = Arc::new(Origins::new(config.routes.clone()));
-    let upstream = Upstream::new(Arc::clone(&gate), Arc::clone(&origins), &patience(config))?;
-    let status = Status::new(config.edge.to_string(), Arc::clone(&gate), enforcement.report(), origins);
+    let upstream = Upstream::new(Arc::clone(&gate), Arc::clone(&origins), &settings::patience(config))?;
+    let origins = Arc::new(ArcSwap::new(origins));
+    let shown = Arc::clone(&origins);
+    let status = Status::new(config.edge.to_string(), Arc::clone(&gate), enforcement.report(), shown);
     let status = Arc::new(status);
     let banner = sockets.banner();
+    let departure = Arc::new(Departure::default());
+    let duplicates = sockets.duplicates()?;
+    let upgrader = Upgrader::new(origin.launch, duplicates, enforcement.state(), Arc::clone(&departure));
+    let upgrader = Arc::new(upgrader);
 
     let mut server =
         Server::new_with_opt_and_conf(None, listen::server_conf(threads(), config.limits.stop_grace));
     server.bootstrap();
-    let upstream = Arc::new(upstream);
-    let app = edge_app(config, &server, listeners, enforcement, Arc::clone(&upstream));
-    server.add_service(Listening::new("edge", app, sockets.edge));
-    watch_origins(&mut server, upstream);
+    let live = Arc::new(Live::new(settings::settings(config, Arc::new(upstream))));
+    let app = edge_app(&server, listeners, &live, enforcement).leaving(departure.leave());
+    let edge = Listening::new("edge", app, sockets.edge);
+    let vitals = systemd::Vitals { serving: edge.pulse(), keeper: enforcement.pulse() };
+    server.add_service(edge);
+    watch_origins(&mut server, &live);
     if let (Some(admin), Some(socket)) = (&config.admin, sockets.admin) {
         let app = Admin::new(Arc::clone(&gate), Arc::clone(&status), admin.token_file.as_deref())?;
         let mut service = Listening::new("admin", app, vec![socket]);
         service.use_threads(1);
         server.add_service(service);
     }
-    let drained = stop::Drained::watch(&server, Arc::clone(gate.metrics()));
-    let (signals, begun) = stop::Signals::new();
+    let drained = stop::Drained::watch(&server, Arc::clone(gate.metrics()), Arc::clone(&departure));
+    let (signals, begun) = stop::Signals::new(Arc::clone(&departure));
     let pingora = std::thread::Builder::new()
         .name("pingora".to_owned())
         .spawn(move || server.run(RunArgs { shutdown_signal: Box::new(signals) }))?;
     begun.recv().map_err(|_| std::io::Error::other("the server ended before it had started"))??;
-    let control = control::Control::start(
-        &config.policy.state,
+    vitals.wait_for_service()?;
+    let desk = control::Desk {
         status,
-        enforcement.reload_requests(),
-        enforcement.archivist(),
-    )?;
-    announce(&banner)?;
-    drained.wait(&pingora);
+        reloads: enforcement.reload_requests(),
+        archivist: enforcement.archivist(),
+        upgrader: Arc::clone(&upgrader),
+        reconfigure: Arc::new(Reconfigure::new(origin.config_path.to_owned(), config.clone(), live, origins)),
+    };
+    let control = control::Control::start(&config.policy.state, desk)?;
+    let begun = take_place(origin.predecessor, &control, &banner, vitals, &departure);
+    if begun.is_err() {
+        // What was accepted until now is served all the same.
+        departure.begin();
+    }
+    drained.wait(&pingora, || {
+        upgrader.close();
+        if !departure.is_handed_over() {
+            systemd::stopping();
+        }
+    });
     control.stop();
     if pingora.is_finished() && pingora.join().is_err() {
         return Err(std::io::Error::other("the server ended in a panic").into());
     }
+    begun
+}
+
+/// Becomes the edge that the commands and the service manager know.
+fn take_place(
+    predecessor: Option<&Predecessor>,
+    control: &control::Control,
+    banner: &str,
+    vitals: systemd::Vitals,
+    departure: &Arc<Departure>,
+) -> Result<(), ServerError> {
+    if let Some(predecessor) = predecessor {
+        predecessor.take_over().map_err(EnforcementError::Predecessor)?;
+        control.publish()?;
+        systemd::ready();
+        predecessor.dismiss();
+    } else {
+        control.publish()?;
+        announce(banner)?;
+        systemd::ready();
+    }
+    systemd::watch(vitals, Arc::clone(departure))?;
     Ok(())
 }
 
 fn edge_app(
-    config: &Config,
     server: &Server,
     listeners: Listeners,
+    live: &Arc<Live>,
     enforcement: &Enforcement,
-    upstream: Arc<Upstream>,
 ) -> EdgeApp<pingora::proxy::HttpProxy<EdgeProxy>> {
     let gate = enforcement.gate();
-    let proxy = EdgeProxy::new(Arc::clone(&gate), upstream, patience(config));
+    let proxy = EdgeProxy::new(Arc::clone(&gate), Arc::clone(live));
     let mut proxy = http_proxy(&server.configuration, proxy);
     let mut options = HttpServerOptions::default();
     options.h2c = true;
     // Tunnels are refused by the proxy itself, after the verdict: a blocked name is blocked first.
     options.allow_connect_method_proxying = true;
-    options.h2_idle_timeout = Some(config.limits.idle_timeout);
     proxy.server_options = Some(options);
     let mut h2 = pingora::protocols::http::v2::server::default_h2_options();
     h2.max_header_list_size(limits::HTTP2_HEADER_LIST_BYTES);
     h2.max_concurrent_streams(limits::HTTP2_STREAMS);
     proxy.h2_options = Some(h2);
-    let timeouts = Timeouts {
-        header: config.limits.header_timeout,
-        idle: config.limits.idle_timeout,
-        read: config.limits.client_timeout,
-        write: config.limits.client_timeout,
-    };
-    EdgeApp::new(proxy, gate, listeners, timeouts, config.limits.head_bytes)
-}
-
-fn patience(config: &Config) -> Patience {
-    Patience {
-        connect: config.limits.connect_timeout,
-        silence: config.limits.upstream_timeout,
-        client: config.limits.client_timeout,
-    }
+    EdgeApp::new(proxy, gate, listeners, Arc::clone(live))
 }
 
 /// Ends connections into networks that are closed, and asks the origins how they are.
-fn watch_origins(server: &mut Server, upstream: Arc<Upstream>) {
-    let warden = Warden::new(Arc::clone(upstream.door()));
+fn watch_origins(server: &mut Server, live: &Arc<Live>) {
+    let warden = Warden::new(Arc::clone(live.now().upstream.door()));
     let mut service = background_service("warden", warden);
     service.threads = Some(1);
     server.add_service(service);
-    if let Some(checks) = HealthChecks::new(upstream) {
-        let mut service = background_service("health", checks);
-        service.threads = Some(1);
-        server.add_service(service);
-    }
+    let mut service = background_service("health", HealthChecks::new(Arc::clone(live)));
+    service.threads = Some(1);
+    server.add_service(service);
 }
 
 /// One request thread for each processor.

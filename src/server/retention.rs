@@ -149,7 +149,7 @@ pub enum RetainError {
 /// # Errors
 /// When there is neither a log nor an edge that answers. That something was refused is in the answer.
 pub fn retain(config: &Config, request: &RetentionRequest) -> Result<Value, RetainError> {
-    let options = Options::from_config(config).audit();
+    let options = Options::from_config(config).audit(false);
     if let RetentionRequest::Prune(rehearsal @ PruneOptions { dry_run: true, .. }) = request {
         // Nothing is changed or recorded, so that nobody needs to be asked.
         let outcome = retention_of(&options).prune(rehearsal, SystemClock.now(), &mut |_, _| Ok(()));

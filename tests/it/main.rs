@@ -42,6 +42,7 @@ mod audit;
 mod durability;
 mod full_disk;
 mod lines;
+mod reconfigure;
 mod reload;
 mod retention;
 mod saving;
@@ -49,12 +50,15 @@ mod succession;
 mod swap;
 mod syscalls;
 mod untouched;
+mod upgrade;
 
 // What a person runs.
 mod commands;
 mod embed;
 mod follow;
+mod packaging;
 mod search;
+mod service_manager;
 
 // Public block lists, where they are at hand.
 mod real_lists;

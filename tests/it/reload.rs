@@ -318,7 +318,7 @@ fn a_start_that_fails_leaves_a_log_that_says_so() {
     fs::write(edge.config(), broken).unwrap();
     let ended = edge.start_again().unwrap_err();
     assert_eq!(ended.status.code(), Some(2), "{}", ended.stderr);
-    edge.note_failed_start();
+    edge.note_start();
     let kinds: Vec<String> = edge.records().iter().map(|record| record.kind().to_owned()).collect();
     assert_eq!(kinds.last().map(String::as_str), Some("edge.stopped"), "{kinds:?}");
     assert!(!edge.home().join("state/control.sock").exists());

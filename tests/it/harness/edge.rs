@@ -22,8 +22,13 @@ pub struct Setup {
     policies: PolicyDir,
     policy_keys: String,
     audit_keys: String,
+    admin_keys: String,
     tables: String,
+    environment: Vec<(String, String)>,
 }
+
+/// What the harness shows on the admin listener, whether or not it is asked for.
+pub const TOKEN: &str = "0123456789abcdef-of-the-harness";
 
 impl Setup {
     /// One listener, one admin listener, an empty policy directory, no route.
@@ -35,7 +40,9 @@ impl Setup {
             policies,
             policy_keys: "debounce_ms = 20\n".to_owned(),
             audit_keys: String::new(),
+            admin_keys: String::new(),
             tables: String::new(),
+            environment: Vec::new(),
         }
     }
 
@@ -78,6 +85,18 @@ impl Setup {
         self
     }
 
+    /// One more line under `[admin]`.
+    pub fn admin(mut self, line: &str) -> Self {
+        writeln!(self.admin_keys, "{line}").unwrap();
+        self
+    }
+
+    /// One more variable of its environment.
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// One more table.
     pub fn table(mut self, text: &str) -> Self {
         writeln!(self.tables, "{text}\n").unwrap();
@@ -95,21 +114,22 @@ impl Setup {
 
     /// Starts it, or says how it ended; the files stay as long as the directory is held.
     pub fn try_start(self) -> Result<Edge, (TempDir, Ended)> {
-        let Self { home, policies, policy_keys, audit_keys, tables } = self;
+        let Self { home, policies, policy_keys, audit_keys, admin_keys, tables, environment } = self;
         let client = if audit_keys.contains("client =") { "" } else { "client = \"full\"\n" };
         let config = format!(
             "edge = \"edge-under-test\"\n\n[[listen]]\naddress = \"127.0.0.1:0\"\n\n\
              [policy]\ndirectory = \"policies\"\nstate = \"state\"\n{policy_keys}\n\
              [audit]\ndirectory = \"audit\"\n{client}{audit_keys}\n\
-             {tables}[admin]\nlisten = \"127.0.0.1:0\"\n"
+             {tables}[admin]\nlisten = \"127.0.0.1:0\"\n{admin_keys}"
         );
         let path = home.path().join("edge.toml");
         fs::write(&path, config).unwrap();
-        match Process::start(&path) {
+        match Process::start(&path, &environment) {
             Err(ended) => Err((home, ended)),
             Ok(process) => Ok(Edge {
                 home,
                 policies,
+                environment,
                 process: Some(process),
                 ledger: Ledger::default(),
                 starts: 1,
@@ -124,6 +144,7 @@ impl Setup {
 pub struct Edge {
     home: TempDir,
     policies: PolicyDir,
+    environment: Vec<(String, String)>,
     process: Option<Process>,
     ledger: Ledger,
     starts: usize,
@@ -161,6 +182,12 @@ impl Edge {
     #[track_caller]
     pub fn process(&self) -> &Process {
         self.process.as_ref().expect("the edge runs")
+    }
+
+    /// The running process, to say what became of it.
+    #[track_caller]
+    pub fn process_mut(&mut self) -> &mut Process {
+        self.process.as_mut().expect("the edge runs")
     }
 
     /// Where it listens.
@@ -212,7 +239,9 @@ impl Edge {
     /// A page of the admin listener.
     #[track_caller]
     pub fn admin(&self, path: &str) -> Response {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        let token = format!("Authorization: Bearer {TOKEN}");
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{token}\r\nConnection: close\r\n\r\n");
         let mut client = Client::connect(self.process().admin, Ledger::default()).unwrap();
         client.send(request).response().expect("an answer from the admin listener")
     }
@@ -258,6 +287,14 @@ impl Edge {
         assert_eq!(missed, said.gap, "{said:?}");
     }
 
+    /// Stops it with SIGTERM, while others may record in the same log.
+    #[track_caller]
+    pub fn terminate(&mut self) {
+        let status = self.process.take().expect("the edge runs").end_alone(Signal::TERM);
+        assert_eq!(status.code(), Some(0));
+        self.graceful = true;
+    }
+
     /// Ends it with SIGKILL.
     #[track_caller]
     pub fn kill9(&mut self) {
@@ -274,13 +311,13 @@ impl Edge {
 
     /// Starts it again on the same files; ports are new.
     pub fn start_again(&mut self) -> Result<(), Ended> {
-        self.process = Some(Process::start(&self.config())?);
+        self.process = Some(Process::start(&self.config(), &self.environment)?);
         self.starts += 1;
         Ok(())
     }
 
-    /// A start that failed after the log was opened has left its `edge.started` too.
-    pub fn note_failed_start(&mut self) {
+    /// Another process has started on the same files; also one that failed once its log was open.
+    pub fn note_start(&mut self) {
         self.starts += 1;
     }
 

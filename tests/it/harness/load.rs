@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use jiff::Timestamp;
 
 use super::ledger::Ledger;
-use super::{Client, Response, wait_until};
+use super::{Client, Http2, Response, wait_until};
 
 /// One request under load and what came of it.
 #[derive(Debug)]
@@ -43,9 +43,10 @@ pub struct Load {
 }
 
 impl Load {
-    /// Starts `connections` clients. A client ends at the first failure, which its last sample holds.
+    /// Starts `connections` clients that keep their connections. A client ends at the first failure, which its last
+    /// sample holds.
     pub fn start(edge: SocketAddr, ledger: &Ledger, connections: usize, hosts: &[&str]) -> Self {
-        Self::start_cut(edge, ledger, connections, hosts, None)
+        Self::with(Manner::Keep, edge, ledger, connections, hosts)
     }
 
     /// The same; a request for the host `cut` may end without an answer, and its client then goes on with a new
@@ -57,15 +58,30 @@ impl Load {
         hosts: &[&str],
         cut: Option<&str>,
     ) -> Self {
+        let asker = || Asker { cut: cut.map(ToOwned::to_owned), ..Asker::new(Manner::Keep, edge, ledger) };
+        Self::start_all((0..connections).map(|_| asker()), hosts)
+    }
+
+    /// As [`Self::start`], in another manner.
+    pub fn with(
+        manner: Manner,
+        edge: SocketAddr,
+        ledger: &Ledger,
+        connections: usize,
+        hosts: &[&str],
+    ) -> Self {
+        Self::start_all((0..connections).map(|_| Asker::new(manner, edge, ledger)), hosts)
+    }
+
+    fn start_all(askers: impl Iterator<Item = Asker>, hosts: &[&str]) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let sent = Arc::new(AtomicUsize::new(0));
-        let worker = |_| {
-            let (stop, sent, ledger) = (Arc::clone(&stop), Arc::clone(&sent), ledger.clone());
+        let worker = |asker| {
+            let (stop, sent) = (Arc::clone(&stop), Arc::clone(&sent));
             let hosts: Vec<String> = hosts.iter().map(|&host| host.to_owned()).collect();
-            let cut = cut.map(ToOwned::to_owned);
-            thread::spawn(move || work(edge, ledger, &hosts, cut.as_deref(), &stop, &sent))
+            thread::spawn(move || work(asker, &hosts, &stop, &sent))
         };
-        let workers = (0..connections).map(worker).collect();
+        let workers = askers.map(worker).collect();
         Self { stop, sent, workers }
     }
 
@@ -83,40 +99,88 @@ impl Load {
     }
 }
 
-fn work(
-    edge: SocketAddr,
-    ledger: Ledger,
-    hosts: &[String],
-    cut: Option<&str>,
-    stop: &AtomicBool,
-    sent: &AtomicUsize,
-) -> Vec<Sample> {
+fn work(mut asker: Asker, hosts: &[String], stop: &AtomicBool, sent: &AtomicUsize) -> Vec<Sample> {
     let mut samples = Vec::new();
-    let mut client = None;
     for host in hosts.iter().cycle() {
         if stop.load(Ordering::SeqCst) {
             break;
         }
         let start = Timestamp::now();
-        let response = ask(&mut client, edge, &ledger, host);
+        let response = asker.ask(host);
         let failed = response.is_err();
         samples.push(Sample { host: host.clone(), sent: start, answered: Timestamp::now(), response });
         if failed {
-            if cut != Some(host) {
+            if asker.cut.as_ref() != Some(host) {
                 break;
             }
-            client = None;
+            asker.http1 = None;
         }
         sent.fetch_add(1, Ordering::SeqCst);
     }
     samples
 }
 
-fn ask(client: &mut Option<Client>, edge: SocketAddr, ledger: &Ledger, host: &str) -> io::Result<Response> {
-    let client = match client {
-        Some(client) => client,
-        None => client.insert(Client::connect(edge, ledger.clone())?),
-    };
-    client.about(host).send(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"));
-    client.try_response(false)?.ok_or_else(|| io::Error::other("closed without an answer"))
+/// How a client treats its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    /// HTTP/1.1, kept until the edge says `Connection: close`.
+    Keep,
+    /// HTTP/1.1, another connection for each request.
+    Fresh,
+    /// HTTP/2, kept until the edge says GOAWAY.
+    Http2,
+}
+
+/// One client.
+struct Asker {
+    manner: Manner,
+    edge: SocketAddr,
+    ledger: Ledger,
+    /// A request for this host may end without an answer.
+    cut: Option<String>,
+    http1: Option<Client>,
+    http2: Option<Http2>,
+}
+
+impl Asker {
+    fn new(manner: Manner, edge: SocketAddr, ledger: &Ledger) -> Self {
+        Self { manner, edge, ledger: ledger.clone(), cut: None, http1: None, http2: None }
+    }
+
+    fn ask(&mut self, host: &str) -> io::Result<Response> {
+        if self.manner == Manner::Http2 { self.ask_http2(host) } else { self.ask_http1(host) }
+    }
+
+    fn ask_http1(&mut self, host: &str) -> io::Result<Response> {
+        let client = match &mut self.http1 {
+            Some(client) => client,
+            none => none.insert(Client::connect(self.edge, self.ledger.clone())?),
+        };
+        client.about(host).send(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        let response =
+            client.try_response(false)?.ok_or_else(|| io::Error::other("closed without an answer"))?;
+        if self.manner == Manner::Fresh || response.field("connection") == Some("close") {
+            self.http1 = None;
+        }
+        Ok(response)
+    }
+
+    /// A connection that goes away takes no new stream: nothing was sent, and the next one is tried.
+    fn ask_http2(&mut self, host: &str) -> io::Result<Response> {
+        for _ in 0..3 {
+            let client = match &mut self.http2 {
+                Some(client) => client,
+                none => none.insert(Http2::connect(self.edge, self.ledger.clone())),
+            };
+            let head = http::Request::get(format!("http://{host}/")).body(()).unwrap();
+            match client.open(head, None) {
+                Ok(pending) => return client.finish(pending).map_err(io::Error::other),
+                Err(error) if error.reason().is_none_or(|reason| reason == h2::Reason::NO_ERROR) => {
+                    self.http2 = None;
+                }
+                Err(error) => return Err(io::Error::other(error)),
+            }
+        }
+        Err(io::Error::other("every connection goes away at once"))
+    }
 }

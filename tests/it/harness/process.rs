@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -9,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, set_child_subreaper, waitpid};
 
 use super::{PATIENCE, wait_for};
 
@@ -18,7 +19,9 @@ pub const BINARY: &str = env!("CARGO_BIN_EXE_interdict");
 
 /// A running edge that said `ready`.
 pub struct Process {
-    child: Child,
+    life: Life,
+    /// Processes it has succeeded that may still drain.
+    before: Vec<Child>,
     /// The first listener.
     pub address: SocketAddr,
     /// All of them, in the order of the configuration.
@@ -27,6 +30,34 @@ pub struct Process {
     pub admin: SocketAddr,
     stderr: Arc<Mutex<String>>,
     reader: Option<JoinHandle<()>>,
+}
+
+/// How a process is waited for.
+enum Life {
+    /// The test started it.
+    Child(Child),
+    /// Its predecessor did, at an upgrade. When that has ended, it is the test's to wait for.
+    Grandchild(Pid),
+}
+
+impl Life {
+    fn pid(&self) -> Pid {
+        match self {
+            Self::Child(child) => Pid::from_child(child),
+            Self::Grandchild(pid) => *pid,
+        }
+    }
+
+    fn ended(&mut self) -> Option<ExitStatus> {
+        match self {
+            Self::Child(child) => child.try_wait().unwrap(),
+            // An error says that it still has its parent.
+            Self::Grandchild(pid) => {
+                let waited = waitpid(Some(*pid), WaitOptions::NOHANG).ok().flatten();
+                waited.map(|(_, status)| ExitStatus::from_raw(status.as_raw()))
+            }
+        }
+    }
 }
 
 /// An edge that ended, by itself or when told to.
@@ -40,10 +71,13 @@ pub struct Ended {
 
 impl Process {
     /// Starts `interdict run` and waits for `ready`.
-    pub fn start(config: &Path) -> Result<Self, Ended> {
+    pub fn start(config: &Path, environment: &[(String, String)]) -> Result<Self, Ended> {
+        // Whom an upgrade leaves behind is waited for here, and not by the system's first process.
+        set_child_subreaper(Some(getpid())).unwrap();
         let mut child = Command::new(BINARY)
             .args(["run", "--config"])
             .arg(config)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -53,8 +87,9 @@ impl Process {
         let reader = collect(child.stderr.take().unwrap(), Arc::clone(&stderr));
         let lines = lines(child.stdout.take().unwrap());
         let unset = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut process =
-            Self { child, address: unset, listeners: Vec::new(), admin: unset, stderr, reader: Some(reader) };
+        let life = Life::Child(child);
+        let (before, listeners, reader) = (Vec::new(), Vec::new(), Some(reader));
+        let mut process = Self { life, before, address: unset, listeners, admin: unset, stderr, reader };
         if process.hear(&lines) { Ok(process) } else { Err(process.wait()) }
     }
 
@@ -80,6 +115,28 @@ impl Process {
         }
     }
 
+    /// Its place is another process's from now on; this one ends by itself.
+    pub fn is_succeeded_by(&mut self, pid: u32) {
+        let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+        match std::mem::replace(&mut self.life, Life::Grandchild(pid)) {
+            Life::Child(child) => self.before.push(child),
+            Life::Grandchild(before) => {
+                let mut before = Life::Grandchild(before);
+                let status = wait_for("the process before has ended", || before.ended());
+                assert_eq!(status.code(), Some(0), "{}", self.stderr());
+            }
+        }
+    }
+
+    /// Waits until all processes that came before have ended, in order.
+    #[track_caller]
+    pub fn wait_for_those_before(&mut self) {
+        for mut child in self.before.drain(..) {
+            let status = wait_for("the process before has ended", || child.try_wait().unwrap());
+            assert_eq!(status.code(), Some(0), "{}", self.stderr.lock().unwrap());
+        }
+    }
+
     /// What it wrote to standard error so far.
     pub fn stderr(&self) -> String {
         self.stderr.lock().unwrap().clone()
@@ -96,12 +153,31 @@ impl Process {
         self.wait()
     }
 
-    fn pid(&self) -> Pid {
-        Pid::from_child(&self.child)
+    /// Sends a signal and waits for the end of this one process; others may still write to its standard error.
+    pub fn end_alone(mut self, signal: Signal) -> ExitStatus {
+        self.signal(signal);
+        let status = wait_for("the edge has ended", || self.life.ended());
+        self.reader = None;
+        status
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> Pid {
+        self.life.pid()
+    }
+
+    /// Processes it has started that still run.
+    pub fn children(&self) -> Vec<Pid> {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
+        let of_thread =
+            |thread: std::fs::DirEntry| std::fs::read_to_string(thread.path().join("children")).ok();
+        let lists: Vec<String> = threads.flatten().filter_map(of_thread).collect();
+        let words = lists.iter().flat_map(|list| list.split_whitespace());
+        words.filter_map(|word| Pid::from_raw(word.parse().unwrap())).collect()
     }
 
     fn wait(&mut self) -> Ended {
-        let status = wait_for("the edge has ended", || self.child.try_wait().unwrap());
+        let status = wait_for("the edge has ended", || self.life.ended());
         if let Some(reader) = self.reader.take() {
             reader.join().unwrap();
         }
@@ -111,9 +187,23 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Both fail only when it has ended already.
-        self.child.kill().ok();
-        self.child.wait().ok();
+        // These fail only for those that have ended already.
+        for child in &mut self.before {
+            child.kill().ok();
+            child.wait().ok();
+        }
+        match &mut self.life {
+            Life::Child(child) => {
+                child.kill().ok();
+                child.wait().ok();
+            }
+            // Once it was waited for, its number may be another's.
+            Life::Grandchild(pid) if self.reader.is_some() => {
+                kill_process(*pid, Signal::KILL).ok();
+                waitpid(Some(*pid), WaitOptions::empty()).ok();
+            }
+            Life::Grandchild(_) => {}
+        }
         if thread::panicking() {
             eprintln!("--- standard error of the edge ---\n{}---", self.stderr());
         }

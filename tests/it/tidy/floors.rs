@@ -18,7 +18,7 @@ const FLOORS: &[&[&str]] = &[
     &["audit"],
     &["decide"],
     &["identify", "policy"],
-    &["hostname", "limits", "clock", "metrics", "diagnostic", "document", "network"],
+    &["hostname", "limits", "clock", "metrics", "diagnostic", "document", "network", "pulse"],
 ];
 
 /// Imports between neighbours on one floor; they must not form a cycle.

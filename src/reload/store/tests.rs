@@ -1,0 +1,91 @@
+//! What is kept comes back whole, and revisions are given once.
+
+use super::*;
+
+fn set(text: &str) -> PolicyFiles {
+    PolicyFiles { files: BTreeMap::from([("cases/a.toml".to_owned(), Arc::from(text.as_bytes()))]) }
+}
+
+#[test]
+fn a_kept_set_comes_back_and_its_revision_is_not_given_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = Store::open(directory.path()).unwrap();
+    let revision = store.take_revision();
+    store.keep(revision, &set("one"), Timestamp::UNIX_EPOCH).unwrap();
+    drop(store);
+    let store = Store::open(directory.path()).unwrap();
+    let (kept, problems) = store.last_good().unwrap();
+    assert!(problems.is_empty());
+    let Kept { manifest, files } = kept.unwrap();
+    assert_eq!((manifest.revision, files.files), (1, set("one").files));
+    assert_eq!(store.next_revision(), 2);
+}
+
+#[test]
+fn a_damaged_set_is_passed_over_for_the_one_before() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = Store::open(directory.path()).unwrap();
+    for text in ["one", "two"] {
+        let revision = store.take_revision();
+        store.keep(revision, &set(text), Timestamp::UNIX_EPOCH).unwrap();
+    }
+    let damaged = store.root.join("objects").join(hex(&Sha256::digest("two")));
+    fs::write(&damaged, "twp").unwrap();
+    let (kept, problems) = store.last_good().unwrap();
+    assert_eq!(kept.unwrap().manifest.revision, 1);
+    assert_eq!(problems.len(), 1);
+    assert_eq!(store.next_revision(), 3);
+}
+
+#[test]
+fn an_object_that_was_damaged_is_written_anew_with_the_next_set() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = Store::open(directory.path()).unwrap();
+    let object = store.root.join("objects").join(hex(&Sha256::digest("same")));
+    for _ in 0..2 {
+        let revision = store.take_revision();
+        store.keep(revision, &set("same"), Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!(store.last_good().unwrap().0.unwrap().manifest.revision, revision);
+        fs::write(&object, "sane").unwrap();
+    }
+}
+
+#[test]
+fn a_revision_whose_set_could_not_be_kept_is_not_given_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = Store::open(directory.path()).unwrap();
+    assert_eq!(store.take_revision(), 1);
+    drop(store);
+    assert_eq!(Store::open(directory.path()).unwrap().next_revision(), 2);
+}
+
+#[test]
+fn a_kept_set_is_read_beside_the_edge_that_holds_the_lock() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = Store::open(directory.path()).unwrap();
+    let revision = store.take_revision();
+    store.keep(revision, &set("one"), Timestamp::UNIX_EPOCH).unwrap();
+    assert_eq!(kept(directory.path(), revision).unwrap().unwrap().files.files, set("one").files);
+    assert!(kept(directory.path(), revision + 1).unwrap().is_none());
+    fs::write(store.root.join("objects").join(hex(&Sha256::digest("one"))), "onf").unwrap();
+    assert!(matches!(kept(directory.path(), revision), Err(StoreError::Damaged(_))));
+}
+
+#[test]
+fn old_sets_are_dropped_with_the_files_only_they_had() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = Store::open(directory.path()).unwrap();
+    for number in 0..limits::KEPT_REVISIONS + 3 {
+        let revision = store.take_revision();
+        store.keep(revision, &set(&number.to_string()), Timestamp::UNIX_EPOCH).unwrap();
+    }
+    assert_eq!(store.revisions().unwrap().len(), limits::KEPT_REVISIONS);
+    assert_eq!(fs::read_dir(store.root.join("objects")).unwrap().count(), limits::KEPT_REVISIONS);
+}
+
+#[test]
+fn two_edges_do_not_share_a_state_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    let _first = Store::open(directory.path()).unwrap();
+    assert!(matches!(Store::open(directory.path()), Err(StoreError::InUse(_))));
+}

@@ -1,0 +1,118 @@
+//! `edge.toml` while the edge runs: what can change without a new process, and what cannot.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use serde_json::{Value, json};
+
+use crate::config::{Config, Limits};
+use crate::forward::Origins;
+use crate::listen::{Live, Patience, Settings, Timeouts, Upstream};
+
+/// Reads the file anew when asked to.
+#[derive(Debug)]
+pub(super) struct Reconfigure {
+    path: PathBuf,
+    /// The configuration in use.
+    running: Mutex<Config>,
+    live: Arc<Live>,
+    /// For the status page.
+    origins: Arc<ArcSwap<Origins>>,
+}
+
+impl Reconfigure {
+    pub(super) fn new(
+        path: PathBuf,
+        running: Config,
+        live: Arc<Live>,
+        origins: Arc<ArcSwap<Origins>>,
+    ) -> Self {
+        Self { path, running: Mutex::new(running), live, origins }
+    }
+
+    /// Reads the file and takes up what it says, all of it or nothing. Returns the part of the answer that says so.
+    pub(super) fn reload(&self) -> Value {
+        let read = match Config::load(&self.path) {
+            Ok(config) => config,
+            Err(error) => return refused(error.to_string().lines().map(ToOwned::to_owned).collect()),
+        };
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if *running == read {
+            return json!({ "result": "unchanged" });
+        }
+        let fixed = fixed(&running, &read);
+        if !fixed.is_empty() {
+            let told = |what: &str| {
+                format!("{what} cannot change while the edge runs: restart it, or run `interdict upgrade`")
+            };
+            return refused(fixed.into_iter().map(told).collect());
+        }
+        let origins = Arc::new(Origins::new(read.routes.clone()));
+        let upstream = self.live.now().upstream.leading_to(Arc::clone(&origins), &patience(&read));
+        let upstream = match upstream {
+            Ok(upstream) => Arc::new(upstream),
+            Err(error) => return refused(vec![error.to_string()]),
+        };
+        self.origins.store(origins);
+        self.live.set(settings(&read, upstream));
+        *running = read;
+        tracing::info!(path = %self.path.display(), "the configuration was read anew and is in use");
+        json!({ "result": "applied" })
+    }
+}
+
+fn refused(errors: Vec<String>) -> Value {
+    for error in &errors {
+        tracing::error!(%error, "the configuration was read anew and cannot be used; the one in use stays");
+    }
+    json!({ "result": "rejected", "errors": errors })
+}
+
+/// What of a configuration requests are served by.
+pub(super) fn settings(config: &Config, upstream: Arc<Upstream>) -> Settings {
+    let limits = &config.limits;
+    Settings {
+        upstream,
+        patience: patience(config),
+        timeouts: Timeouts {
+            header: limits.header_timeout,
+            idle: limits.idle_timeout,
+            read: limits.client_timeout,
+            write: limits.client_timeout,
+        },
+        head_bytes: limits.head_bytes,
+    }
+}
+
+/// How long others may take while a request is forwarded.
+pub(super) fn patience(config: &Config) -> Patience {
+    Patience {
+        connect: config.limits.connect_timeout,
+        silence: config.limits.upstream_timeout,
+        client: config.limits.client_timeout,
+    }
+}
+
+/// The sections that differ and take another process. Every field is named here, so that a new one is not forgotten.
+fn fixed(running: &Config, read: &Config) -> Vec<&'static str> {
+    let Config { edge, listen, policy, audit, admin, limits, routes: _ } = running;
+    let Limits {
+        stop_grace,
+        header_timeout: _,
+        idle_timeout: _,
+        head_bytes: _,
+        client_timeout: _,
+        connect_timeout: _,
+        upstream_timeout: _,
+    } = limits;
+    let differs = [
+        ("`edge`", *edge != read.edge),
+        ("`[[listen]]`", *listen != read.listen),
+        ("`[policy]`", *policy != read.policy),
+        ("`[audit]`", *audit != read.audit),
+        ("`[admin]`", *admin != read.admin),
+        ("`stop_grace`", *stop_grace != read.limits.stop_grace),
+    ];
+    differs.into_iter().filter(|(_, differs)| *differs).map(|(what, _)| what).collect()
+}
