@@ -16,7 +16,7 @@ use super::flight::Flight;
 use super::forwarded::{self, Asker};
 use super::proxy::{Context, Patience};
 use super::respond;
-use super::way::{Destination, TrustError, Way};
+use super::way::{self, Destination, TrustError, Way};
 use crate::forward::{Balance, HashKey, Lease, Member, Origins, Pool, Resolver};
 use crate::gate::{Blocked, Gate, Ruling};
 
@@ -80,6 +80,7 @@ impl Upstream {
     /// # Errors
     /// When the authorities that a route trusts cannot be read.
     pub fn new(gate: Arc<Gate>, origins: Arc<Origins>, patience: &Patience) -> Result<Self, TrustError> {
+        way::check_system_authorities()?;
         let ways: Result<_, TrustError> =
             origins.pools().iter().map(|pool| Way::new(pool.route(), patience)).collect();
         let door = Door::new(Arc::clone(&gate));

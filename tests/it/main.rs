@@ -32,9 +32,9 @@ mod cases;
 mod connection;
 mod cut;
 mod identity;
-mod tls;
 mod origins;
 mod secure_origins;
+mod tls;
 mod upstream;
 
 // Rules and records while things change or break.
