@@ -16,7 +16,7 @@ use super::flight::Flight;
 use super::forwarded::{self, Asker};
 use super::proxy::{Context, Patience};
 use super::respond;
-use super::way::{Destination, TrustError, Way};
+use super::way::{self, Destination, TrustError, Way};
 use crate::forward::{Balance, HashKey, Lease, Member, Origins, Pool, Resolver};
 use crate::gate::{Blocked, Gate, Ruling};
 
@@ -84,6 +84,7 @@ impl Upstream {
     /// # Errors
     /// When the authorities that a route trusts cannot be read.
     pub fn new(gate: Arc<Gate>, origins: Arc<Origins>, patience: &Patience) -> Result<Self, TrustError> {
+        way::check_system_authorities()?;
         let (ways, door) = (ways(&origins, patience)?, Door::new(Arc::clone(&gate)));
         Ok(Self { gate, origins, resolver: Arc::default(), door, ways })
     }

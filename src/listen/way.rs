@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use pingora::connectors::TransportConnector;
 use pingora::prelude::HttpPeer;
 use pingora::protocols::ALPN;
 use pingora::protocols::tls::CaType;
@@ -39,6 +40,9 @@ pub enum TrustError {
         /// Why not.
         cause: rustls::Error,
     },
+    /// Those of the system cannot be used.
+    #[error("the system's certificates cannot be used; look at `SSL_CERT_FILE` and `SSL_CERT_DIR`")]
+    System,
     /// It holds no certificate.
     #[error("there is no certificate in `{0}`")]
     Empty(PathBuf),
@@ -119,6 +123,12 @@ fn server_name(tls: &OriginTls, to: &Destination<'_>) -> String {
     let known_by_name = Some(&to.origin.host).filter(|host| host.ip().is_none());
     let name = tls.name.as_ref().or(known_by_name).unwrap_or(to.host);
     name.ip().map_or_else(|| name.to_string(), |address| address.to_string())
+}
+
+/// Loads the authorities of the system once as Pingora does for each connector, which ends in a panic when one of
+/// them cannot be used: here it is an error at the start that says where to look.
+pub(super) fn check_system_authorities() -> Result<(), TrustError> {
+    std::panic::catch_unwind(|| drop(TransportConnector::new(None))).map_err(|_| TrustError::System)
 }
 
 fn authorities(path: &Path) -> Result<Arc<CaType>, TrustError> {
