@@ -1,11 +1,15 @@
 //! Counters and gauges in the Prometheus text format.
 
+mod cache;
+
 use std::time::Duration;
 
 use prometheus::{
     Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
     TextEncoder,
 };
+
+pub use cache::CacheMetrics;
 
 /// Why the metrics could not be set up or written.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +26,8 @@ pub struct Metrics {
     rejected: IntCounterVec,
     connections: IntGauge,
     reloads: IntCounterVec,
+    /// What the cache counts.
+    pub cache: CacheMetrics,
     /// The gauges that are read off other parts of the edge when somebody looks.
     pub gauges: Gauges,
 }
@@ -85,6 +91,7 @@ impl Metrics {
             )?,
             connections: add.gauge("interdict_connections", "Open client connections.")?,
             reloads: add.counters("interdict_reloads_total", "Reloads by result.", &["result"])?,
+            cache: CacheMetrics::new(&add)?,
             gauges: Gauges {
                 revision: add.gauge("interdict_policy_revision", "Revision in force.")?,
                 cases: add.gauge("interdict_policy_cases", "Cases in the set in force.")?,

@@ -52,6 +52,7 @@ impl Status {
             "hosts": ruleset.host_count(),
             "reviews_overdue": overdue(&ruleset, now),
             "connections": self.gate.metrics().connections(),
+            "cache": self.cache(),
             "last_reload": {
                 "result": report.result.as_str(),
                 "at": report.at,
@@ -72,6 +73,25 @@ impl Status {
                 "disturbed": audit.disturbed,
                 "last_error": audit.last_error.map(|(at, error)| json!({ "at": at, "error": error })),
             },
+        })
+    }
+
+    /// The counts of the cache; null where there is none.
+    fn cache(&self) -> Value {
+        let cache = &self.gate.metrics().cache;
+        if cache.limit.get() == 0 {
+            return Value::Null;
+        }
+        json!({
+            "objects": cache.objects.get(),
+            "bytes": cache.bytes.get(),
+            "limit_bytes": cache.limit.get(),
+            "hits": cache.hits.get(),
+            "misses": cache.misses.get(),
+            "bypasses": cache.bypasses.get(),
+            "stored": cache.stored.get(),
+            "evictions": cache.evictions.get(),
+            "purged": cache.purged.get(),
         })
     }
 

@@ -15,7 +15,8 @@ pub(super) fn settle(top: &Table<'_>, _paths: &Paths<'_>, upper: &[&'static str]
     for table in &tables {
         let hosts = table.required("hosts", "hosts = [\"*\"]");
         let origins = table.required("origins", "origins = [\"127.0.0.1:9000\"]");
-        routes.add(Route { origins: origins.map(|value| origin_list(&value)).unwrap_or_default() });
+        let cache = table.optional("cache").and_then(|value| value.boolean()).unwrap_or(true);
+        routes.add(Route { origins: origins.map(|value| origin_list(&value)).unwrap_or_default(), cache });
         if let Some(value) = hosts {
             lead_hosts(&value, &mut routes);
         }

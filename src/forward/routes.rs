@@ -27,6 +27,8 @@ impl fmt::Display for Origin {
 pub struct Route {
     /// The origins, tried in this order; at least one.
     pub origins: Vec<Origin>,
+    /// Whether answers may be kept, where the edge has a cache.
+    pub cache: bool,
 }
 
 /// All routes of an edge, ready to be asked.

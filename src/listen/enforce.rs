@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 
 use super::respond;
 use crate::act::Ask;
+use crate::decide::{self, Subject, Verdict};
 use crate::gate::{Asked, Gate, Ruling};
 use crate::identify::{self, IdentifyError, Identity, RequestParts, Version};
 use crate::policy::Ruleset;
@@ -30,6 +31,11 @@ impl Passed {
     #[must_use]
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// The rules it was judged by.
+    pub(super) fn ruleset(&self) -> &Ruleset {
+        &self.ruleset
     }
 }
 
@@ -62,6 +68,22 @@ pub async fn enforce_request(
             Ok(None)
         }
     }
+}
+
+/// Judges a request that no client waits for, made to fetch anew what one was given: it is let through or not, and
+/// there is nothing to answer or to record.
+pub(super) fn enforce_in_background(gate: &Gate, session: &Session) -> Option<Passed> {
+    let identity = identify(session.req_header()).ok()?;
+    let ruleset = gate.ruleset();
+    let subject = Subject { names: &identity.names, client: client_ip(session) };
+    let blocked = matches!(decide::decide(&ruleset, &subject, gate.clock().now()), Verdict::Block(_));
+    (!blocked).then_some(Passed { identity, ruleset })
+}
+
+/// Whether a case keeps this request from an origin. Nothing is recorded: no connection is asked for.
+pub(super) fn is_closed(gate: &Gate, session: &Session, passed: &Passed, origin: IpAddr) -> bool {
+    let now = gate.clock().now();
+    matches!(decide::judge_origin(&passed.ruleset, origin, client_ip(session), now), Verdict::Block(_))
 }
 
 /// The gate's ruling on a connection to an origin. Only on [`Ruling::Forward`] may it be opened; a ruling

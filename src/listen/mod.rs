@@ -6,6 +6,7 @@
 //! ```
 
 mod admin;
+mod cache;
 mod connection;
 mod enforce;
 mod head;
@@ -15,6 +16,7 @@ mod sockets;
 mod stream;
 
 pub use admin::{Admin, AdminError};
+pub use cache::{Cache, Purger, Removed, Settings as CacheSettings};
 pub use connection::{EdgeApp, Timeouts};
 pub(crate) use enforce::answered;
 pub use enforce::{Passed, carry_out, enforce_request, judge_origin};

@@ -8,14 +8,18 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use http::{HeaderValue, header};
+use pingora::cache::key::HashBinary;
+use pingora::cache::{CacheKey, CacheMeta, ForcedFreshness, HitHandler, RespCacheable};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::prelude::HttpPeer;
+use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::server::configuration::ServerConf;
 use pingora::upstreams::peer::HttpUpstreamRequestPolicy;
 use pingora::{Error, ErrorType, Result};
 
+use super::cache::{self, Cache, Lookup};
 use super::enforce::{self, Passed};
 use super::respond;
 use crate::forward::{Origin, Resolver, Routes};
@@ -30,6 +34,7 @@ pub struct EdgeProxy {
     routes: Routes,
     patience: Patience,
     resolver: Resolver,
+    cache: Option<&'static Cache>,
 }
 
 /// How long the others may take.
@@ -57,13 +62,22 @@ pub struct Context {
     upstreams: VecDeque<SocketAddr>,
     /// The address that may be connected to: one verdict and one record hold for every attempt at it.
     admitted: Option<SocketAddr>,
+    /// What the request has to do with the cache; nothing where there is none.
+    lookup: Option<Lookup>,
 }
 
 impl EdgeProxy {
     /// An edge that enforces by `gate` and forwards by `routes`.
     #[must_use]
     pub fn new(gate: Arc<Gate>, routes: Routes, patience: Patience) -> Self {
-        Self { gate, routes, patience, resolver: Resolver::default() }
+        Self { gate, routes, patience, resolver: Resolver::default(), cache: None }
+    }
+
+    /// Keeps answers in `cache`.
+    #[must_use]
+    pub fn with_cache(mut self, cache: Option<&'static Cache>) -> Self {
+        self.cache = cache;
+        self
     }
 
     /// Makes sure that there is an address to try, if any is left: an origin's name is resolved when its turn
@@ -148,9 +162,13 @@ impl ProxyHttp for EdgeProxy {
         // HTTP/2 streams have no limit of their own for a client that does not take its answer.
         session.as_downstream_mut().set_write_timeout(Some(self.patience.client));
         let found = context.identity.take();
-        let Some(passed) = enforce::enforce_request(&self.gate, session, found).await? else {
-            return Ok(true);
+        context.lookup = self.cache.map(Cache::begin);
+        let passed = if cache::is_background(session) {
+            enforce::enforce_in_background(&self.gate, session)
+        } else {
+            enforce::enforce_request(&self.gate, session, found).await?
         };
+        let Some(passed) = passed else { return Ok(true) };
         if session.req_header().method == http::Method::CONNECT {
             self.gate.metrics().rejected("connect");
             session.set_keepalive(None);
@@ -254,6 +272,91 @@ impl ProxyHttp for EdgeProxy {
         }
         FailToProxy { error_code: status, can_reuse_downstream: false }
     }
+
+    fn request_cache_filter(&self, session: &mut Session, context: &mut Context) -> Result<()> {
+        if let (Some(cache), Some(lookup), Some(passed)) =
+            (self.cache, context.lookup.as_mut(), context.passed.as_ref())
+        {
+            let wanted = self.routes.find(&passed.identity().host).is_some_and(|route| route.cache);
+            cache.look_up(session, lookup, passed, wanted);
+        }
+        Ok(())
+    }
+
+    fn cache_key_callback(&self, _session: &Session, context: &mut Context) -> Result<CacheKey> {
+        context.lookup.as_mut().ok_or_else(unlooked)?.key()
+    }
+
+    async fn cache_hit_filter(
+        &self,
+        session: &mut Session,
+        meta: &CacheMeta,
+        hit: &mut HitHandler,
+        _is_fresh: bool,
+        context: &mut Context,
+    ) -> Result<Option<ForcedFreshness>> {
+        let cache = self.cache.ok_or_else(unlooked)?;
+        Ok(cache.on_hit(session, meta, hit, context.passed()?))
+    }
+
+    fn cache_vary_filter(
+        &self,
+        meta: &CacheMeta,
+        _: &mut Context,
+        request: &RequestHeader,
+    ) -> Option<HashBinary> {
+        cache::variance(meta, request)
+    }
+
+    fn should_serve_stale(&self, _: &mut Session, _: &mut Context, error: Option<&Error>) -> bool {
+        cache::serves_stale(error)
+    }
+
+    /// What is fetched for nobody is fetched for the cache, or not at all.
+    async fn proxy_upstream_filter(&self, session: &mut Session, _: &mut Context) -> Result<bool> {
+        Ok(!cache::is_background(session) || session.cache.enabled())
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        _reused: bool,
+        peer: &HttpPeer,
+        _socket: std::os::unix::io::RawFd,
+        _digest: Option<&Digest>,
+        context: &mut Context,
+    ) -> Result<()> {
+        if let (Some(cache), Some(lookup)) = (self.cache, context.lookup.as_mut()) {
+            cache.on_connected(lookup, peer);
+        }
+        Ok(())
+    }
+
+    fn response_cache_filter(
+        &self,
+        session: &Session,
+        response: &ResponseHeader,
+        context: &mut Context,
+    ) -> Result<RespCacheable> {
+        let lookup = context.lookup.as_ref().ok_or_else(unlooked)?;
+        Ok(self.cache.ok_or_else(unlooked)?.on_answer(session, lookup, response))
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        context: &mut Context,
+    ) -> Result<()> {
+        if let (Some(cache), Some(lookup)) = (self.cache, context.lookup.as_mut()) {
+            cache.on_departure(session, lookup, response);
+        }
+        Ok(())
+    }
+}
+
+fn unlooked() -> Box<Error> {
+    Error::explain(ErrorType::InternalError, "no cache was asked for")
 }
 
 /// Pingora's settings, made in code: read from a file, it would pass over keys it does not know.

@@ -16,6 +16,8 @@ use tokio::time::timeout;
 
 use super::retention::Archivist;
 use crate::limits;
+use crate::listen::{Cache, Removed};
+use crate::policy::Pattern;
 use crate::reload::{ReloadRequest, request_reload};
 use crate::status::Status;
 
@@ -39,6 +41,7 @@ struct Desk {
     status: Arc<Status>,
     reloads: mpsc::Sender<ReloadRequest>,
     archivist: Arc<Archivist>,
+    cache: Option<&'static Cache>,
 }
 
 impl Control {
@@ -49,6 +52,7 @@ impl Control {
         status: Arc<Status>,
         reloads: mpsc::Sender<ReloadRequest>,
         archivist: Arc<Archivist>,
+        cache: Option<&'static Cache>,
     ) -> Result<Self, ControlError> {
         let path = state.join("control.sock");
         let failed = |cause| ControlError { path: path.clone(), cause };
@@ -61,7 +65,7 @@ impl Control {
         listener.set_nonblocking(true).map_err(failed)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let (stop, stopped) = oneshot::channel();
-        let desk = Arc::new(Desk { status, reloads, archivist });
+        let desk = Arc::new(Desk { status, reloads, archivist, cache });
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
             .spawn(move || {
@@ -121,6 +125,7 @@ async fn answer(stream: UnixStream, desk: &Desk) -> io::Result<()> {
             None => line_of(&json!({ "error": "the edge is stopping" })),
         },
         line if matches!(line.split(' ').next(), Some("hold" | "prune")) => retain(line, desk).await,
+        line if line.starts_with("cache purge ") => purge(line, desk).await,
         other => line_of(&json!({ "error": format!("unknown command `{}`", other.escape_debug()) })),
     };
     writer.write_all(&answer).await?;
@@ -132,6 +137,20 @@ async fn retain(line: &str, desk: &Desk) -> Vec<u8> {
     let (line, archivist) = (line.to_owned(), Arc::clone(&desk.archivist));
     match tokio::task::spawn_blocking(move || archivist.answer(&line)).await {
         Ok(answer) => line_of(&answer),
+        Err(error) => line_of(&json!({ "error": error.to_string() })),
+    }
+}
+
+/// `cache purge HOST`: a large cache is walked beside this thread.
+async fn purge(line: &str, desk: &Desk) -> Vec<u8> {
+    let Some(cache) = desk.cache else { return line_of(&json!({ "error": "this edge has no cache" })) };
+    let host = line.trim_start_matches("cache purge ").trim();
+    let pattern = match Pattern::parse(host) {
+        Ok(pattern) => pattern,
+        Err(error) => return line_of(&json!({ "error": format!("`{}`: {error}", host.escape_debug()) })),
+    };
+    match tokio::task::spawn_blocking(move || cache.purge(&pattern)).await {
+        Ok(Removed { objects, bytes }) => line_of(&json!({ "objects": objects, "bytes": bytes })),
         Err(error) => line_of(&json!({ "error": error.to_string() })),
     }
 }

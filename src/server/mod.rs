@@ -16,15 +16,18 @@ use std::sync::Arc;
 use pingora::apps::HttpServerOptions;
 use pingora::proxy::http_proxy;
 use pingora::server::{RunArgs, Server};
+use pingora::services::background::background_service;
 
 pub use control::{ControlError, ask};
 pub use enforcement::{Enforcement, EnforcementError, Options};
 pub use retention::{HoldChange, RetainError, RetentionRequest, holds, retain};
 
-use crate::config::{Config, ConfigError};
+use crate::config::{self, Config, ConfigError};
+use crate::gate::Gate;
 use crate::limits;
 use crate::listen::{
-    self, Admin, AdminError, BindError, BoundListener, EdgeApp, EdgeProxy, Listening, Patience, Timeouts,
+    self, Admin, AdminError, BindError, BoundListener, Cache, CacheSettings, EdgeApp, EdgeProxy, Listening,
+    Patience, Purger, Timeouts,
 };
 use crate::status::Status;
 
@@ -109,7 +112,11 @@ fn serve(config: &Config, sockets: Sockets, enforcement: &Enforcement) -> Result
     let mut server =
         Server::new_with_opt_and_conf(None, listen::server_conf(threads(), config.limits.stop_grace));
     server.bootstrap();
-    let app = edge_app(config, &server, enforcement);
+    let cache = config.cache.as_ref().map(|cache| start_cache(cache, &gate));
+    if let Some(cache) = cache {
+        server.add_service(background_service("cache", Purger::new(cache)));
+    }
+    let app = edge_app(config, &server, enforcement, cache);
     server.add_service(Listening::new("edge", app, sockets.edge));
     if let (Some(admin), Some(socket)) = (&config.admin, sockets.admin) {
         let app = Admin::new(Arc::clone(&gate), Arc::clone(&status), admin.token_file.as_deref())?;
@@ -128,6 +135,7 @@ fn serve(config: &Config, sockets: Sockets, enforcement: &Enforcement) -> Result
         status,
         enforcement.reload_requests(),
         enforcement.archivist(),
+        cache,
     )?;
     announce(&banner)?;
     drained.wait(&pingora);
@@ -142,6 +150,7 @@ fn edge_app(
     config: &Config,
     server: &Server,
     enforcement: &Enforcement,
+    cache: Option<&'static Cache>,
 ) -> EdgeApp<pingora::proxy::HttpProxy<EdgeProxy>> {
     let gate = enforcement.gate();
     let metrics = Arc::clone(gate.metrics());
@@ -150,7 +159,8 @@ fn edge_app(
         silence: config.limits.upstream_timeout,
         client: config.limits.client_timeout,
     };
-    let mut proxy = http_proxy(&server.configuration, EdgeProxy::new(gate, config.routes.clone(), patience));
+    let edge = EdgeProxy::new(gate, config.routes.clone(), patience).with_cache(cache);
+    let mut proxy = http_proxy(&server.configuration, edge);
     let mut options = HttpServerOptions::default();
     options.h2c = true;
     // Tunnels are refused by the proxy itself, after the verdict: a blocked name is blocked first.
@@ -168,6 +178,16 @@ fn edge_app(
         write: config.limits.client_timeout,
     };
     EdgeApp::new(proxy, timeouts, config.limits.head_bytes, metrics)
+}
+
+fn start_cache(cache: &config::Cache, gate: &Arc<Gate>) -> &'static Cache {
+    let settings = CacheSettings {
+        bytes: cache.bytes,
+        object_bytes: cache.object_bytes,
+        default_ttl: cache.default_ttl,
+        lock_timeout: cache.lock_timeout,
+    };
+    Cache::start(settings, Arc::clone(gate))
 }
 
 /// One request thread for each processor.
