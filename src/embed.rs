@@ -74,7 +74,7 @@ impl Guard {
     /// # Errors
     /// When the answer cannot be written to the client.
     pub async fn enforce(&self, session: &mut Session) -> Result<Option<Passed>> {
-        listen::enforce_request(&self.gate, session, None).await
+        listen::enforce_request(&self.gate, session).await
     }
 
     /// Judges a connection to an origin, before `upstream_peer` returns it.

@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use serde_json::{Map, Value, json};
@@ -31,7 +31,9 @@ pub struct Asked<'a> {
     pub client: IpAddr,
     /// The address the connection came in on.
     pub listener: Option<SocketAddr>,
-    /// `HTTP/1.0`, `HTTP/1.1` or `HTTP/2`.
+    /// The TLS version, on a connection with TLS.
+    pub tls: Option<&'a str>,
+    /// `HTTP/1.0`, `HTTP/1.1` or `HTTP/2`; empty before there is a request.
     pub protocol: &'a str,
     /// The request method.
     pub method: &'a str,
@@ -41,6 +43,19 @@ pub struct Asked<'a> {
     pub user_agent: Option<&'a [u8]>,
     /// What kind of answer the client understands.
     pub ask: Ask<'a>,
+}
+
+/// What is under way when it is judged again after a change of rules.
+#[derive(Debug, Clone, Copy)]
+pub struct Cut {
+    /// The origin it is connected to.
+    pub upstream: Option<SocketAddr>,
+    /// Octets of content that the client has got.
+    pub sent: u64,
+    /// Since the request began; of an idle connection, since it was opened.
+    pub age: Duration,
+    /// No request is under way: the connection only waits for one.
+    pub idle: bool,
 }
 
 /// What is to be done with a request.
@@ -155,6 +170,49 @@ impl Gate {
         self.rule(&verdict, Kind::UpstreamRefused, ruleset, asked, Some(upstream))
     }
 
+    /// Judges a TLS handshake by its server name, before any cryptography. On [`Ruling::Enforce`] it must end with an
+    /// alert, and this has been recorded.
+    ///
+    /// A name that gets a page can only be refused here when there is no certificate to show it with
+    /// (`has_certificate`); otherwise its requests are judged. Nor are cases in shadow mode and exemptions recorded
+    /// twice.
+    #[must_use]
+    pub fn judge_handshake(&self, asked: &Asked<'_>, has_certificate: bool) -> Ruling {
+        let ruleset = self.ruleset();
+        let subject = Subject { names: &asked.identity.names, client: asked.client };
+        let verdict = decide::decide(&ruleset, &subject, self.clock.now());
+        match &verdict {
+            Verdict::Block(found) if found.case.action == Action::Refuse || !has_certificate => {
+                self.rule(&verdict, Kind::HandshakeRefused, &ruleset, asked, None)
+            }
+            _ => Ruling::Forward,
+        }
+    }
+
+    /// Judges what is under way by the rules of now. `None`: it may go on. Otherwise it must end as soon as what comes
+    /// back is acknowledged; the cut has been recorded.
+    #[must_use]
+    pub fn judge_again(&self, asked: &Asked<'_>, cut: &Cut) -> Option<Pending> {
+        let ruleset = self.ruleset();
+        let now = self.clock.now();
+        let subject = Subject { names: &asked.identity.names, client: asked.client };
+        let by_name = decide::decide(&ruleset, &subject, now);
+        let by_origin = || Some(decide::judge_origin(&ruleset, cut.upstream?.ip(), asked.client, now));
+        let found = match (by_name, by_origin) {
+            (Verdict::Block(found), _) => found,
+            (_, by_origin) => match by_origin() {
+                Some(Verdict::Block(found)) => found,
+                _ => return None,
+            },
+        };
+        let detail = object(json!({
+            "bytes_sent": cut.sent,
+            "age_ms": u64::try_from(cut.age.as_millis()).unwrap_or(u64::MAX),
+            "idle": cut.idle,
+        }));
+        Some(self.record_found(Kind::ConnectionCut, &ruleset, &found, asked, cut.upstream, Some(&detail)))
+    }
+
     /// Records what a verdict found, and turns it into what is to be done. `blocked` is the kind of event when
     /// the request or connection is stopped; a case in shadow mode and an exempt client let it through.
     fn rule(
@@ -171,7 +229,7 @@ impl Gate {
             Verdict::Shadow(found) => (Kind::RequestShadowed, found),
             Verdict::Exempt(found) => (Kind::RequestExempted, found),
         };
-        let pending = self.record_found(kind, ruleset, found, asked, upstream);
+        let pending = self.record_found(kind, ruleset, found, asked, upstream, None);
         match verdict {
             Verdict::Block(_) => {
                 Ruling::Enforce(Blocked { prepared: act::prepare(found.case, &asked.ask), pending })
@@ -188,6 +246,7 @@ impl Gate {
         found: &Match<'_>,
         asked: &Asked<'_>,
         upstream: Option<SocketAddr>,
+        detail: Option<&Map<String, Value>>,
     ) -> Pending {
         let case = found.case;
         self.metrics.verdict(kind.as_str(), case.id.as_str());
@@ -201,8 +260,10 @@ impl Gate {
                 case: case.id.as_str(),
                 customer: &case.customer,
                 basis: case.basis.as_str(),
-                action: case.action.as_str(),
-                status: (case.action == Action::Page).then_some(case.status),
+                // A page cannot be shown before there is a connection.
+                action: if kind == Kind::HandshakeRefused { Action::Refuse } else { case.action }.as_str(),
+                // Only an answer has a status.
+                status: (case.action == Action::Page && kind.is_answered()).then_some(case.status),
                 matched: &found.matched,
                 also: &also,
             }),
@@ -214,11 +275,11 @@ impl Gate {
                 client: asked.client,
                 listener: &listener,
                 protocol: asked.protocol,
-                tls: None,
+                tls: asked.tls,
                 user_agent: asked.user_agent,
                 upstream,
             }),
-            detail: None,
+            detail,
         })
     }
 

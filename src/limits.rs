@@ -95,6 +95,12 @@ pub const PIPELINE_BYTES: usize = 64 * 1024;
 pub const HEADER_FIELDS: usize = 128;
 /// Octets of the decoded header list of one HTTP/2 request (RFC 9113 §6.5.2).
 pub const HTTP2_HEADER_LIST_BYTES: u32 = 32 * 1024;
+/// Streams of one HTTP/2 connection whose heads are malformed; then it is closed.
+pub const HTTP2_MALFORMED_STREAMS: usize = 32;
+/// Largest file of a certificate chain or key, in bytes.
+pub const CERTIFICATE_FILE_BYTES: u64 = 1024 * 1024;
+/// How often the directories of certificates are looked at; a change counts when it is seen twice.
+pub const CERTIFICATES_LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Streams of one HTTP/2 connection at a time.
 pub const HTTP2_STREAMS: u32 = 100;
 /// How long a connection that has its answer is still read, so that the answer is not lost to a reset.

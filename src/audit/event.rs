@@ -86,6 +86,15 @@ impl Kind {
     }
 }
 
+impl Kind {
+    /// Whether the client of an enforced case gets an answer with this kind of event: a handshake that is refused and
+    /// a connection that is cut end without one.
+    #[must_use]
+    pub const fn is_answered(self) -> bool {
+        !matches!(self, Self::HandshakeRefused | Self::ConnectionCut)
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

@@ -18,11 +18,13 @@ mod bundle;
 mod check;
 mod event;
 mod export;
+mod facts;
 mod files;
 mod gap;
 mod handover;
 mod id;
 mod journal;
+mod line;
 mod lock;
 mod log;
 mod mapping;
@@ -75,7 +77,7 @@ pub use prove::{
     ExportedTiles, Proof, ProofFileError, ProveError, Proven, Prover, export_tiles, prove, verify_proof,
 };
 pub use read::{ReadError, Record, Records, export, records};
-pub use record::line_of;
+pub use record::{line_of, line_of_journaled};
 pub use recovery::Recovery;
 pub use retention::{
     Hold, HoldError, HoldRequest, PruneOptions, Pruned, PrunedRun, Recorder, Release, Retention,

@@ -300,5 +300,15 @@ pub fn line_of(event: &Event<'_>, edge: &str, id: EventId, seq: u64, now: Timest
     out
 }
 
+/// The line that the bytes of a journal record become, for fuzzing; `None` when they are no record.
+///
+/// The checksum is taken to fit: what only damage can bring about must be read without a panic, too.
+#[must_use]
+pub fn line_of_journaled(record: &[u8], edge: &str, seq: u64) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
+    line(&mut out, edge, seq, &super::journal::parse(record)?, &mut Times::default());
+    Some(out)
+}
+
 #[cfg(test)]
 mod tests;

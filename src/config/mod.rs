@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use self::limits::Limits;
-pub use self::listen::Listen;
+pub use self::listen::{Listen, Tls};
 pub use self::load::ConfigError;
 use crate::audit::{Acknowledge, ClientPrivacy};
 use crate::forward::Routes;

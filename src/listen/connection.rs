@@ -9,14 +9,21 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora::apps::{HttpServerApp, ServerApp};
-use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
+use pingora::protocols::l4::socket::SocketAddr;
+use pingora::protocols::{ALPN, Ssl, Stream};
 use pingora::server::ShutdownWatch;
+use tokio::sync::watch;
 
+use super::facts::Connection;
+use super::flight::{self, Flight, Question};
 use super::head::{Head, Next, await_first_byte, read_head, with_target};
+use super::listeners::Listeners;
 use super::respond;
 use super::stream::EdgeStream;
-use crate::identify::{self, Identity, RequestParts, Target, Version};
+use super::tls::Outcome;
+use crate::gate::Gate;
+use crate::identify::{self, RequestParts, Target, Version};
 use crate::metrics::Metrics;
 
 /// How long a client may take on one connection.
@@ -35,11 +42,13 @@ pub struct Timeouts {
 /// Wraps an HTTP application of Pingora's, usually its proxy.
 #[derive(Debug)]
 pub struct EdgeApp<A> {
-    inner: Arc<A>,
-    timeouts: Timeouts,
+    pub(super) inner: Arc<A>,
+    pub(super) gate: Arc<Gate>,
+    listeners: Listeners,
+    pub(super) timeouts: Timeouts,
     /// Octets of one head, at most.
     head_bytes: usize,
-    metrics: Arc<Metrics>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 /// Counts a connection for as long as it lives.
@@ -62,17 +71,72 @@ impl<A> EdgeApp<A>
 where
     A: HttpServerApp + Send + Sync + 'static,
 {
-    /// Wraps `inner`; `head_bytes` bounds one request head.
+    /// Wraps `inner`, whose requests pass `gate`; `head_bytes` bounds one request head.
     #[must_use]
-    pub fn new(inner: A, timeouts: Timeouts, head_bytes: usize, metrics: Arc<Metrics>) -> Self {
-        Self { inner: Arc::new(inner), timeouts, head_bytes, metrics }
+    pub fn new(
+        inner: A,
+        gate: Arc<Gate>,
+        listeners: Listeners,
+        timeouts: Timeouts,
+        head_bytes: usize,
+    ) -> Self {
+        let metrics = Arc::clone(gate.metrics());
+        Self { inner: Arc::new(inner), gate, listeners, timeouts, head_bytes, metrics }
     }
 
-    async fn serve(&self, mut stream: EdgeStream, shutdown: &ShutdownWatch) {
-        while let Some(next) = self.next_head(&mut stream, shutdown).await {
+    /// What a new connection is, once its handshake is through; nothing when there is nobody left to serve.
+    async fn accept(&self, stream: Stream) -> Option<(EdgeStream, Connection)> {
+        let socket = stream.get_socket_digest();
+        let address = |address: Option<&SocketAddr>| address.and_then(|address| address.as_inet()).copied();
+        let peer = address(socket.as_ref().and_then(|socket| socket.peer_addr()));
+        let local = address(socket.as_ref().and_then(|socket| socket.local_addr()));
+        let mut connection = Connection::cleartext(peer, local);
+        // A connection that came in on no address of ours cannot be told how it is meant to be served.
+        let listener = self.listeners.of(local?)?;
+        connection.strict_sni = listener.strict_sni;
+        let Some(terminator) = &listener.tls else {
+            return Some((EdgeStream::new(stream, self.timeouts.write), connection));
+        };
+        let patience = self.timeouts.header;
+        match terminator.accept(stream, connection.client, local, &self.gate, patience).await {
+            Outcome::Done(stream, tls) => {
+                connection.tls = Some(tls);
+                Some((EdgeStream::new(stream, self.timeouts.write), connection))
+            }
+            Outcome::Refused => None,
+            Outcome::Failed(label) => {
+                self.metrics.rejected(label);
+                None
+            }
+        }
+    }
+
+    /// HTTP/2 where the handshake agreed on it, else what the first bytes say.
+    async fn serve_any(
+        self: &Arc<Self>,
+        stream: EdgeStream,
+        connection: &Arc<Connection>,
+        shutdown: &ShutdownWatch,
+    ) {
+        if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
+            self.serve_http2(stream, connection, shutdown).await;
+        } else {
+            self.serve(stream, connection, shutdown).await;
+        }
+    }
+
+    async fn serve(
+        self: &Arc<Self>,
+        mut stream: EdgeStream,
+        connection: &Arc<Connection>,
+        shutdown: &ShutdownWatch,
+    ) {
+        // Of a connection that waits, what it served last is what it is about.
+        let mut last = Flight::of_handshake(connection);
+        while let Some(next) = self.next_head(&mut stream, last.as_deref(), shutdown).await {
             let head_len = match next {
                 Next::Head(length) => length,
-                Next::Http2 => return self.serve_http2(stream, shutdown).await,
+                Next::Http2 => return self.serve_http2(stream, connection, shutdown).await,
                 Next::Broken => return,
                 Next::Slow => {
                     return self.reject(&mut stream, 408, "slow", "the request took too long").await;
@@ -82,14 +146,17 @@ where
                     return self.reject(&mut stream, 431, "head-too-large", reason).await;
                 }
             };
-            let identity = match prepare(&mut stream, head_len) {
-                Ok(identity) => identity,
+            // Before the ruleset is asked: no change of it is missed.
+            let changes = self.gate.changes();
+            let flight = match prepare(&mut stream, head_len, connection) {
+                Ok(flight) => flight,
                 Err(refusal) => {
                     let Refusal { status, label, reason } = refusal;
                     return self.reject(&mut stream, status, label, &reason).await;
                 }
             };
-            match self.serve_request(stream, identity, shutdown).await {
+            last = Some(Arc::clone(&flight));
+            match self.serve_request(stream, flight, changes, shutdown).await {
                 Some(reusable) => stream = reusable,
                 None => return,
             }
@@ -97,13 +164,26 @@ where
     }
 
     /// The next head of the connection; nothing when the connection is to be closed instead.
-    async fn next_head(&self, stream: &mut EdgeStream, shutdown: &ShutdownWatch) -> Option<Next> {
+    async fn next_head(
+        &self,
+        stream: &mut EdgeStream,
+        last: Option<&Flight>,
+        shutdown: &ShutdownWatch,
+    ) -> Option<Next> {
         let mut shutdown = shutdown.clone();
+        let mut changes = self.gate.changes();
+        let cut = async {
+            match last {
+                Some(last) => last.until_cut_idle(&self.gate, &mut changes, std::future::ready(())).await,
+                None => std::future::pending().await,
+            }
+        };
         let begun = tokio::select! {
             biased;
             begun = await_first_byte(stream, self.timeouts.idle) => begun,
             // A stopping edge closes what is idle; a request that has begun is still served.
             _ = shutdown.wait_for(|stopping| *stopping) => false,
+            () = cut => false,
         };
         if !begun {
             return None;
@@ -120,7 +200,8 @@ where
     async fn serve_request(
         &self,
         stream: EdgeStream,
-        identity: Identity,
+        flight: Arc<Flight>,
+        changes: watch::Receiver<u64>,
         shutdown: &ShutdownWatch,
     ) -> Option<EdgeStream> {
         let mut session = ServerSession::new_http1(Box::new(stream));
@@ -130,16 +211,10 @@ where
         session.set_total_drain_timeout(Some(self.timeouts.read));
         // Clients may close their sending side once they have asked (RFC 9112 §9.6).
         session.set_abort_on_close(false);
-        session.set_connection_user_context(Some(Box::new(identity)));
-        let reused = self.inner.process_new_http(session, shutdown).await?;
+        let serving = self.inner.process_new_http(session, shutdown);
+        let reused = flight::serve(flight, &self.gate, changes, serving).await?;
         let (stream, _settings) = reused.consume();
         stream.into_any().downcast::<EdgeStream>().ok().map(|stream| *stream)
-    }
-
-    /// With h2c on and a stream that does not offer peeking, Pingora takes it for HTTP/2.
-    async fn serve_http2(&self, mut stream: EdgeStream, shutdown: &ShutdownWatch) {
-        stream.admit(super::stream::Budget::Unlimited);
-        self.inner.process_new(Box::new(stream), shutdown).await;
     }
 
     async fn reject(&self, stream: &mut EdgeStream, status: u16, label: &str, reason: &str) {
@@ -156,7 +231,11 @@ struct Refusal {
 }
 
 /// Finds out what the buffered head asks for, and opens the gate for this one request.
-fn prepare(stream: &mut EdgeStream, head_len: usize) -> Result<Identity, Refusal> {
+fn prepare(
+    stream: &mut EdgeStream,
+    head_len: usize,
+    connection: &Arc<Connection>,
+) -> Result<Arc<Flight>, Refusal> {
     let bytes = stream.buffered().get(..head_len).unwrap_or_default();
     let head = Head::parse(bytes).map_err(|error| Refusal {
         status: error.status(),
@@ -169,7 +248,7 @@ fn prepare(stream: &mut EdgeStream, head_len: usize) -> Result<Identity, Refusal
         target: head.target,
         authority: None,
         hosts: &head.hosts,
-        sni: None,
+        sni: connection.sni(),
     };
     let identity = identify::identify(&parts).map_err(|error| Refusal {
         status: 400,
@@ -180,6 +259,13 @@ fn prepare(stream: &mut EdgeStream, head_len: usize) -> Result<Identity, Refusal
         let reason = "the request target holds characters that do not belong there".to_owned();
         return Err(Refusal { status: 400, label: "malformed", reason });
     }
+    let question = Question {
+        protocol: parts.version.as_str(),
+        // A method that is none for the `http` crate is refused by Pingora in a moment.
+        method: http::Method::from_bytes(head.method.as_bytes()).unwrap_or_default(),
+        path: head.target.into(),
+        user_agent: head.user_agent.map(Into::into),
+    };
     let (budget, rewritten) = (head.budget, in_origin_form(bytes, &head));
     drop(head);
     match rewritten {
@@ -189,7 +275,7 @@ fn prepare(stream: &mut EdgeStream, head_len: usize) -> Result<Identity, Refusal
         }
         None => stream.admit(budget),
     }
-    Ok(identity)
+    Ok(Flight::new(Arc::clone(connection), Arc::new(identity), connection.client, question))
 }
 
 /// Whether Pingora will take the target (RFC 3986 §3.3): what it would refuse is refused here, and counted.
@@ -219,7 +305,9 @@ where
 {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         let _counted = Counted::new(&self.metrics);
-        self.serve(EdgeStream::new(stream, self.timeouts.write), shutdown).await;
+        if let Some((stream, connection)) = self.accept(stream).await {
+            self.serve_any(stream, &Arc::new(connection), shutdown).await;
+        }
         None
     }
 

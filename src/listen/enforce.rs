@@ -10,10 +10,12 @@ use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
 use smallvec::SmallVec;
 
+use super::flight::Flight;
 use super::respond;
 use crate::act::Ask;
 use crate::decide::{self, Subject, Verdict};
 use crate::gate::{Asked, Gate, Ruling};
+use crate::hostname::Hostname;
 use crate::identify::{self, IdentifyError, Identity, RequestParts, Version};
 use crate::policy::Ruleset;
 
@@ -21,7 +23,7 @@ use crate::policy::Ruleset;
 /// the request afterwards asks for it.
 #[derive(Debug)]
 pub struct Passed {
-    identity: Identity,
+    identity: Arc<Identity>,
     /// The ruleset the request was judged by, and will be until its end.
     ruleset: Arc<Ruleset>,
 }
@@ -42,16 +44,16 @@ impl Passed {
 /// Judges the request of `session`. A blocked one is recorded and then answered here, as is one that names
 /// no host; nothing is left to do for either, and `request_filter` returns `Ok(true)`.
 ///
-/// `found` is its identity where that is known already; otherwise it is read from the session's header.
-///
 /// # Errors
 /// When the answer cannot be written to the client.
-pub async fn enforce_request(
-    gate: &Gate,
-    session: &mut Session,
-    found: Option<Identity>,
-) -> Result<Option<Passed>> {
-    let identity = match found.map_or_else(|| identify(session.req_header()), Ok) {
+pub async fn enforce_request(gate: &Gate, session: &mut Session) -> Result<Option<Passed>> {
+    // Below HTTP the edge has found out what the request is about; a proxy that embeds this crate has not.
+    let flight = Flight::current();
+    let found = match &flight {
+        Some(flight) => Ok(Arc::clone(&flight.identity)),
+        None => identify(session.req_header(), None).map(Arc::new),
+    };
+    let identity = match found {
         Ok(identity) => identity,
         Err(error) => {
             gate.metrics().rejected("no-identity");
@@ -62,8 +64,14 @@ pub async fn enforce_request(
     };
     let ruleset = gate.ruleset();
     match with_facts(session, &identity, |asked| gate.judge(&ruleset, asked)) {
+        Ruling::Forward if is_misdirected(flight.as_deref()) => {
+            gate.metrics().rejected("misdirected");
+            respond::write_plain(session, 421, "this connection was made for another name").await?;
+            Ok(None)
+        }
         Ruling::Forward => Ok(Some(Passed { identity, ruleset })),
         Ruling::Enforce(blocked) => {
+            settle(flight.as_deref());
             respond::give(session, blocked.acknowledged().await).await?;
             Ok(None)
         }
@@ -73,24 +81,52 @@ pub async fn enforce_request(
 /// Judges a request that no client waits for, made to fetch anew what one was given: it is let through or not, and
 /// there is nothing to answer or to record.
 pub(super) fn enforce_in_background(gate: &Gate, session: &Session) -> Option<Passed> {
-    let identity = identify(session.req_header()).ok()?;
+    let identity = Arc::new(identify(session.req_header(), None).ok()?);
     let ruleset = gate.ruleset();
     let subject = Subject { names: &identity.names, client: client_ip(session) };
     let blocked = matches!(decide::decide(&ruleset, &subject, gate.clock().now()), Verdict::Block(_));
     (!blocked).then_some(Passed { identity, ruleset })
 }
 
-/// Whether a case keeps this request from an origin. Nothing is recorded: no connection is asked for.
-pub(super) fn is_closed(gate: &Gate, session: &Session, passed: &Passed, origin: IpAddr) -> bool {
-    let now = gate.clock().now();
-    matches!(decide::judge_origin(&passed.ruleset, origin, client_ip(session), now), Verdict::Block(_))
+/// Whether a case keeps this request from an origin. Nothing is recorded: no connection is asked for. Where it does
+/// not, what the request is given comes from there, and a change of rules may cut it.
+pub(super) fn is_closed(gate: &Gate, session: &Session, passed: &Passed, origin: SocketAddr) -> bool {
+    let flight = Flight::current();
+    let client = flight.as_ref().map_or_else(|| client_ip(session), |flight| flight.client);
+    let verdict = decide::judge_origin(&passed.ruleset, origin.ip(), client, gate.clock().now());
+    let closed = matches!(verdict, Verdict::Block(_));
+    if let (false, Some(flight)) = (closed, flight) {
+        flight.leads_to(origin);
+    }
+    closed
+}
+
+/// Whether the request is about another name than its connection was made for, where that is forbidden (RFC 9110
+/// §15.5.20).
+fn is_misdirected(flight: Option<&Flight>) -> bool {
+    flight.is_some_and(|flight| {
+        let sni = flight.connection.sni().filter(|_| flight.connection.strict_sni);
+        sni.is_some_and(|sni| *sni != flight.identity.host)
+    })
+}
+
+/// The request gets its answer: a later change of rules has nothing of it to cut.
+fn settle(flight: Option<&Flight>) {
+    if let Some(flight) = flight {
+        flight.settle();
+    }
 }
 
 /// The gate's ruling on a connection to an origin. Only on [`Ruling::Forward`] may it be opened; a ruling
 /// against it has been recorded, and is carried out with [`carry_out`].
 #[must_use]
 pub fn judge_origin(gate: &Gate, session: &Session, passed: &Passed, upstream: SocketAddr) -> Ruling {
-    with_facts(session, &passed.identity, |asked| gate.judge_origin(&passed.ruleset, asked, upstream))
+    let ruling =
+        with_facts(session, &passed.identity, |asked| gate.judge_origin(&passed.ruleset, asked, upstream));
+    if let (Ruling::Forward, Some(flight)) = (&ruling, Flight::current()) {
+        flight.leads_to(upstream);
+    }
+    ruling
 }
 
 /// Gives the answer of a ruling. Returns whether there was one, and so nothing is left to do.
@@ -101,6 +137,7 @@ pub async fn carry_out(session: &mut Session, ruling: Ruling) -> Result<bool> {
     match ruling {
         Ruling::Forward => Ok(false),
         Ruling::Enforce(blocked) => {
+            settle(Flight::current().as_deref());
             respond::give(session, blocked.acknowledged().await).await?;
             Ok(true)
         }
@@ -113,7 +150,7 @@ pub(crate) fn answered() -> Box<Error> {
 }
 
 /// The names of a request as Pingora has parsed it.
-fn identify(request: &RequestHeader) -> Result<Identity, IdentifyError> {
+pub(super) fn identify(request: &RequestHeader, sni: Option<&Hostname>) -> Result<Identity, IdentifyError> {
     let hosts: SmallVec<[&[u8]; 1]> =
         request.headers.get_all(header::HOST).iter().map(|value| value.as_bytes()).collect();
     identify::identify(&RequestParts {
@@ -122,7 +159,7 @@ fn identify(request: &RequestHeader) -> Result<Identity, IdentifyError> {
         target: request.raw_path(),
         authority: request.uri.authority().map(|authority| authority.as_str().as_bytes()),
         hosts: &hosts,
-        sni: None,
+        sni,
     })
 }
 
@@ -131,10 +168,13 @@ fn with_facts<T>(session: &Session, identity: &Identity, judge: impl FnOnce(&Ask
     let field = |name: HeaderName| request.headers.get(name).map(|value| value.as_bytes());
     let (accept, accept_language) =
         (joined(request, &header::ACCEPT), joined(request, &header::ACCEPT_LANGUAGE));
+    let flight = Flight::current();
+    let own_listener = || session.server_addr().and_then(|address| address.as_inet()).copied();
     let asked = Asked {
         identity,
-        client: client_ip(session),
-        listener: session.server_addr().and_then(|address| address.as_inet()).copied(),
+        client: flight.as_ref().map_or_else(|| client_ip(session), |flight| flight.client),
+        listener: flight.as_ref().map_or_else(own_listener, |flight| flight.connection.listener),
+        tls: flight.as_ref().and_then(|flight| flight.connection.tls_version()),
         protocol: version(request).as_str(),
         method: request.method.as_str(),
         path: request.raw_path(),
@@ -156,7 +196,7 @@ fn joined<'r>(request: &'r RequestHeader, name: &HeaderName) -> Option<Cow<'r, [
     Some(values.fold(Cow::Borrowed(first), |all, value| Cow::Owned([&*all, b", ", value].concat())))
 }
 
-fn version(request: &RequestHeader) -> Version {
+pub(super) fn version(request: &RequestHeader) -> Version {
     match request.version {
         http::Version::HTTP_2 => Version::Http2,
         http::Version::HTTP_11 => Version::Http11,

@@ -112,6 +112,7 @@ pub(super) struct Head<'b> {
     pub(super) target: &'b [u8],
     pub(super) http10: bool,
     pub(super) hosts: smallvec::SmallVec<[&'b [u8]; 1]>,
+    pub(super) user_agent: Option<&'b [u8]>,
     /// How many bytes of the connection belong to this request, its head included.
     pub(super) budget: Budget,
 }
@@ -151,9 +152,12 @@ impl<'b> Head<'b> {
         let method = request.method.ok_or(HeadError::Incomplete)?;
         let mut framing = Framing::default();
         let mut hosts = smallvec::SmallVec::new();
+        let mut user_agent = None;
         for field in request.headers.iter() {
             if field.name.eq_ignore_ascii_case("host") {
                 hosts.push(field.value);
+            } else if field.name.eq_ignore_ascii_case("user-agent") {
+                user_agent.get_or_insert(field.value);
             }
             framing.note(field);
         }
@@ -162,6 +166,7 @@ impl<'b> Head<'b> {
             target: request.path.ok_or(HeadError::Incomplete)?.as_bytes(),
             http10: request.version == Some(0),
             hosts,
+            user_agent,
             budget: if method == "CONNECT" { Budget::Unlimited } else { framing.budget(bytes.len()) },
         })
     }

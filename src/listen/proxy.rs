@@ -1,12 +1,12 @@
 //! The edge as Pingora's proxy sees it.
 
-use std::any::Any;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use http::{HeaderValue, header};
 use pingora::cache::key::HashBinary;
 use pingora::cache::{CacheKey, CacheMeta, ForcedFreshness, HitHandler, RespCacheable};
@@ -21,10 +21,10 @@ use pingora::{Error, ErrorType, Result};
 
 use super::cache::{self, Cache, Lookup};
 use super::enforce::{self, Passed};
+use super::flight::Flight;
 use super::respond;
 use crate::forward::{Origin, Resolver, Routes};
 use crate::gate::{Gate, Ruling};
-use crate::identify::Identity;
 use crate::limits;
 
 /// Enforces and forwards.
@@ -51,8 +51,6 @@ pub struct Patience {
 /// One request on its way.
 #[derive(Debug, Default)]
 pub struct Context {
-    /// Found out below HTTP for HTTP/1; HTTP/2 brings its names with each stream.
-    identity: Option<Identity>,
     /// Given back when the answer begins, so that a long download or an open WebSocket does not keep a
     /// replaced ruleset in memory.
     passed: Option<Passed>,
@@ -149,24 +147,14 @@ impl ProxyHttp for EdgeProxy {
     /// None: the edge passes bodies through as they are.
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
-    fn on_connection_reuse(
-        &self,
-        _session: &mut Session,
-        context: &mut Context,
-        found: Box<dyn Any + Send + Sync>,
-    ) {
-        context.identity = found.downcast::<Identity>().ok().map(|identity| *identity);
-    }
-
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
         // HTTP/2 streams have no limit of their own for a client that does not take its answer.
         session.as_downstream_mut().set_write_timeout(Some(self.patience.client));
-        let found = context.identity.take();
         context.lookup = self.cache.map(Cache::begin);
         let passed = if cache::is_background(session) {
             enforce::enforce_in_background(&self.gate, session)
         } else {
-            enforce::enforce_request(&self.gate, session, found).await?
+            enforce::enforce_request(&self.gate, session).await?
         };
         let Some(passed) = passed else { return Ok(true) };
         if session.req_header().method == http::Method::CONNECT {
@@ -239,6 +227,19 @@ impl ProxyHttp for EdgeProxy {
             context.passed = None;
         }
         Ok(())
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        _is_end: bool,
+        _context: &mut Context,
+    ) -> Result<Option<Duration>> {
+        if let (Some(body), Some(flight)) = (body, Flight::current()) {
+            flight.sent(body.len());
+        }
+        Ok(None)
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, _: &mut Context) -> FailToProxy {

@@ -4,6 +4,7 @@
 //! found before the first connection is accepted. Order at the stop: accept no more, let requests end, end
 //! the keeper, record `edge.stopped`, close the log.
 
+mod certificates;
 mod control;
 mod enforcement;
 mod retention;
@@ -18,6 +19,7 @@ use pingora::proxy::http_proxy;
 use pingora::server::{RunArgs, Server};
 use pingora::services::background::background_service;
 
+use certificates::CertificateWatch;
 pub use control::{ControlError, ask};
 pub use enforcement::{Enforcement, EnforcementError, Options};
 pub use retention::{HoldChange, RetainError, RetentionRequest, holds, retain};
@@ -26,8 +28,8 @@ use crate::config::{self, Config, ConfigError};
 use crate::gate::Gate;
 use crate::limits;
 use crate::listen::{
-    self, Admin, AdminError, BindError, BoundListener, Cache, CacheSettings, EdgeApp, EdgeProxy, Listening,
-    Patience, Purger, Timeouts,
+    self, Admin, AdminError, BindError, BoundListener, Cache, CacheSettings, EdgeApp, EdgeProxy, Listeners,
+    Listening, Patience, Purger, Timeouts, TlsError,
 };
 use crate::status::Status;
 
@@ -43,6 +45,9 @@ pub enum ServerError {
     /// A socket cannot be had.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// A listener's certificates cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The admin listener's token cannot be used.
     #[error(transparent)]
     Admin(#[from] AdminError),
@@ -59,7 +64,7 @@ impl ServerError {
     #[must_use]
     pub fn is_configuration(&self) -> bool {
         match self {
-            Self::Config(_) | Self::Admin(_) => true,
+            Self::Config(_) | Self::Tls(_) | Self::Admin(_) => true,
             Self::Enforcement(error) => error.is_configuration(),
             Self::Bind(_) | Self::Control(_) | Self::Io(_) => false,
         }
@@ -73,8 +78,10 @@ impl ServerError {
 pub fn run(config_path: &Path) -> Result<(), ServerError> {
     let config = Config::load(config_path)?;
     let sockets = Sockets::bind(&config)?;
+    let (listeners, certificates) = certificates::listeners(&config.listen, &sockets.edge)?;
+    let _watch = CertificateWatch::start(certificates)?;
     let enforcement = Enforcement::start(Options::from_config(&config))?;
-    let outcome = serve(&config, sockets, &enforcement);
+    let outcome = serve(&config, sockets, listeners, &enforcement);
     // Whatever went wrong, the log says that this edge stopped, and is closed in order.
     enforcement.stop();
     outcome
@@ -104,7 +111,12 @@ impl Sockets {
     }
 }
 
-fn serve(config: &Config, sockets: Sockets, enforcement: &Enforcement) -> Result<(), ServerError> {
+fn serve(
+    config: &Config,
+    sockets: Sockets,
+    listeners: Listeners,
+    enforcement: &Enforcement,
+) -> Result<(), ServerError> {
     let gate = enforcement.gate();
     let status = Arc::new(Status::new(config.edge.to_string(), Arc::clone(&gate), enforcement.report()));
     let banner = sockets.banner();
@@ -116,7 +128,7 @@ fn serve(config: &Config, sockets: Sockets, enforcement: &Enforcement) -> Result
     if let Some(cache) = cache {
         server.add_service(background_service("cache", Purger::new(cache)));
     }
-    let app = edge_app(config, &server, enforcement, cache);
+    let app = edge_app(config, &server, listeners, enforcement, cache);
     server.add_service(Listening::new("edge", app, sockets.edge));
     if let (Some(admin), Some(socket)) = (&config.admin, sockets.admin) {
         let app = Admin::new(Arc::clone(&gate), Arc::clone(&status), admin.token_file.as_deref())?;
@@ -149,17 +161,17 @@ fn serve(config: &Config, sockets: Sockets, enforcement: &Enforcement) -> Result
 fn edge_app(
     config: &Config,
     server: &Server,
+    listeners: Listeners,
     enforcement: &Enforcement,
     cache: Option<&'static Cache>,
 ) -> EdgeApp<pingora::proxy::HttpProxy<EdgeProxy>> {
     let gate = enforcement.gate();
-    let metrics = Arc::clone(gate.metrics());
     let patience = Patience {
         connect: config.limits.connect_timeout,
         silence: config.limits.upstream_timeout,
         client: config.limits.client_timeout,
     };
-    let edge = EdgeProxy::new(gate, config.routes.clone(), patience).with_cache(cache);
+    let edge = EdgeProxy::new(Arc::clone(&gate), config.routes.clone(), patience).with_cache(cache);
     let mut proxy = http_proxy(&server.configuration, edge);
     let mut options = HttpServerOptions::default();
     options.h2c = true;
@@ -177,7 +189,7 @@ fn edge_app(
         read: config.limits.client_timeout,
         write: config.limits.client_timeout,
     };
-    EdgeApp::new(proxy, timeouts, config.limits.head_bytes, metrics)
+    EdgeApp::new(proxy, gate, listeners, timeouts, config.limits.head_bytes)
 }
 
 fn start_cache(cache: &config::Cache, gate: &Arc<Gate>) -> &'static Cache {

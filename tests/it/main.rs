@@ -44,6 +44,7 @@ mod saving;
 mod succession;
 mod swap;
 mod syscalls;
+mod untouched;
 
 // What a person runs.
 mod commands;

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::tree::{ProveError, Tree, key};
 use crate::audit::{
     EventId, SegmentIndex,
+    line::Head,
     merkle::{
         Checkpoint, CheckpointError, Hash, NoteError, ProofError, Verifier, inclusion_proof, leaf_hash,
         verify_inclusion,
@@ -23,7 +24,6 @@ use crate::audit::{
     verify::{
         index::MAX_INDEX,
         layout::{self, SegmentFiles},
-        line::Head,
     },
 };
 

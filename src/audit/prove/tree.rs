@@ -8,6 +8,7 @@ use std::{
 
 use crate::audit::{
     EventId, SegmentIndex,
+    line::Head,
     merkle::{
         Checkpoint, CheckpointError, Hash, Nodes, NoteError, TILE_WIDTH, Tile, TileName, Verifier, leaf_hash,
         node_hash, subtrees,
@@ -17,7 +18,6 @@ use crate::audit::{
         VerifyError,
         index::MAX_INDEX,
         layout::{self, SegmentFiles},
-        line::Head,
         signed::{MAX_NOTE, origin},
     },
 };

@@ -1,6 +1,10 @@
 //! What a closed segment holds, in a small file beside it, so that a search opens only segments that may answer it.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt};
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    fmt::{self, Write as _},
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hashbrown::HashSet;
@@ -8,6 +12,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::bloom::{self, Filter};
+use crate::audit::{
+    facts::Facts,
+    line::{Head, TIME},
+};
 
 /// The version that is written and read.
 const VERSION: u32 = 1;
@@ -125,9 +133,9 @@ impl SegmentIndex {
     }
 }
 
-/// What an index is made of, as far as one line tells.
+/// What an index is made of, in a line that is JSON but not in the form we write: by another hand, and found all the same.
 #[derive(Deserialize)]
-struct Facts<'a> {
+struct Foreign<'a> {
     time: Timestamp,
     #[serde(borrow)]
     kind: Cow<'a, str>,
@@ -143,23 +151,12 @@ struct Facts<'a> {
 /// Gathers an index from the lines of a segment, first to last.
 pub struct IndexBuilder {
     index: SegmentIndex,
+    /// The earliest and the latest time, as texts: parsing them once is enough.
+    times: Option<([u8; TIME], [u8; TIME])>,
     /// Hashes of the terms, 8 bytes each however long they are.
     terms: HashSet<u64>,
     /// A term that is being hashed.
     scratch: String,
-}
-
-/// What an index is made of, read from one line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(in crate::audit) struct LineFacts<'a> {
-    /// Bytes of the line without its newline.
-    pub(in crate::audit) length: u64,
-    pub(in crate::audit) kind: &'a str,
-    /// 0 when there is none.
-    pub(in crate::audit) revision: u64,
-    pub(in crate::audit) case: Option<&'a str>,
-    pub(in crate::audit) host: Option<&'a str>,
-    pub(in crate::audit) client: Option<&'a str>,
 }
 
 impl IndexBuilder {
@@ -179,53 +176,61 @@ impl IndexBuilder {
             range: Vec::new(),
             filter: Filter::of(&HashSet::new()),
         };
-        Self { index, terms: HashSet::new(), scratch: String::new() }
+        Self { index, times: None, terms: HashSet::new(), scratch: String::new() }
     }
 
     /// Takes the next line, without its newline, in. A line that is no record counts, and has nothing to be found by.
     pub fn line(&mut self, line: &[u8]) {
-        self.index.records += 1;
-        self.index.bytes += line.len() as u64 + 1;
-        let Ok(facts) = serde_json::from_slice::<Facts<'_>>(line) else { return };
-        let index = &mut self.index;
-        index.first_time = Some(index.first_time.map_or(facts.time, |first| first.min(facts.time)));
-        index.last_time = index.last_time.max(Some(facts.time));
-        index.last_revision = index.last_revision.max(facts.revision.unwrap_or(0));
-        match index.kinds.get_mut(facts.kind.as_ref()) {
-            Some(count) => *count += 1,
-            None => drop(index.kinds.insert(facts.kind.into_owned(), 1)),
+        match Head::parse(line) {
+            Some(head) => self.record(&head, &Facts::of(&head), line.len() as u64),
+            None => self.foreign(line),
         }
-        let terms = [
-            facts.case.as_deref().map(Term::Case),
-            facts.host.as_deref().map(Term::Host),
-            facts.client.as_deref().map(Term::Client),
-        ];
-        self.terms.extend(terms.into_iter().flatten().map(|term| bloom::hash(&term.to_string())));
     }
 
-    /// Takes a line in whose facts were read without parsing it whole; [`Self::time`] says the times.
-    pub(in crate::audit) fn facts(&mut self, facts: &LineFacts<'_>) {
-        let index = &mut self.index;
-        index.records += 1;
-        index.bytes += facts.length + 1;
-        index.last_revision = index.last_revision.max(facts.revision);
-        match index.kinds.get_mut(facts.kind) {
-            Some(count) => *count += 1,
-            None => drop(index.kinds.insert(facts.kind.to_owned(), 1)),
-        }
-        let terms = [("case:", facts.case), ("host:", facts.host), ("client:", facts.client)];
-        for (name, text) in terms {
-            if let Some(text) = text {
-                self.scratch.clear();
-                self.scratch.push_str(name);
-                self.scratch.push_str(text);
-                self.terms.insert(bloom::hash(&self.scratch));
+    /// Takes in a record whose facts were read already; `length` is that of its line, without its newline.
+    pub(in crate::audit) fn record(&mut self, head: &Head<'_>, facts: &Facts<'_>, length: u64) {
+        self.index.records += 1;
+        self.index.bytes += length + 1;
+        match &mut self.times {
+            None => self.times = Some((head.time, head.time)),
+            Some((first, last)) => {
+                *first = head.time.min(*first);
+                *last = head.time.max(*last);
             }
+        }
+        let kind = facts.kind.as_deref().unwrap_or_default();
+        self.known(kind, facts.revision, [&facts.case, &facts.host, &facts.client].map(Option::as_deref));
+    }
+
+    fn foreign(&mut self, line: &[u8]) {
+        self.index.records += 1;
+        self.index.bytes += line.len() as u64 + 1;
+        let Ok(facts) = serde_json::from_slice::<Foreign<'_>>(line) else { return };
+        self.time(facts.time);
+        let terms = [&facts.case, &facts.host, &facts.client].map(Option::as_deref);
+        self.known(&facts.kind, facts.revision.unwrap_or(0), terms);
+    }
+
+    /// `terms` are the case, the host and the client.
+    fn known(&mut self, kind: &str, revision: u64, terms: [Option<&str>; 3]) {
+        let index = &mut self.index;
+        index.last_revision = index.last_revision.max(revision);
+        match index.kinds.get_mut(kind) {
+            Some(count) => *count += 1,
+            None => drop(index.kinds.insert(kind.to_owned(), 1)),
+        }
+        let [case, host, client] = terms;
+        let terms = [case.map(Term::Case), host.map(Term::Host), client.map(Term::Client)];
+        for term in terms.into_iter().flatten() {
+            self.scratch.clear();
+            // Writing into a text cannot fail.
+            write!(self.scratch, "{term}").ok();
+            self.terms.insert(bloom::hash(&self.scratch));
         }
     }
 
     /// Takes in that a record has this time.
-    pub(in crate::audit) fn time(&mut self, time: Timestamp) {
+    fn time(&mut self, time: Timestamp) {
         self.index.first_time = Some(self.index.first_time.map_or(time, |first| first.min(time)));
         self.index.last_time = self.index.last_time.max(Some(time));
     }
@@ -238,7 +243,13 @@ impl IndexBuilder {
 
     /// The index, with the hashes that cover the segment's leaves.
     #[must_use]
-    pub fn finish(self, range: &[Hash]) -> SegmentIndex {
+    pub fn finish(mut self, range: &[Hash]) -> SegmentIndex {
+        for text in self.times.take().into_iter().flat_map(|(first, last)| [first, last]) {
+            // Digits in their places may still be no date: such a record has no time to be found by.
+            if let Some(time) = std::str::from_utf8(&text).ok().and_then(|text| text.parse().ok()) {
+                self.time(time);
+            }
+        }
         SegmentIndex { range: range.to_vec(), filter: Filter::of(&self.terms), ..self.index }
     }
 }

@@ -43,7 +43,6 @@ mod tests;
 pub(super) use archive::Archive;
 pub use bloom::Filter;
 pub(super) use borders::Borders;
-pub(super) use index::LineFacts;
 pub use index::{IndexBuilder, IndexError, SegmentIndex, Term};
 pub use reader::{SegmentError, SegmentFile, SegmentLines, segments};
 pub(super) use store::{SealOptions, Sealed};

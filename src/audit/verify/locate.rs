@@ -6,10 +6,10 @@ use serde::de::IgnoredAny;
 
 use super::{
     join::{Span, meet},
-    line::Head,
     report::{Finding, Report},
     scan::Task,
 };
+use crate::audit::line::Head;
 
 /// Reports the leaves in `bad`, as exactly as `suspects` tell; what a finding already says is not said again.
 pub(super) fn report_bad_lines(

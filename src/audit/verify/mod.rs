@@ -12,13 +12,11 @@
 //! at fault; lines that do not are at fault, and what their index and tiles say of them tells which.
 
 mod epoch;
-mod facts;
 mod ids;
 pub(in crate::audit) mod index;
 mod join;
 pub(in crate::audit) mod layout;
 mod leaves;
-pub(in crate::audit) mod line;
 mod locate;
 mod pool;
 mod report;

@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
-
-use super::{facts::Facts, ids::Ids, layout::SegmentFiles, leaves::Leaves, line::Head, report::Finding};
+use super::{ids::Ids, layout::SegmentFiles, leaves::Leaves, report::Finding};
 use crate::audit::{
+    facts::Facts,
+    line::Head,
     merkle::{Hash, leaf_hash},
-    sealed::{IndexBuilder, LineFacts, SegmentError, SegmentLine},
+    sealed::{IndexBuilder, SegmentError, SegmentLine},
 };
 
 /// Findings of one segment that are told one by one.
@@ -78,8 +78,6 @@ struct Scanner<'t> {
     file: PathBuf,
     expected: u64,
     damaged: Vec<Damaged>,
-    first_time: Vec<u8>,
-    last_time: Vec<u8>,
     /// Places are lost: nothing more is hashed.
     lost: bool,
     scan: Scan,
@@ -129,8 +127,7 @@ impl<'t> Scanner<'t> {
             torn: 0,
             broken: false,
         };
-        let (first_time, last_time) = (Vec::new(), Vec::new());
-        Self { task, file, expected: start, damaged: Vec::new(), first_time, last_time, lost: false, scan }
+        Self { task, file, expected: start, damaged: Vec::new(), lost: false, scan }
     }
 
     fn find(&mut self, what: impl Into<String>, bytes: (u64, u64), records: Option<(u64, u64)>) {
@@ -173,22 +170,8 @@ impl<'t> Scanner<'t> {
     }
 
     fn record(&mut self, head: &Head<'_>, length: u64, place: (u64, u64)) {
-        if self.first_time.is_empty() || head.time < self.first_time.as_slice() {
-            self.first_time = head.time.to_vec();
-        }
-        if head.time > self.last_time.as_slice() {
-            self.last_time.clear();
-            self.last_time.extend_from_slice(head.time);
-        }
         let facts = Facts::of(head);
-        self.scan.index.facts(&LineFacts {
-            length,
-            kind: facts.kind.as_deref().unwrap_or_default(),
-            revision: facts.revision,
-            case: facts.case.as_deref(),
-            host: facts.host.as_deref(),
-            client: facts.client.as_deref(),
-        });
+        self.scan.index.record(head, &facts, length);
         if self.scan.ids.insert(head.nonce(), head.ordinal()) {
             self.find("its id was given to another record before", place, Some((head.seq, head.seq)));
         }
@@ -260,12 +243,6 @@ impl<'t> Scanner<'t> {
             self.find("half a line: its end is missing", (end, end + half_line), record);
         } else {
             self.scan.torn += half_line;
-        }
-        for time in [&self.first_time, &self.last_time] {
-            let time = std::str::from_utf8(time).ok().and_then(|time| time.parse::<Timestamp>().ok());
-            if let Some(time) = time {
-                self.scan.index.time(time);
-            }
         }
         self.scan.reached = self.expected;
         self.scan.text = end + half_line;

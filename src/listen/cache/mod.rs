@@ -23,7 +23,7 @@ mod storage;
 mod store;
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -76,7 +76,7 @@ pub struct Cache {
     gate: Arc<Gate>,
     store: Store,
     sites: Roll<Hostname>,
-    sources: Roll<IpAddr>,
+    sources: Roll<SocketAddr>,
     /// How many passes have begun. Written by the purger alone.
     passes: AtomicU64,
     /// What the last pass was made for. Written by the purger alone.
@@ -229,7 +229,7 @@ impl Cache {
     /// A connection to an origin is there.
     pub(super) fn on_connected(&self, lookup: &mut Lookup, peer: &HttpPeer) {
         let Some(address) = peer._address.as_inet() else { return };
-        lookup.source = self.enter(&self.sources, &address.ip(), lookup.began);
+        lookup.source = self.enter(&self.sources, address, lookup.began);
         lookup.unstorable = lookup.source.is_none();
     }
 

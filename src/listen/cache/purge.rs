@@ -66,7 +66,7 @@ impl Cache {
             }
         }
         for source in self.sources.all() {
-            if all || may_close(&rules, source.name, last.at, now) {
+            if all || may_close(&rules, source.name.ip(), last.at, now) {
                 self.sources.strike(&source);
                 struck = true;
             }

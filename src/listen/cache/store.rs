@@ -6,7 +6,7 @@
 //! more than there is.
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::SystemTime;
@@ -24,7 +24,7 @@ use crate::metrics::Metrics;
 /// The host of an object.
 pub(super) type Site = Arc<Entry<Hostname>>;
 /// The origin an object came from.
-pub(super) type Source = Arc<Entry<IpAddr>>;
+pub(super) type Source = Arc<Entry<SocketAddr>>;
 
 /// Where an object is: a URI, and which of its variants. The first that is stored has none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Tests of the store through Pingora's eyes.
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use pingora::cache::trace::Span;
@@ -15,7 +15,7 @@ struct Bench {
     store: &'static Store,
     metrics: Arc<Metrics>,
     sites: Roll<Hostname>,
-    sources: Roll<IpAddr>,
+    sources: Roll<SocketAddr>,
 }
 
 impl Bench {
@@ -185,7 +185,7 @@ async fn nothing_of_a_struck_host_is_served_or_stored_and_another_hosts_objects_
 async fn nothing_of_a_struck_origin_is_served_or_stored() {
     let bench = Bench::new(1 << 20);
     let key = bench.key("a.example", "/");
-    let source = bench.sources.enter(&"203.0.113.7".parse().unwrap(), || true).unwrap();
+    let source = bench.sources.enter(&"203.0.113.7:80".parse().unwrap(), || true).unwrap();
     let mut from_there = meta();
     from_there.extensions_mut().insert(Arc::clone(&source));
     bench.fill(&key, &from_there).await.finish().await.unwrap();

@@ -6,20 +6,20 @@ use super::line::{Head, count, text};
 
 /// The fields that an index and the account of gaps are made of.
 #[derive(Default)]
-pub(super) struct Facts<'l> {
-    pub(super) kind: Option<Cow<'l, str>>,
-    pub(super) case: Option<Cow<'l, str>>,
-    pub(super) host: Option<Cow<'l, str>>,
-    pub(super) client: Option<Cow<'l, str>>,
-    pub(super) revision: u64,
+pub(in crate::audit) struct Facts<'l> {
+    pub(in crate::audit) kind: Option<Cow<'l, str>>,
+    pub(in crate::audit) case: Option<Cow<'l, str>>,
+    pub(in crate::audit) host: Option<Cow<'l, str>>,
+    pub(in crate::audit) client: Option<Cow<'l, str>>,
+    pub(in crate::audit) revision: u64,
     /// Events that a gap record counts; 0 in every other.
-    pub(super) missed: u64,
+    pub(in crate::audit) missed: u64,
     /// The ordinal up to which it does.
-    pub(super) through: u64,
+    pub(in crate::audit) through: u64,
 }
 
 impl<'l> Facts<'l> {
-    pub(super) fn of(head: &Head<'l>) -> Self {
+    pub(in crate::audit) fn of(head: &Head<'l>) -> Self {
         let mut facts = Self::default();
         for (key, value) in head.fields() {
             match key {

@@ -1,17 +1,20 @@
-//! The parts of a record's line that verification needs, without parsing it whole.
+//! The parts of a record's line that indexing and verification need, without parsing it whole.
 //!
 //! Records are written by one writer in one form (`record.rs`): no blanks, `id`, `seq` and `time` first, every quote
 //! inside a text escaped. A line of another form is not one of ours, even if its JSON says the same.
 
 use std::borrow::Cow;
 
+/// Characters of a record's time.
+pub(in crate::audit) const TIME: usize = 27;
+
 /// What every record starts with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::audit) struct Head<'l> {
     pub(in crate::audit) id: u128,
     pub(in crate::audit) seq: u64,
-    /// 27 characters; they sort as the times do.
-    pub(in crate::audit) time: &'l [u8],
+    /// They sort as the times do.
+    pub(in crate::audit) time: [u8; TIME],
     /// What follows, from the quote of the next key on.
     rest: &'l [u8],
 }
@@ -21,25 +24,25 @@ impl<'l> Head<'l> {
     pub(in crate::audit) fn parse(line: &'l [u8]) -> Option<Self> {
         let (id, rest) = line.strip_prefix(b"{\"id\":\"")?.split_at_checked(36)?;
         let (seq, rest) = number(rest.strip_prefix(b"\",\"seq\":")?)?;
-        let (time, rest) = rest.strip_prefix(b",\"time\":\"")?.split_at_checked(27)?;
+        let (&time, rest) = rest.strip_prefix(b",\"time\":\"")?.split_first_chunk()?;
         let rest = rest.strip_prefix(b"\",")?;
-        let sound = seq >= 1 && is_time(time) && line.last() == Some(&b'}');
+        let sound = seq >= 1 && is_time(&time) && line.last() == Some(&b'}');
         sound.then_some(Self { id: parse_id(id)?, seq, time, rest })
     }
 
     /// The process that gave the id: 40 bits.
-    pub(super) fn nonce(&self) -> u64 {
+    pub(in crate::audit) fn nonce(&self) -> u64 {
         (self.id & 0xff_ffff_ffff) as u64
     }
 
     /// The place of the id among those of its process: 34 bits, see `id.rs`.
-    pub(super) fn ordinal(&self) -> u64 {
+    pub(in crate::audit) fn ordinal(&self) -> u64 {
         let (high, low) = ((self.id >> 64) as u64 & 0xfff, (self.id >> 40) as u64 & 0x3f_ffff);
         high << 22 | low
     }
 
     /// The fields after these three.
-    pub(super) fn fields(&self) -> Fields<'l> {
+    pub(in crate::audit) fn fields(&self) -> Fields<'l> {
         Fields { rest: Some(self.rest) }
     }
 }
@@ -73,13 +76,13 @@ fn parse_id(text: &[u8]) -> Option<u128> {
 }
 
 /// `2026-11-20T22:30:00.123456Z`.
-fn is_time(text: &[u8]) -> bool {
-    const FORM: &[u8; 27] = b"dddd-dd-ddTdd:dd:dd.ddddddZ";
+fn is_time(text: &[u8; TIME]) -> bool {
+    const FORM: &[u8; TIME] = b"dddd-dd-ddTdd:dd:dd.ddddddZ";
     text.iter().zip(FORM).all(|(byte, form)| if *form == b'd' { byte.is_ascii_digit() } else { byte == form })
 }
 
 /// The fields of an object: the text of each key and the JSON of its value. Ends early where the form is broken.
-pub(super) struct Fields<'l> {
+pub(in crate::audit) struct Fields<'l> {
     rest: Option<&'l [u8]>,
 }
 
@@ -134,7 +137,7 @@ fn nested_end(value: &[u8]) -> Option<usize> {
 }
 
 /// The text that a JSON string stands for.
-pub(super) fn text(value: &[u8]) -> Option<Cow<'_, str>> {
+pub(in crate::audit) fn text(value: &[u8]) -> Option<Cow<'_, str>> {
     let inner = value.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
     if memchr::memchr(b'\\', inner).is_none() {
         return std::str::from_utf8(inner).ok().map(Cow::Borrowed);
@@ -143,7 +146,7 @@ pub(super) fn text(value: &[u8]) -> Option<Cow<'_, str>> {
 }
 
 /// A number that is a whole value.
-pub(super) fn count(value: &[u8]) -> Option<u64> {
+pub(in crate::audit) fn count(value: &[u8]) -> Option<u64> {
     std::str::from_utf8(value).ok()?.parse().ok()
 }
 

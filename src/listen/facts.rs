@@ -1,0 +1,53 @@
+//! What is known of a connection before its first request, and holds for all of them.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Instant;
+
+use crate::hostname::Hostname;
+
+/// One client connection.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    /// Who asks: the peer, or whom a trusted proxy in front names. 0.0.0.0 for a peer without an address.
+    pub client: IpAddr,
+    /// Whether the peer is a proxy whose word about its clients is taken.
+    pub trusted: bool,
+    /// The address the connection came in on.
+    pub listener: Option<SocketAddr>,
+    /// Set on connections with TLS.
+    pub tls: Option<Tls>,
+    /// Whether a request for another name than the server name is answered with 421.
+    pub strict_sni: bool,
+    /// When it was accepted.
+    pub opened: Instant,
+}
+
+/// What the handshake told.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub version: &'static str,
+    /// The server name the client asked for (RFC 6066 §3), if it asked for one.
+    pub sni: Option<Hostname>,
+}
+
+impl Connection {
+    /// A cleartext connection of `peer`.
+    #[must_use]
+    pub fn cleartext(peer: Option<SocketAddr>, listener: Option<SocketAddr>) -> Self {
+        let client = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
+        Self { client, trusted: false, listener, tls: None, strict_sni: false, opened: Instant::now() }
+    }
+
+    /// The server name of the handshake.
+    #[must_use]
+    pub fn sni(&self) -> Option<&Hostname> {
+        self.tls.as_ref()?.sni.as_ref()
+    }
+
+    /// The TLS version, as records show it.
+    #[must_use]
+    pub fn tls_version(&self) -> Option<&'static str> {
+        self.tls.as_ref().map(|tls| tls.version)
+    }
+}

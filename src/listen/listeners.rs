@@ -1,0 +1,65 @@
+//! What each listening address asks of its connections.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::tls::Terminator;
+
+/// One listening address.
+#[derive(Debug)]
+pub struct Listener {
+    /// The address it is bound to, with its real port; the unspecified address stands for all of the machine's.
+    pub address: SocketAddr,
+    /// Ends TLS; none for cleartext.
+    pub tls: Option<Terminator>,
+    /// Whether a request for another name than the server name is answered with 421.
+    pub strict_sni: bool,
+}
+
+/// All listening addresses of an edge.
+#[derive(Debug, Clone, Default)]
+pub struct Listeners(Arc<[Arc<Listener>]>);
+
+impl Listeners {
+    /// Takes them all.
+    #[must_use]
+    pub fn new(listeners: Vec<Listener>) -> Self {
+        Self(listeners.into_iter().map(Arc::new).collect())
+    }
+
+    /// The one that a connection to `local` came in on: an address of its own before the unspecified one.
+    pub(super) fn of(&self, local: SocketAddr) -> Option<&Arc<Listener>> {
+        let own = |listener: &&Arc<Listener>| same(listener.address, local);
+        let any = |listener: &&Arc<Listener>| {
+            listener.address.ip().is_unspecified() && listener.address.port() == local.port()
+        };
+        self.0.iter().find(own).or_else(|| self.0.iter().find(any))
+    }
+}
+
+/// Whether both are one address; an IPv4 client of an IPv6 socket shows a mapped one.
+fn same(bound: SocketAddr, local: SocketAddr) -> bool {
+    bound.port() == local.port() && bound.ip().to_canonical() == local.ip().to_canonical()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_of_its_own_comes_before_the_unspecified_one() {
+        let listener =
+            |address: &str, strict_sni| Listener { address: address.parse().unwrap(), tls: None, strict_sni };
+        let listeners = Listeners::new(vec![
+            listener("0.0.0.0:80", false),
+            listener("192.0.2.1:80", true),
+            listener("[::]:443", false),
+        ]);
+        let found = |local: &str| listeners.of(local.parse().unwrap()).map(|one| one.address.to_string());
+        assert_eq!(found("192.0.2.1:80").as_deref(), Some("192.0.2.1:80"));
+        assert_eq!(found("[::ffff:192.0.2.1]:80").as_deref(), Some("192.0.2.1:80"));
+        assert_eq!(found("192.0.2.2:80").as_deref(), Some("0.0.0.0:80"));
+        assert_eq!(found("[::ffff:192.0.2.1]:443").as_deref(), Some("[::]:443"));
+        assert_eq!(found("192.0.2.1:8080"), None);
+    }
+}
