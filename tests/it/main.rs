@@ -28,6 +28,8 @@ mod table_cases;
 
 // What a request is about, and what happens to it.
 mod actions;
+mod cache;
+mod cache_purge;
 mod cases;
 mod connection;
 mod identity;
