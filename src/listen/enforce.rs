@@ -121,6 +121,10 @@ fn settle(flight: Option<&Flight>) {
 /// against it has been recorded, and is carried out with [`carry_out`].
 #[must_use]
 pub fn judge_origin(gate: &Gate, session: &Session, passed: &Passed, upstream: SocketAddr) -> Ruling {
+    // What no client asked for is no event, unless a connection is refused.
+    if session.subrequest_ctx.is_some() && !is_closed(gate, session, passed, upstream) {
+        return Ruling::Forward;
+    }
     let ruling =
         with_facts(session, &passed.identity, |asked| gate.judge_origin(&passed.ruleset, asked, upstream));
     if let (Ruling::Forward, Some(flight)) = (&ruling, Flight::current()) {

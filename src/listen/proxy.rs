@@ -352,6 +352,10 @@ impl ProxyHttp for EdgeProxy {
         if let (Some(cache), Some(lookup)) = (self.cache, context.lookup.as_mut()) {
             cache.on_departure(session, lookup, response);
         }
+        // An answer from the cache begins here, and nowhere else.
+        if !response.status.is_informational() {
+            context.passed = None;
+        }
         Ok(())
     }
 }

@@ -146,14 +146,16 @@ fn a_case_in_shadow_purges_nothing_and_is_recorded_once_a_request() {
     let origin = Origin::start();
     origin.answers("/", Canned::new("max-age=1, stale-while-revalidate=600"));
     let edge = edge(&origin);
-    edge.change(|policies| policies.write(&CaseFile::new("one", &["a.example"]).shadow()));
+    let case = CaseFile::new("one", &["a.example"]).key("origins = [\"127.0.0.0/8\"]").shadow();
+    edge.change(|policies| policies.write(&case));
     let mut asked = 0;
     wait_until("it was fetched anew in the background", || {
         asked += 1;
         edge.get("a.example").text() == "/ of a.example #2"
     });
     assert_eq!(edge.status().cache("purged"), 0);
-    assert_eq!(of_kind(&edge.finish(), "request.shadowed").len(), asked);
+    // Once for the host and once for the origin, and never for a request that no client made.
+    assert_eq!(of_kind(&edge.finish(), "request.shadowed").len(), 2 * asked);
 }
 
 #[test]
