@@ -170,6 +170,19 @@ impl Gate {
         self.rule(&verdict, Kind::UpstreamRefused, ruleset, asked, Some(upstream))
     }
 
+    /// Whether the ruleset in force keeps a client from an address, or anybody when no client asks. Records nothing:
+    /// what asks here is refused a connection, and the request behind it is judged and recorded by itself.
+    #[must_use]
+    pub fn closes(&self, upstream: IpAddr, client: Option<IpAddr>) -> bool {
+        let (ruleset, now) = (self.ruleset.load(), self.clock.now());
+        match client {
+            Some(client) => {
+                matches!(decide::judge_origin(&ruleset, upstream, client, now), Verdict::Block(_))
+            }
+            None => decide::closes_to_somebody(&ruleset, upstream, now),
+        }
+    }
+
     /// Judges a TLS handshake by its server name, before any cryptography. On [`Ruling::Enforce`] it must end with an
     /// alert, and this has been recorded.
     ///

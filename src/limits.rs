@@ -99,7 +99,7 @@ pub const HTTP2_HEADER_LIST_BYTES: u32 = 32 * 1024;
 pub const HTTP2_MALFORMED_STREAMS: usize = 32;
 /// Largest file of a certificate chain or key, in bytes.
 pub const CERTIFICATE_FILE_BYTES: u64 = 1024 * 1024;
-/// How often the directories of certificates are looked at; a change counts when it is seen twice.
+/// How often the directories of certificates are looked at; a change counts when it is seen twice in a row.
 pub const CERTIFICATES_LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Streams of one HTTP/2 connection at a time.
 pub const HTTP2_STREAMS: u32 = 100;
@@ -114,6 +114,26 @@ pub const STOP_SETTLES: Duration = Duration::from_millis(100);
 
 /// Addresses tried for one request.
 pub const UPSTREAMS_TRIED: usize = 16;
+/// Attempts after the first, unless the route says otherwise.
+pub const RETRIES: usize = 5;
+/// Streams of one HTTP/2 connection to an origin at a time.
+pub const UPSTREAM_STREAMS: usize = 100;
+/// How often an HTTP/2 connection to an origin is asked whether it is still there.
+pub const UPSTREAM_PING: Duration = Duration::from_secs(15);
+/// Between two health checks of an origin, unless the route says otherwise.
+pub const HEALTH_INTERVAL: Duration = Duration::from_secs(5);
+/// For one health check, unless the route says otherwise.
+pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
+/// Octets of the answer to a health check that are read, for an answer that never ends.
+pub const HEALTH_BODY_BYTES: usize = 64 * 1024;
+/// Clients that are known by name of one connection to an origin; with more, any client could be on it.
+pub const CONNECTION_USERS: usize = 32;
+/// Octets of a list of addresses that a trusted proxy sent and is passed on.
+pub const FORWARDED_BYTES: usize = 4096;
+/// Between a change of the rules and the end of connections to origins that no cut has ended.
+pub const CUTS_SETTLE: Duration = Duration::from_millis(250);
+/// Origins that the status names.
+pub const REPORTED_ORIGINS: usize = 1_000;
 /// How long an idle connection to an origin is kept.
 pub const UPSTREAM_IDLE: Duration = Duration::from_secs(60);
 /// How long an answer of the resolver is used without asking again.

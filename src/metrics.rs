@@ -25,6 +25,9 @@ pub struct Metrics {
     verdict_seconds: Histogram,
     rejected: IntCounterVec,
     connections: IntGauge,
+    upstream_connections: IntGauge,
+    upstream_cut: IntCounter,
+    upstream_retries: IntCounter,
     reloads: IntCounterVec,
     /// What the cache counts.
     pub cache: CacheMetrics,
@@ -47,6 +50,8 @@ pub struct Gauges {
     pub reload_age: Gauge,
     /// How long the last reload took, in seconds.
     pub reload_seconds: Gauge,
+    /// Origins that their health checks have taken out.
+    pub origins_down: IntGauge,
     /// Events decided since the edge started.
     pub audit_decided: IntGauge,
     /// Events written to the journal since the edge started.
@@ -90,6 +95,16 @@ impl Metrics {
                 &["reason"],
             )?,
             connections: add.gauge("interdict_connections", "Open client connections.")?,
+            upstream_connections: add
+                .gauge("interdict_upstream_connections", "Open connections to origins.")?,
+            upstream_cut: add.counter(
+                "interdict_upstream_cut_total",
+                "Connections to origins ended because a case closes their network.",
+            )?,
+            upstream_retries: add.counter(
+                "interdict_upstream_retries_total",
+                "Attempts at an origin after one that failed.",
+            )?,
             reloads: add.counters("interdict_reloads_total", "Reloads by result.", &["result"])?,
             cache: CacheMetrics::new(&add)?,
             gauges: Gauges {
@@ -101,6 +116,8 @@ impl Metrics {
                     .float("interdict_policy_reload_age_seconds", "Seconds since the last reload.")?,
                 reload_seconds: add
                     .float("interdict_policy_reload_seconds", "How long the last reload took.")?,
+                origins_down: add
+                    .gauge("interdict_origins_down", "Origins taken out by their health checks.")?,
                 audit_decided: add.gauge("interdict_audit_decided", "Events decided since the start.")?,
                 audit_durable: add
                     .gauge("interdict_audit_durable", "Events in the journal since the start.")?,
@@ -156,6 +173,32 @@ impl Metrics {
     #[must_use]
     pub fn connections(&self) -> i64 {
         self.connections.get()
+    }
+
+    /// A connection to an origin was opened.
+    pub fn upstream_opened(&self) {
+        self.upstream_connections.inc();
+    }
+
+    /// A connection to an origin was closed.
+    pub fn upstream_closed(&self) {
+        self.upstream_connections.dec();
+    }
+
+    /// How many connections to origins are open.
+    #[must_use]
+    pub fn upstream_connections(&self) -> i64 {
+        self.upstream_connections.get()
+    }
+
+    /// Connections to origins were ended because a case closes their network.
+    pub fn upstream_cut(&self, count: usize) {
+        self.upstream_cut.inc_by(count as u64);
+    }
+
+    /// A request is tried once more.
+    pub fn upstream_retried(&self) {
+        self.upstream_retries.inc();
     }
 
     /// All of it in the Prometheus text format.

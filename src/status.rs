@@ -6,6 +6,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::forward::Origins;
 use crate::gate::Gate;
 use crate::metrics::Metrics;
 use crate::reload::{ReloadResult, SharedReport};
@@ -17,13 +18,14 @@ pub struct Status {
     gate: Arc<Gate>,
     report: SharedReport,
     started: Instant,
+    origins: Arc<Origins>,
 }
 
 impl Status {
     /// The state of the edge named `edge`, which starts now.
     #[must_use]
-    pub fn new(edge: String, gate: Arc<Gate>, report: SharedReport) -> Self {
-        Self { edge, gate, report, started: Instant::now() }
+    pub fn new(edge: String, gate: Arc<Gate>, report: SharedReport, origins: Arc<Origins>) -> Self {
+        Self { edge, gate, report, started: Instant::now(), origins }
     }
 
     /// All of it as one JSON object.
@@ -53,6 +55,8 @@ impl Status {
             "reviews_overdue": overdue(&ruleset, now),
             "connections": self.gate.metrics().connections(),
             "cache": self.cache(),
+            "upstream_connections": self.gate.metrics().upstream_connections(),
+            "origins": self.origins_value(),
             "last_reload": {
                 "result": report.result.as_str(),
                 "at": report.at,
@@ -95,6 +99,21 @@ impl Status {
         })
     }
 
+    /// Every origin of every route, in the order of the file.
+    fn origins_value(&self) -> Value {
+        let members = self.origins.pools().iter().enumerate().flat_map(|(route, pool)| {
+            pool.members().iter().map(move |member| {
+                json!({
+                    "route": route + 1,
+                    "address": member.origin().to_string(),
+                    "up": member.is_up(),
+                    "active": member.active(),
+                })
+            })
+        });
+        members.take(crate::limits::REPORTED_ORIGINS).collect()
+    }
+
     /// Brings the gauges of `metrics` up to date.
     pub fn refresh(&self, metrics: &Metrics) {
         let ruleset = self.gate.ruleset();
@@ -108,6 +127,8 @@ impl Status {
         gauges.reload_ok.set(i64::from(ok));
         gauges.reload_age.set(age_seconds(report.at, self.gate.clock().now()));
         gauges.reload_seconds.set(report.seconds);
+        let members = self.origins.pools().iter().flat_map(|pool| pool.members());
+        gauges.origins_down.set(count(members.filter(|member| !member.is_up()).count() as u64));
         gauges.audit_decided.set(count(audit.decided));
         gauges.audit_durable.set(count(audit.durable));
         gauges.audit_gap.set(count(audit.gap));

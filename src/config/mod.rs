@@ -5,6 +5,7 @@ mod cache;
 mod limits;
 mod listen;
 mod load;
+mod origin;
 mod parse;
 mod route;
 #[cfg(test)]

@@ -1,28 +1,54 @@
 //! `[[route]]`: which origins serve which hosts.
 
+use std::time::Duration;
+
+use super::origin;
 use super::parse::Paths;
-use crate::document::{Table, Text, Value};
-use crate::forward::{Origin, Route, Routes};
-use crate::hostname::Hostname;
+use crate::document::{Table, Value};
+use crate::forward::{Route, Routes};
 use crate::limits;
 use crate::policy::Pattern;
 
 /// All routes, which may be none.
-pub(super) fn settle(top: &Table<'_>, _paths: &Paths<'_>, upper: &[&'static str]) -> Routes {
+pub(super) fn settle(top: &Table<'_>, paths: &Paths<'_>, upper: &[&'static str]) -> Routes {
     let tables =
         top.optional("route").map(|value| value.tables(limits::TABLES_PER_CONFIG)).unwrap_or_default();
     let mut routes = Routes::default();
     for table in &tables {
         let hosts = table.required("hosts", "hosts = [\"*\"]");
         let origins = table.required("origins", "origins = [\"127.0.0.1:9000\"]");
-        let cache = table.optional("cache").and_then(|value| value.boolean()).unwrap_or(true);
-        routes.add(Route { origins: origins.map(|value| origin_list(&value)).unwrap_or_default(), cache });
+        let origins = origins.map(|value| origin::origins(&value)).unwrap_or_default();
+        routes.add(settings(table, paths, Route::to(origins)));
         if let Some(value) = hosts {
             lead_hosts(&value, &mut routes);
         }
         table.finish(upper);
     }
     routes
+}
+
+/// What a route says beside its hosts and origins.
+fn settings(table: &Table<'_>, paths: &Paths<'_>, default: Route) -> Route {
+    let number = |key, range| {
+        let written = table.optional(key).and_then(|value| value.integer(range));
+        written.and_then(|number| usize::try_from(number).ok())
+    };
+    let duration = |key, longest| {
+        let shortest = Duration::from_millis(10);
+        table.optional(key).and_then(|value| value.duration(shortest..=Duration::from_secs(longest)))
+    };
+    Route {
+        balance: origin::balance(table),
+        cache: table.optional("cache").and_then(|value| value.boolean()).unwrap_or(default.cache),
+        tls: table.optional("tls").and_then(|value| origin::tls(&value, paths)),
+        http2: table.optional("http2").and_then(|value| value.boolean()).unwrap_or(default.http2),
+        retries: number("retries", 0..=limits::UPSTREAMS_TRIED as u64 - 1).unwrap_or(default.retries),
+        connect_timeout: duration("connect_timeout", 600),
+        upstream_timeout: duration("upstream_timeout", 3600),
+        max_connections: number("max_connections", 1..=1_000_000),
+        health: table.optional("health").and_then(|value| origin::health(&value)),
+        ..default
+    }
 }
 
 fn lead_hosts(value: &Value<'_>, routes: &mut Routes) {
@@ -50,44 +76,5 @@ fn lead_hosts(value: &Value<'_>, routes: &mut Routes) {
             text.spot()
                 .error_with_hint(message, "name each pattern once; one route can have several origins");
         }
-    }
-}
-
-fn origin_list(value: &Value<'_>) -> Vec<Origin> {
-    if value.is_empty_list() {
-        value
-            .spot()
-            .error_with_hint("the route leads nowhere", "write at least one origin, like `127.0.0.1:9000`");
-    }
-    let mut known = Vec::new();
-    for text in value.strings(limits::ORIGINS_PER_ROUTE) {
-        let Some(origin) = origin(&text) else { continue };
-        if known.contains(&origin) {
-            text.spot().error_with_hint(format_args!("`{origin}` is written twice"), "remove one of the two");
-        } else {
-            known.push(origin);
-        }
-    }
-    known
-}
-
-fn origin(text: &Text<'_>) -> Option<Origin> {
-    let written = text.as_str();
-    let example = "write a host and a port, like `origin.example:80`, `192.0.2.1:80` or `[2001:db8::1]:80`";
-    let refuse = |reason: &str, hint: &str| {
-        text.spot().error_with_hint(format_args!("`{}` is no origin: {reason}", text.shown()), hint);
-        None
-    };
-    if written.contains("://") {
-        return refuse("it is a URL", example);
-    }
-    if written.parse::<std::net::Ipv6Addr>().is_ok() {
-        return refuse("an IPv6 address stands in brackets", example);
-    }
-    match Hostname::parse_authority(written.as_bytes()) {
-        Ok((host, Some(port))) if port != 0 => Some(Origin { host, port }),
-        Ok((_, Some(_))) => refuse("nothing listens on port 0", example),
-        Ok((_, None)) => refuse("the port is missing", &format!("write `{}:80`", text.shown())),
-        Err(error) => refuse(&error.to_string(), &error.hint().unwrap_or_else(|| example.to_owned())),
     }
 }

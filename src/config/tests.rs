@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::*;
 use crate::audit::{Period, Pseudonyms};
+use crate::forward::{Balance, HashKey, HealthCheck, Origin, OriginTls, Route};
 use crate::hostname::Hostname;
 
 const LISTEN: &str = "[[listen]]\naddress = \"127.0.0.1:0\"\n";
@@ -51,6 +52,33 @@ fn without_a_route_there_is_none() {
     assert_eq!(port_for(&routes, "b.a.example"), Some(9000));
 }
 
+fn full_route() -> Route {
+    let host = |name| Hostname::parse(name).unwrap();
+    let origin = |name, port, weight| Origin { host: host(name), port, weight };
+    Route {
+        balance: Balance::ConsistentHash(HashKey::Path),
+        tls: Some(OriginTls {
+            name: Some(host("origin.example")),
+            ca: Some("/etc/interdict/secrets/origin-ca.pem".into()),
+            verify: true,
+        }),
+        http2: true,
+        retries: 1,
+        connect_timeout: Some(Duration::from_secs(2)),
+        upstream_timeout: Some(Duration::from_secs(30)),
+        max_connections: Some(1000),
+        health: Some(HealthCheck {
+            path: Some("/healthz".to_owned()),
+            host: Some(host("health.example")),
+            interval: Duration::from_secs(10),
+            timeout: Duration::from_secs(1),
+            failures: 2,
+            successes: 1,
+        }),
+        ..Route::to(vec![origin("origin.example", 8080, 1), origin("192.0.2.7", 8443, 3)])
+    }
+}
+
 #[test]
 fn every_key_of_the_full_example_is_taken() {
     let full = include_str!("../../tests/cases/config/full.toml");
@@ -74,7 +102,15 @@ fn every_key_of_the_full_example_is_taken() {
         lock_timeout: Duration::from_secs(2),
     };
     assert_eq!(config.cache, Some(cache));
-    assert_eq!(config.routes.all().iter().map(|route| route.cache).collect::<Vec<_>>(), [true, false]);
+    assert_eq!(config.routes.all().iter().map(|route| route.cache).collect::<Vec<_>>(), [true, false, true]);
+    assert_eq!(config.routes.all()[1], full_route());
+    let short = &config.routes.all()[2];
+    let tls = OriginTls { name: None, ca: None, verify: true };
+    assert_eq!((short.tls.as_ref(), short.balance), (Some(&tls), Balance::LeastConnections));
+    assert_eq!(
+        short.health.as_ref().map(|health| (health.failures, health.path.as_deref())),
+        Some((3, None))
+    );
     let limits = Limits {
         client_timeout: Duration::from_secs(45),
         header_timeout: Duration::from_millis(500),

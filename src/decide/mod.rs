@@ -108,6 +108,13 @@ pub fn judge_origin(rules: &Ruleset, origin: IpAddr, client: IpAddr, now: Timest
     verdict(candidates.collect(), client, now)
 }
 
+/// Whether a case keeps anybody at all from an address, whoever that is and whomever it exempts. It is asked where
+/// no client asks, as for a health check.
+#[must_use]
+pub fn closes_to_somebody(rules: &Ruleset, origin: IpAddr, now: Timestamp) -> bool {
+    rules.closing(origin).any(|(_, case, _)| case.in_force(now) && case.mode == Mode::Enforce)
+}
+
 /// Whether a case has a say about this client at all.
 fn runs(case: &CompiledCase, client: IpAddr, now: Timestamp) -> bool {
     case.in_force(now) && case.concerns(client)

@@ -75,6 +75,19 @@ impl<'r> Value<'r> {
         items.iter().filter_map(|item| self.item(item).string()).collect()
     }
 
+    /// At most `most` values of any type; `wanted` is what they are called in a message.
+    #[must_use]
+    pub fn entries(&self, wanted: &str, most: usize) -> Vec<Self> {
+        let items = self.list(wanted, most).map(|items| items.iter().map(|item| self.item(item)).collect());
+        items.unwrap_or_default()
+    }
+
+    /// Whether it is a table.
+    #[must_use]
+    pub fn is_table(&self) -> bool {
+        matches!(self.value, DeValue::Table(_))
+    }
+
     /// `true` or `false`.
     #[must_use]
     pub fn boolean(&self) -> Option<bool> {

@@ -1,10 +1,14 @@
-//! Which origins serve a host: the most specific route wins.
+//! Which origins serve a host, and how: the most specific route wins.
 
 use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use hashbrown::HashMap;
 
+use super::Balance;
 use crate::hostname::Hostname;
+use crate::limits;
 use crate::policy::{Form, Pattern};
 
 /// A server that a route leads to, `host:port`.
@@ -14,6 +18,8 @@ pub struct Origin {
     pub host: Hostname,
     /// Its port, never 0.
     pub port: u16,
+    /// Its share of the requests beside the others' of the route: 1 to 1,000.
+    pub weight: u32,
 }
 
 impl fmt::Display for Origin {
@@ -25,10 +31,74 @@ impl fmt::Display for Origin {
 /// One `[[route]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
-    /// The origins, tried in this order; at least one.
+    /// The origins; at least one.
     pub origins: Vec<Origin>,
     /// Whether answers may be kept, where the edge has a cache.
     pub cache: bool,
+    /// Which of them a request goes to.
+    pub balance: Balance,
+    /// TLS to the origins; cleartext without.
+    pub tls: Option<OriginTls>,
+    /// Whether HTTP/2 is spoken to the origins: offered with TLS, taken for granted without.
+    pub http2: bool,
+    /// Attempts after the first that one request may take.
+    pub retries: usize,
+    /// For one connection to an origin, TLS included; the one of `[limits]` when absent.
+    pub connect_timeout: Option<Duration>,
+    /// For an origin that is silent; the one of `[limits]` when absent.
+    pub upstream_timeout: Option<Duration>,
+    /// Requests under way to one origin at a time.
+    pub max_connections: Option<usize>,
+    /// How the origins are watched; not at all when absent.
+    pub health: Option<HealthCheck>,
+}
+
+impl Route {
+    /// A route to these origins with every setting at its default.
+    #[must_use]
+    pub fn to(origins: Vec<Origin>) -> Self {
+        Self {
+            origins,
+            cache: true,
+            balance: Balance::default(),
+            tls: None,
+            http2: false,
+            retries: limits::RETRIES,
+            connect_timeout: None,
+            upstream_timeout: None,
+            max_connections: None,
+            health: None,
+        }
+    }
+}
+
+/// TLS to an origin: `tls` of a route.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct OriginTls {
+    /// The name asked for and looked for in the certificate; else the origin's own, else the request's.
+    pub name: Option<Hostname>,
+    /// The certificates of those who may sign (PEM); the system's when absent.
+    pub ca: Option<PathBuf>,
+    /// Whether the origin has to show a certificate for that name from one of them.
+    pub verify: bool,
+}
+
+/// How the origins of a route are watched: `health` of a route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// The path that is asked for with `GET`, and answered with a status from 200 to 399 by a healthy origin. Without
+    /// one, a connection is enough.
+    pub path: Option<String>,
+    /// The `Host` that is asked for; the origin's own when absent.
+    pub host: Option<Hostname>,
+    /// Between two checks.
+    pub interval: Duration,
+    /// For one check.
+    pub timeout: Duration,
+    /// So many failures in a row take an origin out.
+    pub failures: u32,
+    /// So many successes in a row bring it back.
+    pub successes: u32,
 }
 
 /// All routes of an edge, ready to be asked.
@@ -54,6 +124,12 @@ impl Routes {
     /// over `.a.example`, and `*` comes last.
     #[must_use]
     pub fn find(&self, host: &Hostname) -> Option<&Route> {
+        self.routes.get(self.position(host)?)
+    }
+
+    /// Where in [`Routes::all`] the route of a host is.
+    #[must_use]
+    pub fn position(&self, host: &Hostname) -> Option<usize> {
         let of_name = self.by_name.get(host.as_str()).and_then(|forms| forms.exact.or(forms.subtree));
         let of_suffix = || {
             host.suffixes().skip(1).find_map(|suffix| {
@@ -61,8 +137,7 @@ impl Routes {
                 forms.below.or(forms.subtree)
             })
         };
-        let index = of_name.or_else(of_suffix).or(self.any)?;
-        self.routes.get(index)
+        of_name.or_else(of_suffix).or(self.any)
     }
 
     /// Every route, in the order of the file.

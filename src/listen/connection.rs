@@ -16,7 +16,7 @@ use pingora::server::ShutdownWatch;
 use tokio::sync::watch;
 
 use super::facts::Connection;
-use super::flight::{self, Flight, Question};
+use super::flight::{self, Flight, Occupation, Question};
 use super::head::{Head, Next, await_first_byte, read_head, with_target};
 use super::listeners::Listeners;
 use super::respond;
@@ -131,9 +131,8 @@ where
         connection: &Arc<Connection>,
         shutdown: &ShutdownWatch,
     ) {
-        // Of a connection that waits, what it served last is what it is about.
-        let mut last = Flight::of_handshake(connection);
-        while let Some(next) = self.next_head(&mut stream, last.as_deref(), shutdown).await {
+        let mut occupation = Occupation::new(connection);
+        while let Some(next) = self.next_head(&mut stream, &occupation, shutdown).await {
             let head_len = match next {
                 Next::Head(length) => length,
                 Next::Http2 => return self.serve_http2(stream, connection, shutdown).await,
@@ -155,7 +154,7 @@ where
                     return self.reject(&mut stream, status, label, &reason).await;
                 }
             };
-            last = Some(Arc::clone(&flight));
+            occupation.note(&flight);
             match self.serve_request(stream, flight, changes, shutdown).await {
                 Some(reusable) => stream = reusable,
                 None => return,
@@ -167,17 +166,11 @@ where
     async fn next_head(
         &self,
         stream: &mut EdgeStream,
-        last: Option<&Flight>,
+        occupation: &Occupation,
         shutdown: &ShutdownWatch,
     ) -> Option<Next> {
         let mut shutdown = shutdown.clone();
-        let mut changes = self.gate.changes();
-        let cut = async {
-            match last {
-                Some(last) => last.until_cut_idle(&self.gate, &mut changes, std::future::ready(())).await,
-                None => std::future::pending().await,
-            }
-        };
+        let cut = occupation.until_cut(&self.gate, self.gate.changes(), std::future::ready(()));
         let begun = tokio::select! {
             biased;
             begun = await_first_byte(stream, self.timeouts.idle) => begun,

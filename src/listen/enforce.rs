@@ -39,6 +39,11 @@ impl Passed {
     pub(super) fn ruleset(&self) -> &Ruleset {
         &self.ruleset
     }
+
+    /// Goes on under a newer ruleset: the one in force when the door turned the request's connection away.
+    pub(super) fn follow(&mut self, ruleset: Arc<Ruleset>) {
+        self.ruleset = ruleset;
+    }
 }
 
 /// Judges the request of `session`. A blocked one is recorded and then answered here, as is one that names
@@ -91,11 +96,10 @@ pub(super) fn enforce_in_background(gate: &Gate, session: &Session) -> Option<Pa
 /// Whether a case keeps this request from an origin. Nothing is recorded: no connection is asked for. Where it does
 /// not, what the request is given comes from there, and a change of rules may cut it.
 pub(super) fn is_closed(gate: &Gate, session: &Session, passed: &Passed, origin: SocketAddr) -> bool {
-    let flight = Flight::current();
-    let client = flight.as_ref().map_or_else(|| client_ip(session), |flight| flight.client);
-    let verdict = decide::judge_origin(&passed.ruleset, origin.ip(), client, gate.clock().now());
+    let now = gate.clock().now();
+    let verdict = decide::judge_origin(&passed.ruleset, origin.ip(), asker(session), now);
     let closed = matches!(verdict, Verdict::Block(_));
-    if let (false, Some(flight)) = (closed, flight) {
+    if let (false, Some(flight)) = (closed, Flight::current()) {
         flight.leads_to(origin);
     }
     closed
@@ -176,7 +180,7 @@ fn with_facts<T>(session: &Session, identity: &Identity, judge: impl FnOnce(&Ask
     let own_listener = || session.server_addr().and_then(|address| address.as_inet()).copied();
     let asked = Asked {
         identity,
-        client: flight.as_ref().map_or_else(|| client_ip(session), |flight| flight.client),
+        client: asker(session),
         listener: flight.as_ref().map_or_else(own_listener, |flight| flight.connection.listener),
         tls: flight.as_ref().and_then(|flight| flight.connection.tls_version()),
         protocol: version(request).as_str(),
@@ -206,6 +210,11 @@ pub(super) fn version(request: &RequestHeader) -> Version {
         http::Version::HTTP_11 => Version::Http11,
         _ => Version::Http10,
     }
+}
+
+/// Who asks: the client of this request, whoever is at the other end of the connection.
+pub(super) fn asker(session: &Session) -> IpAddr {
+    Flight::current().map_or_else(|| client_ip(session), |flight| flight.client)
 }
 
 /// The client's address; 0.0.0.0 for one that has none, such as a peer on a Unix socket.

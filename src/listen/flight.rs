@@ -73,7 +73,7 @@ impl Flight {
     }
 
     /// What an idle connection is about before its first request: the server name of its handshake.
-    pub(super) fn of_handshake(connection: &Arc<Connection>) -> Option<Arc<Self>> {
+    fn of_handshake(connection: &Arc<Connection>) -> Option<Arc<Self>> {
         let sni = connection.sni()?;
         let identity = Identity {
             host: sni.clone(),
@@ -151,7 +151,7 @@ impl Flight {
 
     /// Returns when a change of rules blocks what this connection served last and `idle` has come, and that is on
     /// record.
-    pub(super) async fn until_cut_idle(
+    async fn until_cut_idle(
         &self,
         gate: &Gate,
         changes: &mut watch::Receiver<u64>,
@@ -165,6 +165,42 @@ impl Flight {
             if changes.changed().await.is_err() {
                 return std::future::pending().await;
             }
+        }
+    }
+}
+
+/// What a connection is about while it waits for its next request.
+///
+/// One that has served several hosts is shared, by a proxy in front or by an HTTP/2 client: ending it would disturb
+/// the others, and its next request is judged anyway. Only the server name of its handshake is in every request.
+#[derive(Debug)]
+pub(super) struct Occupation {
+    handshake: Option<Arc<Flight>>,
+    only: Option<Arc<Flight>>,
+    is_shared: bool,
+}
+
+impl Occupation {
+    pub(super) fn new(connection: &Arc<Connection>) -> Self {
+        Self { handshake: Flight::of_handshake(connection), only: None, is_shared: false }
+    }
+
+    /// The connection serves this from now on.
+    pub(super) fn note(&mut self, flight: &Arc<Flight>) {
+        self.is_shared |= self.only.as_ref().is_some_and(|only| only.identity.host != flight.identity.host);
+        self.only = (!self.is_shared).then(|| Arc::clone(flight));
+    }
+
+    /// Returns when a change of rules blocks it and `idle` has come, and that is on record.
+    pub(super) async fn until_cut(
+        &self,
+        gate: &Gate,
+        mut changes: watch::Receiver<u64>,
+        idle: impl Future<Output = ()>,
+    ) {
+        match self.only.as_ref().or(self.handshake.as_ref()) {
+            Some(flight) => flight.until_cut_idle(gate, &mut changes, idle).await,
+            None => std::future::pending().await,
         }
     }
 }

@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use super::connection::EdgeApp;
 use super::enforce;
 use super::facts::Connection;
-use super::flight::{self, Flight, Question};
+use super::flight::{self, Flight, Occupation, Question};
 use super::stream::{Budget, EdgeStream};
 use crate::identify::Identity;
 use crate::limits;
@@ -41,7 +41,7 @@ impl Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         if self.0.count.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.none.notify_one();
+            self.0.none.notify_waiters();
         }
     }
 }
@@ -52,8 +52,12 @@ impl Active {
     }
 
     async fn until_idle(&self) {
-        while !self.is_idle() {
-            self.none.notified().await;
+        loop {
+            let rung = self.none.notified();
+            if self.is_idle() {
+                return;
+            }
+            rung.await;
         }
     }
 }
@@ -83,7 +87,7 @@ where
         let mut stopping = shutdown.clone();
         let mut is_stopping = false;
         let mut rejected = 0;
-        let mut last = None;
+        let mut occupation = Occupation::new(connection);
         let active = Arc::new(Active::default());
         loop {
             let changes = self.gate.changes();
@@ -95,11 +99,13 @@ where
                     continue;
                 }
                 accepted = HttpSession::from_h2_conn(&mut http2, Arc::clone(&digest)) => accepted,
-                () = self.until_useless(connection, last.as_ref(), &active, changes) => return,
+                () = self.until_useless(&occupation, &active, changes) => return,
             };
             match accepted {
                 Ok(Some(H2Accept::Session(session))) => {
-                    last = self.serve_stream(session, connection, &active, shutdown)
+                    if let Some(flight) = self.serve_stream(session, connection, &active, shutdown) {
+                        occupation.note(&flight);
+                    }
                 }
                 // Pingora has answered or reset the stream: its head was malformed.
                 Ok(Some(H2Accept::Rejected)) => {
@@ -162,28 +168,15 @@ where
 
     /// Returns when the connection has been idle for too long, or when a change of rules blocks what it served last:
     /// that is on record then. Streams under way are cut by themselves.
-    async fn until_useless(
-        &self,
-        connection: &Arc<Connection>,
-        last: Option<&Arc<Flight>>,
-        active: &Active,
-        mut changes: watch::Receiver<u64>,
-    ) {
+    async fn until_useless(&self, occupation: &Occupation, active: &Active, changes: watch::Receiver<u64>) {
         let idle = async {
             active.until_idle().await;
             sleep(self.timeouts.idle).await;
         };
-        let blocked = async {
-            let last = last.cloned().or_else(|| Flight::of_handshake(connection));
-            match last {
-                // Judged once the streams have ended, each by its own cut or answer.
-                Some(last) => last.until_cut_idle(&self.gate, &mut changes, active.until_idle()).await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             () = idle => {}
-            () = blocked => {}
+            // Each stream under way has its own cut or answer first.
+            () = occupation.until_cut(&self.gate, changes, active.until_idle()) => {}
         }
     }
 }

@@ -1,13 +1,11 @@
 //! The edge as Pingora's proxy sees it.
 
-use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderValue, header};
 use pingora::cache::key::HashBinary;
 use pingora::cache::{CacheKey, CacheMeta, ForcedFreshness, HitHandler, RespCacheable};
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -16,24 +14,23 @@ use pingora::prelude::HttpPeer;
 use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::server::configuration::ServerConf;
-use pingora::upstreams::peer::HttpUpstreamRequestPolicy;
 use pingora::{Error, ErrorType, Result};
 
 use super::cache::{self, Cache, Lookup};
 use super::enforce::{self, Passed};
 use super::flight::Flight;
 use super::respond;
-use crate::forward::{Origin, Resolver, Routes};
-use crate::gate::{Gate, Ruling};
+use super::upstream::{Journey, Upstream};
+use crate::gate::Gate;
 use crate::limits;
+use crate::policy::Ruleset;
 
 /// Enforces and forwards.
 #[derive(Debug)]
 pub struct EdgeProxy {
     gate: Arc<Gate>,
-    routes: Routes,
+    upstream: Arc<Upstream>,
     patience: Patience,
-    resolver: Resolver,
     cache: Option<&'static Cache>,
 }
 
@@ -54,21 +51,17 @@ pub struct Context {
     /// Given back when the answer begins, so that a long download or an open WebSocket does not keep a
     /// replaced ruleset in memory.
     passed: Option<Passed>,
-    /// Origins whose turn has not come.
-    origins: VecDeque<Origin>,
-    /// Addresses still to be tried. The first is the one in use.
-    upstreams: VecDeque<SocketAddr>,
-    /// The address that may be connected to: one verdict and one record hold for every attempt at it.
-    admitted: Option<SocketAddr>,
+    /// Where the request is on its way to an origin.
+    pub(super) journey: Journey,
     /// What the request has to do with the cache; nothing where there is none.
     lookup: Option<Lookup>,
 }
 
 impl EdgeProxy {
-    /// An edge that enforces by `gate` and forwards by `routes`.
+    /// An edge that enforces by `gate` and forwards by `upstream`.
     #[must_use]
-    pub fn new(gate: Arc<Gate>, routes: Routes, patience: Patience) -> Self {
-        Self { gate, routes, patience, resolver: Resolver::default(), cache: None }
+    pub fn new(gate: Arc<Gate>, upstream: Arc<Upstream>, patience: Patience) -> Self {
+        Self { gate, upstream, patience, cache: None }
     }
 
     /// Keeps answers in `cache`.
@@ -77,62 +70,20 @@ impl EdgeProxy {
         self.cache = cache;
         self
     }
-
-    /// Makes sure that there is an address to try, if any is left: an origin's name is resolved when its turn
-    /// comes, so that one name that cannot be resolved delays nobody who need not go there.
-    async fn find_upstreams(&self, context: &mut Context) {
-        while context.upstreams.is_empty() {
-            let Some(origin) = context.origins.pop_front() else { return };
-            match self.resolver.addresses(&origin).await {
-                Ok(addresses) => context.upstreams.extend(addresses),
-                Err(error) => tracing::warn!(%error, "an origin has no address"),
-            }
-        }
-    }
-
-    /// Passes over the addresses that a case refuses, up to one that may be connected to. When none is left,
-    /// the first refusal is the ruling.
-    async fn next_upstream(&self, session: &Session, context: &mut Context) -> Result<Ruling> {
-        let mut refusal = None;
-        loop {
-            self.find_upstreams(context).await;
-            let Some(&upstream) = context.upstreams.front() else { break };
-            if context.admitted == Some(upstream) {
-                return Ok(Ruling::Forward);
-            }
-            let passed = context.passed()?;
-            match enforce::judge_origin(&self.gate, session, passed, upstream) {
-                Ruling::Forward => {
-                    context.admitted = Some(upstream);
-                    return Ok(Ruling::Forward);
-                }
-                refused @ Ruling::Enforce(_) => {
-                    tracing::info!(%upstream, host = %passed.identity().host, "a case refuses this origin");
-                    refusal.get_or_insert(refused);
-                }
-            }
-            context.upstreams.pop_front();
-        }
-        refusal.ok_or_else(|| Error::explain(ErrorType::HTTPStatus(502), "no origin can be reached"))
-    }
-
-    /// Finds an origin for the request, or answers it. Returns whether it has been answered.
-    async fn route(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
-        let Some(route) = self.routes.find(&context.passed()?.identity().host) else {
-            self.gate.metrics().rejected("no-route");
-            respond::write_plain(session, 404, "this edge has no route for the name asked for").await?;
-            return Ok(true);
-        };
-        context.origins = route.origins.iter().cloned().collect();
-        let ruling = self.next_upstream(session, context).await?;
-        enforce::carry_out(session, ruling).await
-    }
 }
 
 impl Context {
-    fn passed(&self) -> Result<&Passed> {
+    pub(super) fn passed(&self) -> Result<&Passed> {
         let unjudged = || Error::explain(ErrorType::InternalError, "a request went on without being judged");
         self.passed.as_ref().ok_or_else(unjudged)
+    }
+
+    /// Lets the rest of the request be judged by another ruleset.
+    pub(super) fn judge_anew(&mut self, ruleset: Arc<Ruleset>) {
+        if let Some(passed) = &mut self.passed {
+            passed.follow(ruleset);
+        }
+        self.journey.forget_admission();
     }
 }
 
@@ -164,29 +115,12 @@ impl ProxyHttp for EdgeProxy {
             return Ok(true);
         }
         context.passed = Some(passed);
-        self.route(session, context).await
+        // An origin is looked for once it is needed, and its place is not taken while the cache answers.
+        Ok(false)
     }
 
-    /// Called again after a failure: the address that failed has been taken off the front by then.
     async fn upstream_peer(&self, session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
-        if let Ruling::Enforce(blocked) = self.next_upstream(session, context).await? {
-            // Reached only when a reachable origin failed and the others are refused.
-            respond::give(session, blocked.acknowledged().await).await?;
-            return Err(enforce::answered());
-        }
-        let upstream = context
-            .upstreams
-            .front()
-            .ok_or_else(|| Error::explain(ErrorType::HTTPStatus(502), "no origin can be reached"))?;
-        let mut peer = HttpPeer::new(*upstream, false, String::new());
-        // Of protocol upgrades only a WebSocket passes: an origin that switched to another protocol, such as
-        // h2c, could be asked for other names through the same tunnel, unseen.
-        peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::default();
-        peer.options.connection_timeout = Some(self.patience.connect);
-        peer.options.read_timeout = Some(self.patience.silence);
-        peer.options.write_timeout = Some(self.patience.silence);
-        peer.options.idle_timeout = Some(limits::UPSTREAM_IDLE);
-        Ok(Box::new(peer))
+        self.upstream.peer(session, context).await
     }
 
     fn fail_to_connect(
@@ -194,26 +128,46 @@ impl ProxyHttp for EdgeProxy {
         _session: &mut Session,
         peer: &HttpPeer,
         context: &mut Context,
-        mut error: Box<Error>,
+        error: Box<Error>,
     ) -> Box<Error> {
-        context.upstreams.pop_front();
-        let left = context.upstreams.len() + context.origins.len();
-        tracing::warn!(%peer, %error, left, "cannot connect to an origin");
-        error.set_retry(left > 0);
-        error
+        self.upstream.could_not_connect(peer, context, error)
     }
 
-    /// The origin gets the one canonical name that was judged, whatever the client's spelling of it.
+    fn error_while_proxy(
+        &self,
+        peer: &HttpPeer,
+        session: &mut Session,
+        error: Box<Error>,
+        context: &mut Context,
+        client_reused: bool,
+    ) -> Box<Error> {
+        let error = error.more_context(format!("Peer: {peer}"));
+        self.upstream.broke_off(session, context, error, client_reused)
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        session: &mut Session,
+        _reused: bool,
+        peer: &HttpPeer,
+        connection: RawFd,
+        _digest: Option<&Digest>,
+        context: &mut Context,
+    ) -> Result<()> {
+        self.upstream.goes_out(session, context, connection);
+        if let (Some(cache), Some(lookup)) = (self.cache, context.lookup.as_mut()) {
+            cache.on_connected(lookup, peer);
+        }
+        Ok(())
+    }
+
     async fn upstream_request_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         request: &mut RequestHeader,
         context: &mut Context,
     ) -> Result<()> {
-        let host = HeaderValue::from_str(&context.passed()?.identity().authority())
-            .map_err(|error| Error::because(ErrorType::InternalError, "a canonical name", error))?;
-        request.insert_header(header::HOST, host)?;
-        Ok(())
+        self.upstream.prepare_head(session, request, context)
     }
 
     async fn upstream_response_filter(
@@ -266,6 +220,7 @@ impl ProxyHttp for EdgeProxy {
                 502 | 504 => "the origin of this site cannot be reached",
                 400 => "the request cannot be understood",
                 408 => "the request took too long",
+                503 => "the origins of this site are busy",
                 _ => "the request cannot be served",
             };
             // A client that is gone by now gets no answer, and needs none.
@@ -278,7 +233,7 @@ impl ProxyHttp for EdgeProxy {
         if let (Some(cache), Some(lookup), Some(passed)) =
             (self.cache, context.lookup.as_mut(), context.passed.as_ref())
         {
-            let wanted = self.routes.find(&passed.identity().host).is_some_and(|route| route.cache);
+            let wanted = self.upstream.keeps_answers(&passed.identity().host);
             cache.look_up(session, lookup, passed, wanted);
         }
         Ok(())
@@ -313,24 +268,18 @@ impl ProxyHttp for EdgeProxy {
         cache::serves_stale(error)
     }
 
-    /// What is fetched for nobody is fetched for the cache, or not at all.
-    async fn proxy_upstream_filter(&self, session: &mut Session, _: &mut Context) -> Result<bool> {
-        Ok(!cache::is_background(session) || session.cache.enabled())
-    }
-
-    async fn connected_to_upstream(
-        &self,
-        _session: &mut Session,
-        _reused: bool,
-        peer: &HttpPeer,
-        _socket: std::os::unix::io::RawFd,
-        _digest: Option<&Digest>,
-        context: &mut Context,
-    ) -> Result<()> {
-        if let (Some(cache), Some(lookup)) = (self.cache, context.lookup.as_mut()) {
-            cache.on_connected(lookup, peer);
+    /// The cache has no answer: an origin has to be found. What is fetched for nobody is fetched for the cache, or
+    /// not at all.
+    async fn proxy_upstream_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
+        if cache::is_background(session) && !session.cache.enabled() {
+            return Ok(false);
         }
-        Ok(())
+        let answered = self.upstream.route(session, context).await?;
+        if answered && session.response_written().is_none() {
+            // Refused without a byte, which Pingora would make up for.
+            return Err(enforce::answered());
+        }
+        Ok(!answered)
     }
 
     fn response_cache_filter(

@@ -25,11 +25,12 @@ pub use enforcement::{Enforcement, EnforcementError, Options};
 pub use retention::{HoldChange, RetainError, RetentionRequest, holds, retain};
 
 use crate::config::{self, Config, ConfigError};
+use crate::forward::Origins;
 use crate::gate::Gate;
 use crate::limits;
 use crate::listen::{
-    self, Admin, AdminError, BindError, BoundListener, Cache, CacheSettings, EdgeApp, EdgeProxy, Listeners,
-    Listening, Patience, Purger, Timeouts, TlsError,
+    self, Admin, AdminError, BindError, BoundListener, Cache, CacheSettings, EdgeApp, EdgeProxy,
+    HealthChecks, Listeners, Listening, Patience, Purger, Timeouts, TlsError, TrustError, Upstream, Warden,
 };
 use crate::status::Status;
 
@@ -51,6 +52,9 @@ pub enum ServerError {
     /// The admin listener's token cannot be used.
     #[error(transparent)]
     Admin(#[from] AdminError),
+    /// The authorities that a route trusts cannot be read.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// The control socket cannot be had.
     #[error(transparent)]
     Control(#[from] ControlError),
@@ -64,7 +68,7 @@ impl ServerError {
     #[must_use]
     pub fn is_configuration(&self) -> bool {
         match self {
-            Self::Config(_) | Self::Tls(_) | Self::Admin(_) => true,
+            Self::Config(_) | Self::Tls(_) | Self::Admin(_) | Self::Trust(_) => true,
             Self::Enforcement(error) => error.is_configuration(),
             Self::Bind(_) | Self::Control(_) | Self::Io(_) => false,
         }
@@ -118,18 +122,23 @@ fn serve(
     enforcement: &Enforcement,
 ) -> Result<(), ServerError> {
     let gate = enforcement.gate();
-    let status = Arc::new(Status::new(config.edge.to_string(), Arc::clone(&gate), enforcement.report()));
+    let origins = Arc::new(Origins::new(config.routes.clone()));
+    let upstream = Upstream::new(Arc::clone(&gate), Arc::clone(&origins), &patience(config))?;
+    let status = Status::new(config.edge.to_string(), Arc::clone(&gate), enforcement.report(), origins);
+    let status = Arc::new(status);
     let banner = sockets.banner();
 
     let mut server =
         Server::new_with_opt_and_conf(None, listen::server_conf(threads(), config.limits.stop_grace));
     server.bootstrap();
+    let upstream = Arc::new(upstream);
     let cache = config.cache.as_ref().map(|cache| start_cache(cache, &gate));
     if let Some(cache) = cache {
         server.add_service(background_service("cache", Purger::new(cache)));
     }
-    let app = edge_app(config, &server, listeners, enforcement, cache);
+    let app = edge_app(config, &server, listeners, enforcement, (Arc::clone(&upstream), cache));
     server.add_service(Listening::new("edge", app, sockets.edge));
+    watch_origins(&mut server, upstream);
     if let (Some(admin), Some(socket)) = (&config.admin, sockets.admin) {
         let app = Admin::new(Arc::clone(&gate), Arc::clone(&status), admin.token_file.as_deref())?;
         let mut service = Listening::new("admin", app, vec![socket]);
@@ -163,16 +172,11 @@ fn edge_app(
     server: &Server,
     listeners: Listeners,
     enforcement: &Enforcement,
-    cache: Option<&'static Cache>,
+    (upstream, cache): (Arc<Upstream>, Option<&'static Cache>),
 ) -> EdgeApp<pingora::proxy::HttpProxy<EdgeProxy>> {
     let gate = enforcement.gate();
-    let patience = Patience {
-        connect: config.limits.connect_timeout,
-        silence: config.limits.upstream_timeout,
-        client: config.limits.client_timeout,
-    };
-    let edge = EdgeProxy::new(Arc::clone(&gate), config.routes.clone(), patience).with_cache(cache);
-    let mut proxy = http_proxy(&server.configuration, edge);
+    let proxy = EdgeProxy::new(Arc::clone(&gate), upstream, patience(config)).with_cache(cache);
+    let mut proxy = http_proxy(&server.configuration, proxy);
     let mut options = HttpServerOptions::default();
     options.h2c = true;
     // Tunnels are refused by the proxy itself, after the verdict: a blocked name is blocked first.
@@ -200,6 +204,27 @@ fn start_cache(cache: &config::Cache, gate: &Arc<Gate>) -> &'static Cache {
         lock_timeout: cache.lock_timeout,
     };
     Cache::start(settings, Arc::clone(gate))
+}
+
+fn patience(config: &Config) -> Patience {
+    Patience {
+        connect: config.limits.connect_timeout,
+        silence: config.limits.upstream_timeout,
+        client: config.limits.client_timeout,
+    }
+}
+
+/// Ends connections into networks that are closed, and asks the origins how they are.
+fn watch_origins(server: &mut Server, upstream: Arc<Upstream>) {
+    let warden = Warden::new(Arc::clone(upstream.door()));
+    let mut service = background_service("warden", warden);
+    service.threads = Some(1);
+    server.add_service(service);
+    if let Some(checks) = HealthChecks::new(upstream) {
+        let mut service = background_service("health", checks);
+        service.threads = Some(1);
+        server.add_service(service);
+    }
 }
 
 /// One request thread for each processor.

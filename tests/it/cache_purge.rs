@@ -19,6 +19,11 @@ fn origin() -> Origin {
     origin
 }
 
+/// A route to origins that are tried in this order, and a cache.
+fn in_order(origins: &[String]) -> String {
+    format!("[[route]]\nhosts = [\"*\"]\norigins = {origins:?}\nbalance = \"in-order\"\n\n[cache]")
+}
+
 #[track_caller]
 fn assert_hit(response: &Response) {
     let status = response.field("cache-status").unwrap_or_default();
@@ -165,7 +170,7 @@ fn what_came_from_an_origin_is_not_given_once_its_network_is_closed() {
         origin.answers("/", Canned::new("max-age=600"));
     }
     let addresses = [first.address().to_string(), second.address().to_string()];
-    let edge = Setup::new().route(&["*"], &addresses.each_ref().map(String::as_str)).table("[cache]").start();
+    let edge = Setup::new().table(&in_order(&addresses)).start();
     assert_eq!(edge.get("a.example").field("origin"), Some("first"));
     let closed = CaseFile::new("net", &["customer.example"]).key("origins = [\"127.0.0.2/32\"]");
     edge.change(|policies| policies.write(&closed));
@@ -189,11 +194,7 @@ fn what_an_exempt_client_fetched_from_a_closed_network_is_given_to_no_other() {
     let closed = CaseFile::new("net", &["customer.example"])
         .key("origins = [\"127.0.0.2/32\"]")
         .table("[[exempt]]\nclients = [\"127.0.0.1/32\"]\nreason = \"evidence\"");
-    let edge = Setup::new()
-        .route(&["*"], &addresses.each_ref().map(String::as_str))
-        .table("[cache]")
-        .case(closed)
-        .start();
+    let edge = Setup::new().table(&in_order(&addresses)).case(closed).start();
     assert_eq!(edge.get("a.example").field("origin"), Some("first"));
     assert_hit(&edge.get("a.example"));
     let mut other = Client::connect_from("127.0.0.9", edge.address(), edge.ledger()).unwrap();

@@ -33,7 +33,11 @@ mod cache_bounds;
 mod cache_purge;
 mod cases;
 mod connection;
+mod cut;
 mod identity;
+mod origins;
+mod secure_origins;
+mod tls;
 mod upstream;
 
 // Rules and records while things change or break.

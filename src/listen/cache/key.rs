@@ -24,7 +24,7 @@ pub(super) fn key(session: &Session, identity: &Identity, site: Site) -> Option<
 }
 
 /// Whether the request came over TLS.
-fn is_secure(session: &Session) -> bool {
+pub(in crate::listen) fn is_secure(session: &Session) -> bool {
     session.digest().is_some_and(|digest| digest.ssl_digest.is_some())
 }
 

@@ -54,6 +54,7 @@ use status::{Bypass, CACHE_STATUS};
 use storage::Hit;
 use store::{Source, Store};
 
+pub(super) use key::is_secure;
 pub use purge::Purger;
 pub use store::Removed;
 

@@ -4,8 +4,10 @@ use std::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rustix::process::Signal;
+use rustls::ClientConfig;
 use tempfile::TempDir;
 
 use super::audit::{self, Log, Record};
@@ -62,6 +64,12 @@ impl Setup {
     pub fn route(mut self, hosts: &[&str], origins: &[&str]) -> Self {
         writeln!(self.tables, "[[route]]\nhosts = {hosts:?}\norigins = {origins:?}\n").unwrap();
         self
+    }
+
+    /// Sends every host to these origins, with these further lines in the route.
+    pub fn balanced(self, origins: &[&Origin], lines: &str) -> Self {
+        let addresses: Vec<String> = origins.iter().map(|origin| origin.address().to_string()).collect();
+        self.table(&format!("[[route]]\nhosts = [\"*\"]\norigins = {addresses:?}\n{lines}"))
     }
 
     /// One more line under `[audit]`.
@@ -159,6 +167,22 @@ impl Edge {
     #[track_caller]
     pub fn address(&self) -> SocketAddr {
         self.process().address
+    }
+
+    /// Where its second listener is, which tests give TLS.
+    #[track_caller]
+    pub fn tls_address(&self) -> SocketAddr {
+        *self.process().listeners.get(1).expect("a second listener")
+    }
+
+    /// A new HTTP/1 connection over TLS to the second listener.
+    pub fn connect_tls(&self, config: &Arc<ClientConfig>, name: &str) -> std::io::Result<Client> {
+        Client::connect_tls(self.tls_address(), Arc::clone(config), name, self.ledger())
+    }
+
+    /// A new HTTP/2 connection over TLS to the second listener.
+    pub fn connect_tls_h2(&self, config: &Arc<ClientConfig>, name: &str) -> Http2 {
+        Http2::connect_tls(self.tls_address(), Arc::clone(config), name, self.ledger())
     }
 
     /// A new HTTP/1 connection.

@@ -3,12 +3,17 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+
 use super::ledger::Ledger;
+use super::tls::Wire;
 use super::{PATIENCE, Response};
 
 /// One connection.
 pub struct Client {
-    stream: TcpStream,
+    stream: Wire,
     unread: Vec<u8>,
     ledger: Ledger,
     host: Option<String>,
@@ -21,7 +26,19 @@ impl Client {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, unread: Vec::new(), ledger, host: None })
+        Ok(Self { stream: Wire::Plain(stream), unread: Vec::new(), ledger, host: None })
+    }
+
+    /// Connects over TLS; `name` is the server name asked for.
+    pub fn connect_tls(
+        address: SocketAddr,
+        config: Arc<ClientConfig>,
+        name: &str,
+        ledger: Ledger,
+    ) -> io::Result<Self> {
+        let plain = Self::connect(address, ledger)?;
+        let Wire::Plain(stream) = plain.stream else { unreachable!("a new connection is cleartext") };
+        Ok(Self { stream: Wire::tls(stream, config, name)?, ..plain })
     }
 
     /// Connects from another address of this machine.
@@ -54,14 +71,14 @@ impl Client {
 
     /// Sends the same bytes again and again until the peer takes no more, without ever reading.
     pub fn send_until_full(&mut self, bytes: &[u8]) {
-        self.stream.set_nonblocking(true).unwrap();
+        self.stream.socket().set_nonblocking(true).unwrap();
         while self.stream.write(bytes).is_ok() {}
-        self.stream.set_nonblocking(false).unwrap();
+        self.stream.socket().set_nonblocking(false).unwrap();
     }
 
     /// Closes the sending side and goes on reading.
     pub fn end_sending(&mut self) -> &mut Self {
-        self.stream.shutdown(std::net::Shutdown::Write).unwrap();
+        self.stream.socket().shutdown(std::net::Shutdown::Write).unwrap();
         self
     }
 
@@ -100,6 +117,27 @@ impl Client {
                 response.body = self.body(&response)?;
             }
             return Ok(Some(response));
+        }
+    }
+
+    /// Reads until there are at least `count` octets of whatever comes.
+    #[track_caller]
+    pub fn read_some(&mut self, count: usize) {
+        while self.unread.len() < count {
+            assert!(self.fill().unwrap(), "closed after {} octets", self.unread.len());
+        }
+    }
+
+    /// Reads all there is, and says whether the peer closed within `patience`.
+    pub fn closes_within(&mut self, patience: std::time::Duration) -> bool {
+        self.stream.socket().set_read_timeout(Some(patience)).unwrap();
+        let deadline = std::time::Instant::now() + patience;
+        loop {
+            match self.fill() {
+                Ok(false) => return true,
+                Ok(true) if std::time::Instant::now() < deadline => {}
+                _ => return false,
+            }
         }
     }
 

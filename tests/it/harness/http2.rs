@@ -2,10 +2,14 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use http::{HeaderMap, Request};
+use rustls::ClientConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Runtime;
 
 use super::ledger::Ledger;
@@ -24,12 +28,43 @@ impl Http2 {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let sender = runtime.block_on(async {
             let stream = tokio::net::TcpStream::connect(address).await.unwrap();
-            let (sender, connection) = h2::client::handshake(stream).await.unwrap();
-            // The connection's own error shows in every stream it ends, so nothing is lost here.
-            tokio::spawn(async move { connection.await.ok() });
-            sender
+            handshake(stream).await
         });
         Self { runtime, sender, ledger }
+    }
+
+    /// Connects over TLS; `name` is the server name asked for.
+    pub fn connect_tls(address: SocketAddr, config: Arc<ClientConfig>, name: &str, ledger: Ledger) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let sender = runtime.block_on(async {
+            let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+            let connector = tokio_rustls::TlsConnector::from(config);
+            let stream = connector.connect(super::tls::server_name(name), stream).await.unwrap();
+            assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+            handshake(stream).await
+        });
+        Self { runtime, sender, ledger }
+    }
+
+    /// Lets the connection work until `condition` holds.
+    #[track_caller]
+    pub fn work_until(&mut self, what: &str, condition: impl Fn() -> bool) {
+        super::wait_until(what, || {
+            self.runtime.block_on(async { tokio::time::sleep(Duration::from_millis(2)).await });
+            condition()
+        });
+    }
+
+    /// Waits until the peer has closed the connection; false when it does not within `patience`.
+    pub fn closes_within(&mut self, patience: Duration) -> bool {
+        let sender = self.sender.clone();
+        let closed = async {
+            // A closed connection is never ready again.
+            while sender.clone().ready().await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        self.runtime.block_on(async { tokio::time::timeout(patience, closed).await.is_ok() })
     }
 
     /// Sends `GET path` and waits for the answer; an error is a reset stream or a lost connection.
@@ -76,11 +111,22 @@ impl Http2 {
                 stream.flow_control().release_capacity(data.len())?;
                 response.body.extend_from_slice(&data);
             }
+            response.trailers = stream.trailers().await?.as_ref().map(fields).unwrap_or_default();
             Ok(response)
         };
         self.runtime
             .block_on(async { tokio::time::timeout(PATIENCE, whole).await.expect("an answer in time") })
     }
+}
+
+async fn handshake<S>(stream: S) -> SendRequest<Bytes>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) = h2::client::handshake(stream).await.unwrap();
+    // The connection's own error shows in every stream it ends, so nothing is lost here.
+    tokio::spawn(async move { connection.await.ok() });
+    sender
 }
 
 fn fields(map: &HeaderMap) -> Vec<(String, String)> {

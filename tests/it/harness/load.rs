@@ -45,12 +45,25 @@ pub struct Load {
 impl Load {
     /// Starts `connections` clients. A client ends at the first failure, which its last sample holds.
     pub fn start(edge: SocketAddr, ledger: &Ledger, connections: usize, hosts: &[&str]) -> Self {
+        Self::start_cut(edge, ledger, connections, hosts, None)
+    }
+
+    /// The same; a request for the host `cut` may end without an answer, and its client then goes on with a new
+    /// connection.
+    pub fn start_cut(
+        edge: SocketAddr,
+        ledger: &Ledger,
+        connections: usize,
+        hosts: &[&str],
+        cut: Option<&str>,
+    ) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let sent = Arc::new(AtomicUsize::new(0));
         let worker = |_| {
             let (stop, sent, ledger) = (Arc::clone(&stop), Arc::clone(&sent), ledger.clone());
             let hosts: Vec<String> = hosts.iter().map(|&host| host.to_owned()).collect();
-            thread::spawn(move || work(edge, ledger, &hosts, &stop, &sent))
+            let cut = cut.map(ToOwned::to_owned);
+            thread::spawn(move || work(edge, ledger, &hosts, cut.as_deref(), &stop, &sent))
         };
         let workers = (0..connections).map(worker).collect();
         Self { stop, sent, workers }
@@ -74,6 +87,7 @@ fn work(
     edge: SocketAddr,
     ledger: Ledger,
     hosts: &[String],
+    cut: Option<&str>,
     stop: &AtomicBool,
     sent: &AtomicUsize,
 ) -> Vec<Sample> {
@@ -88,7 +102,10 @@ fn work(
         let failed = response.is_err();
         samples.push(Sample { host: host.clone(), sent: start, answered: Timestamp::now(), response });
         if failed {
-            break;
+            if cut != Some(host) {
+                break;
+            }
+            client = None;
         }
         sent.fetch_add(1, Ordering::SeqCst);
     }

@@ -14,7 +14,9 @@ pub mod policies;
 pub mod process;
 pub mod recorder;
 pub mod response;
+pub mod secure;
 pub mod status;
+pub mod tls;
 pub mod tools;
 mod trial;
 

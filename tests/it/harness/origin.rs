@@ -14,9 +14,13 @@ use super::canned::Canned;
 ///
 /// * A target that [`Origin::answers`] says so.
 /// * `/slow/N` streams N chunks, twenty milliseconds apart.
+/// * `/never` takes the request and does not answer before its client goes away.
 /// * `/echo` gives the request's content back.
 /// * A request with `Upgrade: websocket` gets 101, and then every byte comes back.
+/// * `/healthz` gets 200, or 503 while it is [unwell](Origin::set_unwell); it is counted and not remembered.
 /// * Anything else gets `METHOD path host`.
+///
+/// An origin named `dying` takes each request and closes without an answer.
 ///
 /// Every answer carries the field `origin` with the origin's name.
 pub struct Origin {
@@ -27,6 +31,9 @@ pub struct Origin {
 struct Shared {
     name: String,
     connections: AtomicUsize,
+    open: AtomicUsize,
+    checks: AtomicUsize,
+    unwell: AtomicBool,
     requests: Mutex<Vec<Received>>,
     canned: Mutex<HashMap<String, Canned>>,
     closing: AtomicBool,
@@ -68,6 +75,9 @@ impl Origin {
         let shared = Arc::new(Shared {
             name: name.to_owned(),
             connections: AtomicUsize::new(0),
+            open: AtomicUsize::new(0),
+            checks: AtomicUsize::new(0),
+            unwell: AtomicBool::new(false),
             requests: Mutex::new(Vec::new()),
             canned: Mutex::default(),
             closing: AtomicBool::new(false),
@@ -85,6 +95,21 @@ impl Origin {
     /// How many connections it was offered.
     pub fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::SeqCst)
+    }
+
+    /// How many of them are open.
+    pub fn open(&self) -> usize {
+        self.shared.open.load(Ordering::SeqCst)
+    }
+
+    /// How often its health was asked for.
+    pub fn checks(&self) -> usize {
+        self.shared.checks.load(Ordering::SeqCst)
+    }
+
+    /// Says from now on that it is unwell, or well.
+    pub fn set_unwell(&self, unwell: bool) {
+        self.shared.unwell.store(unwell, Ordering::SeqCst);
     }
 
     /// All requests so far.
@@ -145,7 +170,11 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         shared.connections.fetch_add(1, Ordering::SeqCst);
         let shared = Arc::clone(shared);
         // A client that goes away in the middle is part of many tests.
-        thread::spawn(move || serve(stream, &shared).ok());
+        thread::spawn(move || {
+            shared.open.fetch_add(1, Ordering::SeqCst);
+            serve(stream, &shared).ok();
+            shared.open.fetch_sub(1, Ordering::SeqCst);
+        });
     }
 }
 
@@ -153,7 +182,14 @@ fn serve(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut unread = Vec::new();
     while let Some(request) = receive(&mut stream, &mut unread)? {
+        if request.line().starts_with("GET /healthz ") {
+            answer_check(&mut stream, shared)?;
+            continue;
+        }
         shared.requests.lock().unwrap().push(request.clone());
+        if shared.name == "dying" {
+            return Ok(());
+        }
         answer(&mut stream, shared, &request)?;
         if request.field("upgrade").iter().any(|to| to.eq_ignore_ascii_case("websocket")) {
             return echo(&mut stream, &unread);
@@ -189,6 +225,12 @@ fn receive(stream: &mut TcpStream, unread: &mut Vec<u8>) -> io::Result<Option<Re
     Ok(Some(request))
 }
 
+fn answer_check(stream: &mut TcpStream, shared: &Shared) -> io::Result<()> {
+    shared.checks.fetch_add(1, Ordering::SeqCst);
+    let status = if shared.unwell.load(Ordering::SeqCst) { "503 Service Unavailable" } else { "200 OK" };
+    write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n")
+}
+
 fn answer(stream: &mut TcpStream, shared: &Shared, request: &Received) -> io::Result<()> {
     let line = request.line();
     let mut words = line.split(' ');
@@ -209,6 +251,10 @@ fn answer(stream: &mut TcpStream, shared: &Shared, request: &Received) -> io::Re
     let canned = shared.canned.lock().unwrap().get(path).cloned();
     if let Some(canned) = canned {
         return canned.write(stream, request, name, shared.asked_for(path));
+    }
+    if path == "/never" {
+        while stream.read(&mut [0; 1024])? > 0 {}
+        return Err(io::ErrorKind::UnexpectedEof.into());
     }
     let host = request.field("host").join(", ");
     let body =

@@ -21,6 +21,8 @@ pub struct Process {
     child: Child,
     /// The first listener.
     pub address: SocketAddr,
+    /// All of them, in the order of the configuration.
+    pub listeners: Vec<SocketAddr>,
     /// The admin listener.
     pub admin: SocketAddr,
     stderr: Arc<Mutex<String>>,
@@ -51,14 +53,14 @@ impl Process {
         let reader = collect(child.stderr.take().unwrap(), Arc::clone(&stderr));
         let lines = lines(child.stdout.take().unwrap());
         let unset = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut process = Self { child, address: unset, admin: unset, stderr, reader: Some(reader) };
+        let mut process =
+            Self { child, address: unset, listeners: Vec::new(), admin: unset, stderr, reader: Some(reader) };
         if process.hear(&lines) { Ok(process) } else { Err(process.wait()) }
     }
 
     /// Takes in what it says until `ready`; false when it ended before.
     fn hear(&mut self, lines: &Receiver<String>) -> bool {
         let deadline = Instant::now() + PATIENCE;
-        let mut addresses = Vec::new();
         loop {
             let line = match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(line) => line,
@@ -66,10 +68,11 @@ impl Process {
                 Err(RecvTimeoutError::Timeout) => panic!("not ready in {PATIENCE:?}: {}", self.stderr()),
             };
             match line.split_once(' ') {
-                Some(("listening", address)) => addresses.push(address.parse().unwrap()),
+                Some(("listening", address)) => self.listeners.push(address.parse().unwrap()),
                 Some(("admin", address)) => self.admin = address.parse().unwrap(),
                 _ if line == "ready" => {
-                    self.address = *addresses.first().expect("a line `listening ADDRESS` before `ready`");
+                    self.address =
+                        *self.listeners.first().expect("a line `listening ADDRESS` before `ready`");
                     return true;
                 }
                 _ => panic!("unexpected line on standard output: `{line}`"),

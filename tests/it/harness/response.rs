@@ -11,6 +11,8 @@ pub struct Response {
     pub fields: Vec<(String, String)>,
     /// The content, with transfer coding removed.
     pub body: Vec<u8>,
+    /// HTTP/2: the fields after the content.
+    pub trailers: Vec<(String, String)>,
     /// Interim statuses (100, 103) that came before.
     pub interim: Vec<u16>,
 }

@@ -1,0 +1,263 @@
+//! The one door to the origins: every connection to one is made here, and can be ended from here.
+//!
+//! A request is judged before it picks an address, by the ruleset it keeps to. A connection is another matter: it is
+//! made for one request and lives on for others. So the door asks the ruleset *in force* at the moment of connecting,
+//! whoever connects (a request, its retry, a health check), and keeps hold of each connection it made, pooled or in
+//! use, so that a swap that closes a network ends what leads into it.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora::connectors::L4Connect;
+use pingora::protocols::l4::socket::SocketAddr as PingoraAddr;
+use pingora::protocols::l4::stream::Stream;
+use pingora::server::ShutdownWatch;
+use pingora::services::background::BackgroundService;
+use pingora::upstreams::peer::{Tracer, Tracing};
+use pingora::{Error, ErrorType, Result};
+use smallvec::SmallVec;
+use tokio::net::TcpStream;
+
+use crate::gate::Gate;
+use crate::limits;
+
+/// The kind of error of a connection that the ruleset in force forbids.
+const CLOSED: &str = "closed network";
+
+/// Whether the door refused a connection, rather than the origin or the way there.
+pub(super) fn is_refusal(error: &Error) -> bool {
+    matches!(error.etype(), ErrorType::Custom(CLOSED))
+}
+
+/// Makes all connections to origins and knows which are open.
+#[derive(Debug)]
+pub struct Door {
+    gate: Arc<Gate>,
+    /// Every open connection, by the descriptor of its socket. An entry leaves before its descriptor is closed, so
+    /// no number stands for two connections.
+    open: Mutex<HashMap<RawFd, Open>>,
+}
+
+/// An open connection.
+#[derive(Debug)]
+struct Open {
+    address: IpAddr,
+    /// A second descriptor of the socket, to end it by while its owner waits on the first.
+    socket: OwnedFd,
+    users: Users,
+}
+
+/// On whose behalf a connection is open.
+#[derive(Debug)]
+enum Users {
+    /// These clients have requests on it, or had the last one.
+    Clients(SmallVec<[IpAddr; 1]>),
+    /// No client, or too many to tell.
+    Anybody,
+}
+
+impl Door {
+    /// A door that lets through what `gate` does not close.
+    #[must_use]
+    pub fn new(gate: Arc<Gate>) -> Arc<Self> {
+        Arc::new(Self { gate, open: Mutex::default() })
+    }
+
+    /// The way through the door for one client, or for nobody in particular.
+    pub(super) fn way(self: &Arc<Self>, client: Option<IpAddr>, patience: Duration) -> Arc<Doorway> {
+        Arc::new(Doorway { door: Arc::clone(self), client, patience })
+    }
+
+    /// Notes that a request of `client` goes out on a connection; `alone` when no other is on it.
+    pub(super) fn note_user(&self, connection: RawFd, client: IpAddr, alone: bool) {
+        if let Some(open) = self.lock().get_mut(&connection) {
+            open.users.add(client, alone);
+        }
+    }
+
+    /// Ends every connection whose address is closed to one of those it is open for, pooled or in use: nothing more
+    /// is sent on it, what the system still holds of it included.
+    pub fn close_what_is_closed(&self) -> usize {
+        let mut ended = 0;
+        for (descriptor, open) in self.lock().iter() {
+            if open.users.are_kept_from(open.address, &self.gate) {
+                tracing::info!(address = %open.address, descriptor, "a connection into a closed network ends");
+                end(&open.socket);
+                ended += 1;
+            }
+        }
+        self.gate.metrics().upstream_cut(ended);
+        ended
+    }
+
+    async fn connect(
+        self: &Arc<Self>,
+        address: SocketAddr,
+        client: Option<IpAddr>,
+        patience: Duration,
+    ) -> Result<Stream> {
+        self.ask(address.ip(), client)?;
+        let connected = tokio::time::timeout(patience, TcpStream::connect(address)).await;
+        let stream = connected
+            .map_err(|_| Error::explain(ErrorType::ConnectTimedout, format!("{address}, {patience:?}")))?
+            .map_err(|cause| unreachable_origin(address, cause))?;
+        self.register(stream, address.ip(), client)
+    }
+
+    /// Takes a connection in and asks once more: a swap between the question and this moment has not seen it.
+    fn register(
+        self: &Arc<Self>,
+        stream: TcpStream,
+        address: IpAddr,
+        client: Option<IpAddr>,
+    ) -> Result<Stream> {
+        let duplicate = stream.as_fd().try_clone_to_owned();
+        let socket =
+            duplicate.map_err(|cause| Error::because(ErrorType::SocketError, "a descriptor", cause))?;
+        let descriptor = stream.as_raw_fd();
+        let users = client.map_or(Users::Anybody, |client| Users::Clients(SmallVec::from_elem(client, 1)));
+        self.lock().insert(descriptor, Open { address, socket, users });
+        self.gate.metrics().upstream_opened();
+        let mut stream = Stream::from(stream);
+        stream.tracer = Some(Tracer(Box::new(Leaving { door: Arc::clone(self), descriptor })));
+        // When it is closed now the stream goes out of scope, and its entry with it.
+        self.ask(address, client)?;
+        Ok(stream)
+    }
+
+    fn ask(&self, address: IpAddr, client: Option<IpAddr>) -> Result<()> {
+        if self.gate.closes(address, client) {
+            return Err(Error::explain(ErrorType::Custom(CLOSED), format!("a case closes {address}")));
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<RawFd, Open>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Users {
+    fn add(&mut self, client: IpAddr, alone: bool) {
+        match self {
+            Self::Clients(clients) if alone => {
+                clients.clear();
+                clients.push(client);
+            }
+            Self::Clients(clients) if clients.contains(&client) => {}
+            Self::Clients(clients) if clients.len() < limits::CONNECTION_USERS => clients.push(client),
+            Self::Clients(_) => *self = Self::Anybody,
+            Self::Anybody => {}
+        }
+    }
+
+    fn are_kept_from(&self, address: IpAddr, gate: &Gate) -> bool {
+        match self {
+            Self::Anybody => gate.closes(address, None),
+            Self::Clients(clients) => clients.iter().any(|client| gate.closes(address, Some(*client))),
+        }
+    }
+}
+
+/// Breaks a connection off at once: the other side gets a reset, and what the system had not sent yet is dropped.
+fn end(socket: &OwnedFd) {
+    if let Err(error) = rustix::net::connect_unspec(socket) {
+        tracing::debug!(%error, "a connection could not be reset");
+        // It has ended by itself, or the system knows no other way than to close it.
+        rustix::net::shutdown(socket, rustix::net::Shutdown::Both).ok();
+    }
+}
+
+fn unreachable_origin(address: SocketAddr, cause: std::io::Error) -> Box<Error> {
+    let kind = match cause.kind() {
+        std::io::ErrorKind::ConnectionRefused => ErrorType::ConnectRefused,
+        std::io::ErrorKind::TimedOut => ErrorType::ConnectTimedout,
+        std::io::ErrorKind::NetworkUnreachable | std::io::ErrorKind::HostUnreachable => {
+            ErrorType::ConnectNoRoute
+        }
+        _ => ErrorType::ConnectError,
+    };
+    Error::because(kind, format!("connecting to {address}"), cause)
+}
+
+/// Connects on somebody's behalf: what Pingora is given with every peer.
+#[derive(Debug)]
+pub(super) struct Doorway {
+    door: Arc<Door>,
+    client: Option<IpAddr>,
+    patience: Duration,
+}
+
+#[async_trait]
+impl L4Connect for Doorway {
+    async fn connect(&self, address: &PingoraAddr) -> Result<Stream> {
+        let inet = address.as_inet().copied();
+        let address =
+            inet.ok_or_else(|| Error::explain(ErrorType::ConnectError, "an origin without address"))?;
+        self.door.connect(address, self.client, self.patience).await
+    }
+}
+
+/// Goes with a connection and takes its entry away when it closes. Pingora calls it before the descriptor is closed.
+#[derive(Debug)]
+struct Leaving {
+    door: Arc<Door>,
+    descriptor: RawFd,
+}
+
+impl Tracing for Leaving {
+    fn on_connected(&self) {}
+
+    fn on_disconnected(&self) {
+        self.door.lock().remove(&self.descriptor);
+        self.door.gate.metrics().upstream_closed();
+    }
+
+    fn boxed_clone(&self) -> Box<dyn Tracing> {
+        Box::new(Self { door: Arc::clone(&self.door), descriptor: self.descriptor })
+    }
+}
+
+/// Looks at the open connections after every change of the rules.
+#[derive(Debug)]
+pub struct Warden {
+    door: Arc<Door>,
+}
+
+impl Warden {
+    /// Watches over the connections made through `door`.
+    #[must_use]
+    pub fn new(door: Arc<Door>) -> Self {
+        Self { door }
+    }
+}
+
+#[async_trait]
+impl BackgroundService for Warden {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        let mut changes = self.door.gate.changes();
+        // A change between the start of the edge and this moment.
+        self.door.close_what_is_closed();
+        loop {
+            tokio::select! {
+                changed = changes.changed() => if changed.is_err() { return },
+                // Requests under way while the edge stops are still watched.
+                _ = shutdown.wait_for(|_| false) => return,
+            }
+            // Whoever has a request under way there cuts it at once, and has the cut on record before. What is left
+            // then is idle in the pool, where no request of a client that is kept out finds it.
+            tokio::time::sleep(limits::CUTS_SETTLE).await;
+            let ended = self.door.close_what_is_closed();
+            if ended > 0 {
+                tracing::info!(ended, "connections into closed networks were ended");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

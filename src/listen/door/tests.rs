@@ -1,0 +1,114 @@
+//! Tests of the door.
+
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::server::{Enforcement, Options};
+
+#[test]
+fn a_connection_that_is_used_by_one_client_at_a_time_is_open_for_the_last() {
+    let (one, other) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+    let mut users = Users::Clients(SmallVec::from_elem(one, 1));
+    users.add(other, true);
+    assert!(matches!(&users, Users::Clients(clients) if clients.as_slice() == [other]));
+}
+
+#[test]
+fn a_shared_connection_is_open_for_all_its_clients_and_then_for_anybody() {
+    let mut users = Users::Clients(SmallVec::new());
+    for last in 0..limits::CONNECTION_USERS {
+        users.add(IpAddr::from([192, 0, 2, last as u8]), false);
+        users.add(IpAddr::from([192, 0, 2, 0]), false);
+    }
+    assert!(matches!(&users, Users::Clients(clients) if clients.len() == limits::CONNECTION_USERS));
+    users.add(IpAddr::from([192, 0, 3, 1]), false);
+    assert!(matches!(users, Users::Anybody));
+}
+
+/// Enforcement of one case with these lines, and the directory it lives in.
+fn enforcement(lines: &str) -> (tempfile::TempDir, Enforcement) {
+    let home = tempfile::tempdir().unwrap();
+    let at = |name: &str| home.path().join(name);
+    std::fs::create_dir_all(at("policies/cases")).unwrap();
+    let case = format!(
+        "id = \"networks\"\ncustomer = \"c\"\nbasis = \"abuse\"\ndecided = 2026-01-05T09:00:00Z\ndecided_by = [\"j.doe\"]\n\
+         summary = \"s\"\nstatement = \"s\"\nhosts = [\"customer.example\"]\n{lines}\n"
+    );
+    std::fs::write(at("policies/cases/networks.toml"), case).unwrap();
+    let options = Options::new("edge", at("policies"), at("state"), at("audit"));
+    let enforcement = Enforcement::start(options).unwrap();
+    (home, enforcement)
+}
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn client(text: &str) -> Option<IpAddr> {
+    Some(text.parse().unwrap())
+}
+
+/// Whoever was let through before a name moved, a retry, a health check: what counts is where a connection leads.
+#[tokio::test]
+async fn no_connection_is_opened_into_a_closed_network_under_any_spelling() {
+    let (_home, enforcement) = enforcement("origins = [\"127.0.0.0/8\"]");
+    let door = Door::new(enforcement.gate());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    for address in [format!("127.0.0.1:{port}"), format!("[::ffff:127.0.0.1]:{port}")] {
+        for client in [None, client("192.0.2.1")] {
+            let address: SocketAddr = address.parse().unwrap();
+            let refused = door.connect(address, client, PATIENCE).await.unwrap_err();
+            assert!(is_refusal(&refused), "{refused}");
+        }
+    }
+    let accepted = tokio::time::timeout(Duration::from_millis(50), listener.accept()).await;
+    assert!(accepted.is_err(), "a connection was opened");
+    enforcement.stop();
+}
+
+#[tokio::test]
+async fn a_case_for_some_clients_lets_the_others_through_and_no_check() {
+    let exempt = "origins = [\"127.0.0.0/8\"]\n[[exempt]]\nclients = [\"192.0.2.1\"]\nreason = \"evidence\"";
+    let (_home, enforcement) = enforcement(exempt);
+    let door = Door::new(enforcement.gate());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    assert!(door.connect(address, None, PATIENCE).await.is_err());
+    assert!(door.connect(address, client("192.0.2.2"), PATIENCE).await.is_err());
+    let stream = door.connect(address, client("192.0.2.1"), PATIENCE).await.unwrap();
+    assert_eq!(door.lock().len(), 1);
+    assert_eq!(door.close_what_is_closed(), 0);
+    // Another client's request on the same connection: now it leads somewhere it must not.
+    door.note_user(stream.as_raw_fd(), "192.0.2.2".parse().unwrap(), false);
+    assert_eq!(door.close_what_is_closed(), 1);
+    drop(stream);
+    assert_eq!(door.lock().len(), 0);
+    enforcement.stop();
+}
+
+/// Both ways of an ended connection: the edge that waits on it, and the origin.
+#[tokio::test]
+async fn a_connection_that_is_ended_ends_at_once_on_both_sides() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let exempt = "origins = [\"127.0.0.0/8\"]\n[[exempt]]\nclients = [\"192.0.2.1\"]\nreason = \"evidence\"";
+    let (_home, enforcement) = enforcement(exempt);
+    let door = Door::new(enforcement.gate());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut stream = door.connect(address, client("192.0.2.1"), PATIENCE).await.unwrap();
+    let (mut origin, _) = listener.accept().await.unwrap();
+    let descriptor = stream.as_raw_fd();
+    let waiting = tokio::spawn(async move {
+        let outcome = stream.read(&mut [0; 16]).await;
+        let sent = stream.write_all(b"x").await;
+        (outcome, sent)
+    });
+    tokio::task::yield_now().await;
+    door.note_user(descriptor, "192.0.2.2".parse().unwrap(), false);
+    assert_eq!(door.close_what_is_closed(), 1);
+    let (outcome, sent) = tokio::time::timeout(PATIENCE, waiting).await.unwrap().unwrap();
+    assert!(!matches!(outcome, Ok(1..)), "{outcome:?}");
+    assert!(sent.is_err(), "a byte was sent on a connection that was ended");
+    let seen = tokio::time::timeout(PATIENCE, origin.read(&mut [0; 16])).await.unwrap();
+    assert!(!matches!(seen, Ok(1..)), "{seen:?}");
+    enforcement.stop();
+}

@@ -1,0 +1,169 @@
+//! Health checks: each origin that is to be watched is asked again and again whether it serves.
+//!
+//! They go through the same door as requests, on nobody's behalf. A network that a case closes is not asked: the
+//! door opens no connection, and the origin stays as it was.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use http::header;
+use pingora::connectors::L4Connect;
+use pingora::connectors::http::Connector;
+use pingora::http::RequestHeader;
+use pingora::prelude::HttpPeer;
+use pingora::server::ShutdownWatch;
+use pingora::services::background::BackgroundService;
+use pingora::upstreams::peer::Peer;
+use pingora::{Error, ErrorType, Result};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use super::door;
+use super::upstream::Upstream;
+use super::way::Destination;
+use crate::forward::{HealthCheck, Member};
+use crate::limits;
+
+/// Watches the origins of every route that says how.
+pub struct HealthChecks {
+    upstream: Arc<Upstream>,
+    connector: Arc<Connector>,
+}
+
+impl HealthChecks {
+    /// The checks of these origins; none when no route asks for any.
+    #[must_use]
+    pub fn new(upstream: Arc<Upstream>) -> Option<Self> {
+        let any = upstream.origins.pools().iter().any(|pool| pool.route().health.is_some());
+        any.then(|| Self { upstream, connector: Arc::new(Connector::new(None)) })
+    }
+}
+
+#[async_trait]
+impl BackgroundService for HealthChecks {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        let mut watches = JoinSet::new();
+        for (route, pool) in self.upstream.origins.pools().iter().enumerate() {
+            let Some(check) = &pool.route().health else { continue };
+            for member in pool.members() {
+                let watch = Watch {
+                    upstream: Arc::clone(&self.upstream),
+                    connector: Arc::clone(&self.connector),
+                    route,
+                    member: Arc::clone(member),
+                    check: check.clone(),
+                };
+                watches.spawn(watch.run());
+            }
+        }
+        // A stopping edge asks nobody any more; an error means that it is gone already.
+        shutdown.wait_for(|stopping| *stopping).await.ok();
+        watches.shutdown().await;
+    }
+}
+
+/// The watch over one origin.
+struct Watch {
+    upstream: Arc<Upstream>,
+    connector: Arc<Connector>,
+    route: usize,
+    member: Arc<Member>,
+    check: HealthCheck,
+}
+
+/// What became of one check.
+enum Outcome {
+    Healthy,
+    Unhealthy(String),
+    /// Nobody was asked: a case closes every address of the origin.
+    Closed,
+}
+
+impl Watch {
+    async fn run(self) {
+        let mut turn = interval(self.check.interval);
+        turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            turn.tick().await;
+            let (healthy, reason) = match self.ask().await {
+                Outcome::Closed => continue,
+                Outcome::Healthy => (true, String::new()),
+                Outcome::Unhealthy(reason) => (false, reason),
+            };
+            if self.member.checked(healthy, &self.check) {
+                let origin = self.member.origin();
+                match healthy {
+                    true => tracing::info!(%origin, "an origin is back"),
+                    false => tracing::warn!(%origin, %reason, "an origin is down"),
+                }
+            }
+        }
+    }
+
+    /// One check: the addresses of the origin in turn, as a request would try them.
+    async fn ask(&self) -> Outcome {
+        let addresses = match self.upstream.resolver.addresses(self.member.origin()).await {
+            Ok(addresses) => addresses,
+            Err(error) => return Outcome::Unhealthy(error.to_string()),
+        };
+        let Some(way) = self.upstream.way(self.route) else { return Outcome::Closed };
+        let mut outcome = Outcome::Closed;
+        for address in addresses.into_iter().take(limits::UPSTREAMS_TRIED) {
+            let to = Destination {
+                origin: self.member.origin(),
+                address,
+                host: self.check.host.as_ref().unwrap_or(&self.member.origin().host),
+                client: None,
+                upgrade: false,
+            };
+            let peer = way.peer(&self.upstream.door, &to);
+            match timeout(self.check.timeout, self.ask_at(&peer)).await {
+                Ok(Ok(())) => return Outcome::Healthy,
+                Ok(Err(error)) if door::is_refusal(&error) => {}
+                Ok(Err(error)) => outcome = Outcome::Unhealthy(error.to_string()),
+                Err(_) => outcome = Outcome::Unhealthy("it did not answer in time".to_owned()),
+            }
+        }
+        outcome
+    }
+
+    async fn ask_at(&self, peer: &HttpPeer) -> Result<()> {
+        let Some(path) = &self.check.path else { return connect(peer).await };
+        let (mut session, _) = self.connector.get_http_session(peer).await?;
+        session.set_read_timeout(Some(self.check.timeout));
+        session.set_write_timeout(Some(self.check.timeout));
+        session.write_request_header(Box::new(self.request(path)?)).await?;
+        session.finish_request_body().await?;
+        session.read_response_header().await?;
+        let status = session.response_header().map_or(0, |response| response.status.as_u16());
+        if !(200..400).contains(&status) {
+            return Err(Error::explain(ErrorType::HTTPStatus(status), "an unhealthy status"));
+        }
+        let mut taken = 0;
+        while let Some(part) = session.read_response_body().await? {
+            taken += part.len();
+            if taken > limits::HEALTH_BODY_BYTES {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn request(&self, path: &str) -> Result<RequestHeader> {
+        let origin = self.member.origin();
+        let host = self.check.host.as_ref().map_or_else(|| origin.to_string(), ToString::to_string);
+        let mut request = RequestHeader::build(http::Method::GET, path.as_bytes(), Some(3))?;
+        request.insert_header(header::HOST, host)?;
+        request.insert_header(header::USER_AGENT, "interdict-health")?;
+        Ok(request)
+    }
+}
+
+/// A check without a path: the origin takes a connection.
+async fn connect(peer: &HttpPeer) -> Result<()> {
+    let Some(way) = &peer.options.custom_l4 else {
+        return Err(Error::explain(ErrorType::InternalError, "a peer that does not lead through the door"));
+    };
+    let way: &(dyn L4Connect + Send + Sync) = way.as_ref();
+    way.connect(peer.address()).await.map(drop)
+}
