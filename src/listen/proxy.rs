@@ -271,6 +271,7 @@ impl ProxyHttp for EdgeProxy {
     /// The cache has no answer: an origin has to be found. What is fetched for nobody is fetched for the cache, or
     /// not at all.
     async fn proxy_upstream_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
+        cache::on_miss(session);
         if cache::is_background(session) && !session.cache.enabled() {
             return Ok(false);
         }

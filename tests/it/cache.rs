@@ -220,21 +220,39 @@ fn a_range_of_what_is_not_there_fetches_and_keeps_the_whole() {
 }
 
 #[test]
-fn a_head_request_is_answered_from_the_object_and_fetches_it() {
+fn a_head_request_is_answered_from_the_object_and_keeps_nothing_itself() {
     let origin = Origin::start();
-    origin.answers("/", Canned::new("max-age=60"));
     let edge = edge(&origin);
-    let head = || {
-        let mut client = edge.connect();
-        client.send("HEAD / HTTP/1.1\r\nHost: a.example\r\n\r\n").response_to_head().unwrap()
-    };
-    for _ in 0..2 {
+    for number in 0..10 {
+        let path = format!("/{number}");
+        origin.answers(&path, Canned::new("max-age=60").body("0123456789"));
+        let head = || {
+            let mut client = edge.connect();
+            client
+                .send(format!("HEAD {path} HTTP/1.1\r\nHost: a.example\r\n\r\n"))
+                .response_to_head()
+                .unwrap()
+        };
+        assert_status(&head(), "interdict; fwd=miss");
+        assert!(origin.requests().last().unwrap().line().starts_with("HEAD "));
+        assert_eq!(get(&edge, "a.example", &path).text(), "0123456789");
         let response = head();
-        assert_eq!((response.status, response.field("content-length")), (200, Some("17")));
+        assert_hit(&response);
+        assert_eq!((response.status, response.field("content-length")), (200, Some("10")));
+        assert_eq!(origin.asked_for(&path), 2);
     }
-    assert_hit(&head());
-    assert_eq!(get(&edge, "a.example", "/").text(), "/ of a.example #1");
-    assert!(origin.only_request().line().starts_with("GET "));
+}
+
+#[test]
+fn a_client_that_has_what_is_not_there_is_told_so_and_holds_nobody_up() {
+    let origin = Origin::start();
+    let edge = edge(&origin);
+    for number in 0..10 {
+        let path = format!("/{number}");
+        origin.answers(&path, Canned::new("max-age=60").field("ETag", "\"one\"").body("0123456789"));
+        assert_eq!(ask(&edge, &path, "If-None-Match: \"one\"\r\n").status, 304);
+        assert_eq!(get(&edge, "a.example", &path).text(), "0123456789");
+    }
 }
 
 #[test]

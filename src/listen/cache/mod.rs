@@ -151,15 +151,16 @@ impl Cache {
             }
         };
         lookup.key = Some(key);
-        // An answer to credentials is seldom for others: nobody waits for it.
-        let authorized = session.req_header().headers.contains_key(AUTHORIZATION);
+        // An answer to credentials is seldom for others, and one to HEAD is not kept: nobody waits for them.
+        let request = session.req_header();
+        let alone = request.headers.contains_key(AUTHORIZATION) || request.method == Method::HEAD;
         let mut overrides = CacheOptionOverrides::default();
         overrides.wait_timeout = Some(self.settings.lock_timeout);
         session.cache.enable(
             &self.store,
             None,
             Some(&self.predictor),
-            (!authorized).then_some(&self.lock),
+            (!alone).then_some(&self.lock),
             Some(overrides),
         );
         session.cache.set_max_file_size_bytes(self.settings.object_bytes);
@@ -287,6 +288,14 @@ pub(super) fn variance(meta: &CacheMeta, request: &RequestHeader) -> Option<Hash
 /// `Cache-Control`'s to say (RFC 5861), and Pingora's to hold.
 pub(super) fn serves_stale(error: Option<&Error>) -> bool {
     error.is_none_or(|error| error.esource() == &ErrorSource::Upstream)
+}
+
+/// An origin is to be asked. Pingora would ask it for the whole object on a HEAD, and stop reading as soon as the client
+/// has its head; so a HEAD goes as it is, and keeps nothing.
+pub(super) fn on_miss(session: &mut Session) {
+    if session.cache.enabled() && session.req_header().method == Method::HEAD {
+        session.cache.disable(NoCacheReason::Deferred);
+    }
 }
 
 /// Whether the request is one of Pingora's own, which fetches anew what was given stale: nobody waits for it.

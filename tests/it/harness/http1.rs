@@ -52,7 +52,7 @@ impl Client {
         stream.set_nonblocking(false)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Self { stream, unread: Vec::new(), ledger, host: None })
+        Ok(Self { stream: Wire::Plain(stream), unread: Vec::new(), ledger, host: None })
     }
 
     /// Says which canonical host the requests from here on are about, for the audit check.
