@@ -147,6 +147,24 @@ pub const RESOLVED_USABLE: Duration = Duration::from_secs(300);
 /// For the resolver to answer.
 pub const RESOLVE_AT_MOST: Duration = Duration::from_secs(5);
 
+// ---- cache ----
+
+/// Parts of the cache with a lock of their own.
+pub const CACHE_SHARDS: usize = 16;
+/// What an object takes beside its content, its fields and the name of its host, in bytes. Generous.
+pub const CACHE_OBJECT_OVERHEAD: usize = 640;
+/// Variants (RFC 9110 §12.5.5) of one URI that are kept: a client that makes up field values pushes out none but
+/// those of this URI.
+pub const CACHE_VARIANTS: usize = 32;
+/// Octets of an object that are handed to a connection at once.
+pub const CACHE_PIECE_BYTES: usize = 64 * 1024;
+/// Octets of a URI that are kept as a key; a longer one is not cached.
+pub const CACHE_KEY_BYTES: usize = 8 * 1024;
+/// URIs remembered as not to be kept, in each of 16 parts, so that requests for them need not wait for each other.
+pub const CACHE_UNCACHEABLE_PER_PART: usize = 4096;
+/// Lapsed names in the roll of hosts before it is swept for the first time.
+pub const CACHE_ROLL_SWEEP: usize = 1024;
+
 // ---- reloads ----
 
 /// Octets of file changes read from inotify at once.

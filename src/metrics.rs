@@ -1,11 +1,15 @@
 //! Counters and gauges in the Prometheus text format.
 
+mod cache;
+
 use std::time::Duration;
 
 use prometheus::{
     Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
     TextEncoder,
 };
+
+pub use cache::CacheMetrics;
 
 /// Why the metrics could not be set up or written.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +29,8 @@ pub struct Metrics {
     upstream_cut: IntCounter,
     upstream_retries: IntCounter,
     reloads: IntCounterVec,
+    /// What the cache counts.
+    pub cache: CacheMetrics,
     /// The gauges that are read off other parts of the edge when somebody looks.
     pub gauges: Gauges,
 }
@@ -100,6 +106,7 @@ impl Metrics {
                 "Attempts at an origin after one that failed.",
             )?,
             reloads: add.counters("interdict_reloads_total", "Reloads by result.", &["result"])?,
+            cache: CacheMetrics::new(&add)?,
             gauges: Gauges {
                 revision: add.gauge("interdict_policy_revision", "Revision in force.")?,
                 cases: add.gauge("interdict_policy_cases", "Cases in the set in force.")?,

@@ -57,6 +57,7 @@ impl Status {
             "hosts": ruleset.host_count(),
             "reviews_overdue": overdue(&ruleset, now),
             "connections": self.gate.metrics().connections(),
+            "cache": self.cache(),
             "upstream_connections": self.gate.metrics().upstream_connections(),
             "origins": self.origins_value(),
             "last_reload": {
@@ -79,6 +80,25 @@ impl Status {
                 "disturbed": audit.disturbed,
                 "last_error": audit.last_error.map(|(at, error)| json!({ "at": at, "error": error })),
             },
+        })
+    }
+
+    /// The counts of the cache; null where there is none.
+    fn cache(&self) -> Value {
+        let cache = &self.gate.metrics().cache;
+        if cache.limit.get() == 0 {
+            return Value::Null;
+        }
+        json!({
+            "objects": cache.objects.get(),
+            "bytes": cache.bytes.get(),
+            "limit_bytes": cache.limit.get(),
+            "hits": cache.hits.get(),
+            "misses": cache.misses.get(),
+            "bypasses": cache.bypasses.get(),
+            "stored": cache.stored.get(),
+            "evictions": cache.evictions.get(),
+            "purged": cache.purged.get(),
         })
     }
 

@@ -18,7 +18,7 @@ pub(super) fn run(args: &RunArgs) -> Exit {
 
 /// Structured log lines on standard error. Pingora's own are shown from warnings upwards.
 fn start_log(format: LogFormat) {
-    let quiet_by_default = "info,pingora_core=warn,pingora_proxy=warn,pingora_pool=warn";
+    let quiet_by_default = "info,pingora_core=warn,pingora_proxy=warn,pingora_pool=warn,pingora_cache=error";
     let filter =
         EnvFilter::try_from_env("INTERDICT_LOG").unwrap_or_else(|_| EnvFilter::new(quiet_by_default));
     let lines =

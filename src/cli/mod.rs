@@ -1,6 +1,7 @@
 //! The command line.
 
 mod audit;
+mod cache;
 mod check;
 mod edge;
 mod explain;
@@ -53,6 +54,8 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Read the audit log.
     Audit(audit::AuditArgs),
+    /// Take objects out of the cache of the running edge.
+    Cache(cache::CacheArgs),
     /// Show the state of the running edge.
     Status(ConfigArgs),
     /// Have the running edge read its policies now, and show what came of it.
@@ -92,6 +95,7 @@ pub fn run(cli: Cli) -> Exit {
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Audit(args) => audit::run(&args),
+        Command::Cache(args) => cache::run(&args),
         Command::Status(args) => edge::ask(&args, "status"),
         Command::Reload(args) => edge::ask(&args, "reload"),
         Command::Upgrade(args) => edge::ask(&args, "upgrade"),

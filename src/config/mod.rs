@@ -1,6 +1,7 @@
 //! `edge.toml`, settled: every path absolute or relative to where the file is, every number within bounds.
 
 mod audit;
+mod cache;
 mod limits;
 mod listen;
 mod load;
@@ -36,6 +37,8 @@ pub struct Config {
     pub routes: Routes,
     /// Where an operator looks; nothing when `[admin]` is absent.
     pub admin: Option<Admin>,
+    /// What is kept of the origins' answers; nothing when `[cache]` is absent.
+    pub cache: Option<Cache>,
     /// Bounds on connections and requests.
     pub limits: Limits,
 }
@@ -112,4 +115,17 @@ pub struct Admin {
     pub listen: SocketAddr,
     /// A file whose first line every admin request has to bear as a token.
     pub token_file: Option<PathBuf>,
+}
+
+/// `[cache]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cache {
+    /// The most memory it takes, in bytes, with all that belongs to an object: 1 MiB to 1 TiB. Default: 256 MiB.
+    pub bytes: usize,
+    /// The largest content that is kept, in bytes: 1 KiB up to `bytes`. Default: 16 MiB.
+    pub object_bytes: usize,
+    /// How long an answer is fresh that says nothing of it: 1 s to 365 d. Default: such an answer is not kept.
+    pub default_ttl: Option<Duration>,
+    /// How long a request waits for another one that fetches the same object: 10 ms to 10 min. Default: 5 s.
+    pub lock_timeout: Duration,
 }

@@ -4,14 +4,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Admin, Config, EdgeName, Policy, audit, limits, listen, route};
+use super::{Admin, Config, EdgeName, Policy, audit, cache, limits, listen, route};
 use crate::diagnostic::Diagnostics;
 use crate::document::{self, Table, Text, Value};
 use crate::limits::SETTLE_QUIET;
 use crate::policy::absolute_url;
 
 /// The keys at the top of the file.
-const KEYS: [&str; 7] = ["edge", "listen", "policy", "audit", "route", "admin", "limits"];
+const KEYS: [&str; 8] = ["edge", "listen", "policy", "audit", "route", "admin", "cache", "limits"];
 
 impl Config {
     /// Settles the text of a configuration file. `file` is its name in diagnostics; relative paths in it are
@@ -59,8 +59,9 @@ fn config(top: &Table<'_>, paths: &Paths<'_>, machine: EdgeName) -> Option<Confi
     let routes = route::settle(top, paths, &KEYS);
     let admin_section = section(top, "admin");
     let admin = admin_section.as_ref().and_then(|table| admin(table, paths));
+    let cache = section(top, "cache").map(|table| cache::settle(&table, &KEYS));
     let limits = section(top, "limits").map(|table| limits::settle(&table, &KEYS)).unwrap_or_default();
-    Some(Config { edge: edge?, listen, policy, audit, routes, admin, limits })
+    Some(Config { edge: edge?, listen, policy, audit, routes, admin, cache, limits })
 }
 
 fn section<'r>(top: &Table<'r>, key: &'static str) -> Option<Table<'r>> {

@@ -39,6 +39,7 @@ fn settings(table: &Table<'_>, paths: &Paths<'_>, default: Route) -> Route {
     };
     Route {
         balance: origin::balance(table),
+        cache: table.optional("cache").and_then(|value| value.boolean()).unwrap_or(default.cache),
         tls: table.optional("tls").and_then(|value| origin::tls(&value, paths)),
         http2: table.optional("http2").and_then(|value| value.boolean()).unwrap_or(default.http2),
         retries: number("retries", 0..=limits::UPSTREAMS_TRIED as u64 - 1).unwrap_or(default.retries),

@@ -95,6 +95,14 @@ fn every_key_of_the_full_example_is_taken() {
     assert_eq!(admin.token_file.as_deref(), Some(Path::new("/etc/interdict/secrets/admin.token")));
     let origins: Vec<_> = config.routes.all()[0].origins.iter().map(ToString::to_string).collect();
     assert_eq!(origins, ["127.0.0.1:9000", "[2001:db8::1]:80"]);
+    let cache = Cache {
+        bytes: 536_870_912,
+        object_bytes: 1_048_576,
+        default_ttl: Some(Duration::from_secs(60)),
+        lock_timeout: Duration::from_secs(2),
+    };
+    assert_eq!(config.cache, Some(cache));
+    assert_eq!(config.routes.all().iter().map(|route| route.cache).collect::<Vec<_>>(), [true, false, true]);
     assert_eq!(config.routes.all()[1], full_route());
     let short = &config.routes.all()[2];
     let tls = OriginTls { name: None, ca: None, verify: true };
@@ -149,4 +157,11 @@ fn a_file_that_cannot_be_read_is_no_wrong_file() {
     let Err(ConfigError::Invalid(found)) = Config::load(&path) else { panic!("bytes that are no text") };
     let first = found.errors().next().unwrap();
     assert_eq!((first.line, first.column), (1, 9));
+}
+
+#[test]
+fn the_largest_object_fits_into_the_cache_whatever_its_size() {
+    let cache = parse("[cache]\nbytes = 1_048_576\n").cache.unwrap();
+    assert_eq!((cache.bytes, cache.object_bytes), (1_048_576, 1_048_576));
+    assert_eq!(parse("").cache, None);
 }

@@ -5,6 +5,7 @@
 
 mod candidate;
 mod explanation;
+mod reach;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::policy::{CompiledCase, Mode, Ruleset};
 use candidate::{Candidate, Matched, ranked};
 
 pub use explanation::Explanation;
+pub use reach::{may_block, may_close};
 
 /// What a request is about.
 #[derive(Debug, Clone, Copy)]

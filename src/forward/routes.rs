@@ -33,6 +33,8 @@ impl fmt::Display for Origin {
 pub struct Route {
     /// The origins; at least one.
     pub origins: Vec<Origin>,
+    /// Whether answers may be kept, where the edge has a cache.
+    pub cache: bool,
     /// Which of them a request goes to.
     pub balance: Balance,
     /// TLS to the origins; cleartext without.
@@ -57,6 +59,7 @@ impl Route {
     pub fn to(origins: Vec<Origin>) -> Self {
         Self {
             origins,
+            cache: true,
             balance: Balance::default(),
             tls: None,
             http2: false,

@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 use super::flight::Flight;
 use super::respond;
 use crate::act::Ask;
+use crate::decide::{self, Subject, Verdict};
 use crate::gate::{Asked, Gate, Ruling};
 use crate::hostname::Hostname;
 use crate::identify::{self, IdentifyError, Identity, RequestParts, Version};
@@ -32,6 +33,11 @@ impl Passed {
     #[must_use]
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// The rules it was judged by.
+    pub(super) fn ruleset(&self) -> &Ruleset {
+        &self.ruleset
     }
 
     /// Goes on under a newer ruleset: the one in force when the door turned the request's connection away.
@@ -77,6 +83,28 @@ pub async fn enforce_request(gate: &Gate, session: &mut Session) -> Result<Optio
     }
 }
 
+/// Judges a request that no client waits for, made to fetch anew what one was given: it is let through or not, and
+/// there is nothing to answer or to record.
+pub(super) fn enforce_in_background(gate: &Gate, session: &Session) -> Option<Passed> {
+    let identity = Arc::new(identify(session.req_header(), None).ok()?);
+    let ruleset = gate.ruleset();
+    let subject = Subject { names: &identity.names, client: client_ip(session) };
+    let blocked = matches!(decide::decide(&ruleset, &subject, gate.clock().now()), Verdict::Block(_));
+    (!blocked).then_some(Passed { identity, ruleset })
+}
+
+/// Whether a case keeps this request from an origin. Nothing is recorded: no connection is asked for. Where it does
+/// not, what the request is given comes from there, and a change of rules may cut it.
+pub(super) fn is_closed(gate: &Gate, session: &Session, passed: &Passed, origin: SocketAddr) -> bool {
+    let now = gate.clock().now();
+    let verdict = decide::judge_origin(&passed.ruleset, origin.ip(), asker(session), now);
+    let closed = matches!(verdict, Verdict::Block(_));
+    if let (false, Some(flight)) = (closed, Flight::current()) {
+        flight.leads_to(origin);
+    }
+    closed
+}
+
 /// Whether the request is about another name than its connection was made for, where that is forbidden (RFC 9110
 /// §15.5.20).
 fn is_misdirected(flight: Option<&Flight>) -> bool {
@@ -97,6 +125,10 @@ fn settle(flight: Option<&Flight>) {
 /// against it has been recorded, and is carried out with [`carry_out`].
 #[must_use]
 pub fn judge_origin(gate: &Gate, session: &Session, passed: &Passed, upstream: SocketAddr) -> Ruling {
+    // What no client asked for is no event, unless a connection is refused.
+    if session.subrequest_ctx.is_some() && !is_closed(gate, session, passed, upstream) {
+        return Ruling::Forward;
+    }
     let ruling =
         with_facts(session, &passed.identity, |asked| gate.judge_origin(&passed.ruleset, asked, upstream));
     if let (Ruling::Forward, Some(flight)) = (&ruling, Flight::current()) {

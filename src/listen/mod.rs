@@ -7,6 +7,7 @@
 //! ```
 
 mod admin;
+mod cache;
 mod connection;
 mod door;
 mod enforce;
@@ -29,6 +30,7 @@ mod upstream;
 mod way;
 
 pub use admin::{Admin, AdminError};
+pub use cache::{Cache, Purger, Removed, Settings as CacheSettings};
 pub use connection::{EdgeApp, Timeouts};
 pub use door::{Door, Warden};
 pub(crate) use enforce::answered;

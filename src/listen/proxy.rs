@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use pingora::cache::key::HashBinary;
+use pingora::cache::{CacheKey, CacheMeta, ForcedFreshness, HitHandler, RespCacheable};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::prelude::HttpPeer;
@@ -14,6 +16,7 @@ use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::server::configuration::ServerConf;
 use pingora::{Error, ErrorType, Result};
 
+use super::cache::{self, Cache, Lookup};
 use super::enforce::{self, Passed};
 use super::flight::Flight;
 use super::live::{Live, Settings};
@@ -28,6 +31,7 @@ use crate::policy::Ruleset;
 pub struct EdgeProxy {
     gate: Arc<Gate>,
     live: Arc<Live>,
+    cache: Option<&'static Cache>,
 }
 
 /// How long the others may take.
@@ -51,13 +55,22 @@ pub struct Context {
     passed: Option<Passed>,
     /// Where the request is on its way to an origin.
     pub(super) journey: Journey,
+    /// What the request has to do with the cache; nothing where there is none.
+    lookup: Option<Lookup>,
 }
 
 impl EdgeProxy {
     /// An edge that enforces by `gate` and forwards as the settings say.
     #[must_use]
     pub fn new(gate: Arc<Gate>, live: Arc<Live>) -> Self {
-        Self { gate, live }
+        Self { gate, live, cache: None }
+    }
+
+    /// Keeps answers in `cache`.
+    #[must_use]
+    pub fn with_cache(mut self, cache: Option<&'static Cache>) -> Self {
+        self.cache = cache;
+        self
     }
 }
 
@@ -81,7 +94,7 @@ impl ProxyHttp for EdgeProxy {
     type CTX = Context;
 
     fn new_ctx(&self) -> Context {
-        Context { settings: self.live.now(), passed: None, journey: Journey::default() }
+        Context { settings: self.live.now(), passed: None, journey: Journey::default(), lookup: None }
     }
 
     /// None: the edge passes bodies through as they are.
@@ -90,9 +103,13 @@ impl ProxyHttp for EdgeProxy {
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
         // HTTP/2 streams have no limit of their own for a client that does not take its answer.
         session.as_downstream_mut().set_write_timeout(Some(context.settings.patience.client));
-        let Some(passed) = enforce::enforce_request(&self.gate, session).await? else {
-            return Ok(true);
+        context.lookup = self.cache.map(Cache::begin);
+        let passed = if cache::is_background(session) {
+            enforce::enforce_in_background(&self.gate, session)
+        } else {
+            enforce::enforce_request(&self.gate, session).await?
         };
+        let Some(passed) = passed else { return Ok(true) };
         if session.req_header().method == http::Method::CONNECT {
             self.gate.metrics().rejected("connect");
             session.set_keepalive(None);
@@ -100,8 +117,8 @@ impl ProxyHttp for EdgeProxy {
             return Ok(true);
         }
         context.passed = Some(passed);
-        let upstream = Arc::clone(&context.settings.upstream);
-        upstream.route(session, context).await
+        // An origin is looked for once it is needed, and its place is not taken while the cache answers.
+        Ok(false)
     }
 
     async fn upstream_peer(&self, session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
@@ -137,13 +154,16 @@ impl ProxyHttp for EdgeProxy {
         &self,
         session: &mut Session,
         _reused: bool,
-        _peer: &HttpPeer,
+        peer: &HttpPeer,
         connection: RawFd,
         _digest: Option<&Digest>,
         context: &mut Context,
     ) -> Result<()> {
         let upstream = Arc::clone(&context.settings.upstream);
         upstream.goes_out(session, context, connection);
+        if let (Some(cache), Some(lookup)) = (self.cache, context.lookup.as_mut()) {
+            cache.on_connected(lookup, peer);
+        }
         Ok(())
     }
 
@@ -215,6 +235,91 @@ impl ProxyHttp for EdgeProxy {
         }
         FailToProxy { error_code: status, can_reuse_downstream: false }
     }
+
+    fn request_cache_filter(&self, session: &mut Session, context: &mut Context) -> Result<()> {
+        if let (Some(cache), Some(lookup), Some(passed)) =
+            (self.cache, context.lookup.as_mut(), context.passed.as_ref())
+        {
+            let wanted = context.settings.upstream.keeps_answers(&passed.identity().host);
+            cache.look_up(session, lookup, passed, wanted);
+        }
+        Ok(())
+    }
+
+    fn cache_key_callback(&self, _session: &Session, context: &mut Context) -> Result<CacheKey> {
+        context.lookup.as_mut().ok_or_else(unlooked)?.key()
+    }
+
+    async fn cache_hit_filter(
+        &self,
+        session: &mut Session,
+        meta: &CacheMeta,
+        hit: &mut HitHandler,
+        _is_fresh: bool,
+        context: &mut Context,
+    ) -> Result<Option<ForcedFreshness>> {
+        let cache = self.cache.ok_or_else(unlooked)?;
+        Ok(cache.on_hit(session, meta, hit, context.passed()?))
+    }
+
+    fn cache_vary_filter(
+        &self,
+        meta: &CacheMeta,
+        _: &mut Context,
+        request: &RequestHeader,
+    ) -> Option<HashBinary> {
+        cache::variance(meta, request)
+    }
+
+    fn should_serve_stale(&self, _: &mut Session, _: &mut Context, error: Option<&Error>) -> bool {
+        cache::serves_stale(error)
+    }
+
+    /// The cache has no answer: an origin has to be found. What is fetched for nobody is fetched for the cache, or
+    /// not at all.
+    async fn proxy_upstream_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
+        cache::on_miss(session);
+        if cache::is_background(session) && !session.cache.enabled() {
+            return Ok(false);
+        }
+        let upstream = Arc::clone(&context.settings.upstream);
+        let answered = upstream.route(session, context).await?;
+        if answered && session.response_written().is_none() {
+            // Refused without a byte, which Pingora would make up for.
+            return Err(enforce::answered());
+        }
+        Ok(!answered)
+    }
+
+    fn response_cache_filter(
+        &self,
+        session: &Session,
+        response: &ResponseHeader,
+        context: &mut Context,
+    ) -> Result<RespCacheable> {
+        let lookup = context.lookup.as_ref().ok_or_else(unlooked)?;
+        Ok(self.cache.ok_or_else(unlooked)?.on_answer(session, lookup, response))
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        context: &mut Context,
+    ) -> Result<()> {
+        if let (Some(cache), Some(lookup)) = (self.cache, context.lookup.as_mut()) {
+            cache.on_departure(session, lookup, response);
+        }
+        // An answer from the cache begins here, and nowhere else.
+        if !response.status.is_informational() {
+            context.passed = None;
+        }
+        Ok(())
+    }
+}
+
+fn unlooked() -> Box<Error> {
+    Error::explain(ErrorType::InternalError, "no cache was asked for")
 }
 
 /// Pingora's settings, made in code: read from a file, it would pass over keys it does not know.

@@ -10,6 +10,7 @@ use pingora::prelude::HttpPeer;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
+use super::cache;
 use super::door::{self, Door};
 use super::enforce::{self, Passed};
 use super::flight::Flight;
@@ -19,6 +20,7 @@ use super::respond;
 use super::way::{self, Destination, TrustError, Way};
 use crate::forward::{Balance, HashKey, Lease, Member, Origins, Pool, Resolver};
 use crate::gate::{Blocked, Gate, Ruling};
+use crate::hostname::Hostname;
 
 /// Leads requests to origins, through one door.
 #[derive(Debug)]
@@ -108,6 +110,11 @@ impl Upstream {
     /// How the origins of the route at a position are spoken to.
     pub(super) fn way(&self, route: usize) -> Option<&Way> {
         self.ways.get(route)
+    }
+
+    /// Whether answers for a host may be kept, as its route says.
+    pub(super) fn keeps_answers(&self, host: &Hostname) -> bool {
+        self.origins.find(host).is_some_and(|(_, pool)| pool.route().cache)
     }
 
     /// Finds an origin for the request, or answers it. Returns whether it has been answered.
@@ -269,7 +276,8 @@ impl Upstream {
                 .as_ref()
                 .map_or_else(|| enforce::asker(session), |flight| flight.connection.client),
             is_trusted: flight.as_ref().is_some_and(|flight| flight.connection.trusted),
-            https: flight.as_ref().is_some_and(|flight| flight.connection.tls.is_some()),
+            // A request that the cache makes in the background is no flight.
+            https: cache::is_secure(session),
             authority: &authority,
         };
         forwarded::prepare(request, &asker)

@@ -20,6 +20,8 @@ use super::settings::Reconfigure;
 use super::systemd;
 use super::upgrade::Upgrader;
 use crate::limits;
+use crate::listen::{Cache, Removed};
+use crate::policy::Pattern;
 use crate::reload::{ReloadRequest, request_reload};
 use crate::status::Status;
 
@@ -49,6 +51,7 @@ pub(super) struct Desk {
     pub(super) archivist: Arc<Archivist>,
     pub(super) upgrader: Arc<Upgrader>,
     pub(super) reconfigure: Arc<Reconfigure>,
+    pub(super) cache: Option<&'static Cache>,
 }
 
 impl Control {
@@ -198,6 +201,7 @@ async fn answer(stream: UnixStream, desk: &Desk) -> io::Result<()> {
         "reload" => reload(desk).await,
         "upgrade" => upgrade(desk).await,
         line if matches!(line.split(' ').next(), Some("hold" | "prune")) => retain(line, desk).await,
+        line if line.starts_with("cache purge ") => purge(line, desk).await,
         other => line_of(&json!({ "error": format!("unknown command `{}`", other.escape_debug()) })),
     };
     writer.write_all(&answer).await?;
@@ -209,6 +213,20 @@ async fn retain(line: &str, desk: &Desk) -> Vec<u8> {
     let (line, archivist) = (line.to_owned(), Arc::clone(&desk.archivist));
     match tokio::task::spawn_blocking(move || archivist.answer(&line)).await {
         Ok(answer) => line_of(&answer),
+        Err(error) => line_of(&json!({ "error": error.to_string() })),
+    }
+}
+
+/// `cache purge HOST`: a large cache is walked beside this thread.
+async fn purge(line: &str, desk: &Desk) -> Vec<u8> {
+    let Some(cache) = desk.cache else { return line_of(&json!({ "error": "this edge has no cache" })) };
+    let host = line.trim_start_matches("cache purge ").trim();
+    let pattern = match Pattern::parse(host) {
+        Ok(pattern) => pattern,
+        Err(error) => return line_of(&json!({ "error": format!("`{}`: {error}", host.escape_debug()) })),
+    };
+    match tokio::task::spawn_blocking(move || cache.purge(&pattern)).await {
+        Ok(Removed { objects, bytes }) => line_of(&json!({ "objects": objects, "bytes": bytes })),
         Err(error) => line_of(&json!({ "error": error.to_string() })),
     }
 }

@@ -40,12 +40,13 @@ pub use control::{ControlError, ask};
 pub use enforcement::{Enforcement, EnforcementError, Options};
 pub use retention::{HoldChange, RetainError, RetentionRequest, holds, retain};
 
-use crate::config::{Config, ConfigError};
+use crate::config::{self, Config, ConfigError};
 use crate::forward::Origins;
+use crate::gate::Gate;
 use crate::limits;
 use crate::listen::{
-    self, Admin, AdminError, BindError, EdgeApp, EdgeProxy, HealthChecks, Listeners, Listening, Live,
-    TlsError, TrustError, Upstream, Warden,
+    self, Admin, AdminError, BindError, Cache, CacheSettings, EdgeApp, EdgeProxy, HealthChecks, Listeners,
+    Listening, Live, Purger, TlsError, TrustError, Upstream, Warden,
 };
 use crate::status::Status;
 
@@ -155,8 +156,12 @@ fn serve(
     let mut server =
         Server::new_with_opt_and_conf(None, listen::server_conf(threads(), config.limits.stop_grace));
     server.bootstrap();
+    let cache = config.cache.as_ref().map(|cache| start_cache(cache, &gate));
+    if let Some(cache) = cache {
+        server.add_service(background_service("cache", Purger::new(cache)));
+    }
     let live = Arc::new(Live::new(settings::settings(config, Arc::new(upstream))));
-    let app = edge_app(&server, listeners, &live, enforcement).leaving(departure.leave());
+    let app = edge_app(&server, listeners, (&live, cache), enforcement).leaving(departure.leave());
     let edge = Listening::new("edge", app, sockets.edge);
     let vitals = systemd::Vitals { serving: edge.pulse(), keeper: enforcement.pulse() };
     server.add_service(edge);
@@ -180,6 +185,7 @@ fn serve(
         archivist: enforcement.archivist(),
         upgrader: Arc::clone(&upgrader),
         reconfigure: Arc::new(Reconfigure::new(origin.config_path.to_owned(), config.clone(), live, origins)),
+        cache,
     };
     let control = control::Control::start(&config.policy.state, desk)?;
     let begun = take_place(origin.predecessor, &control, &banner, vitals, &departure);
@@ -225,11 +231,11 @@ fn take_place(
 fn edge_app(
     server: &Server,
     listeners: Listeners,
-    live: &Arc<Live>,
+    (live, cache): (&Arc<Live>, Option<&'static Cache>),
     enforcement: &Enforcement,
 ) -> EdgeApp<pingora::proxy::HttpProxy<EdgeProxy>> {
     let gate = enforcement.gate();
-    let proxy = EdgeProxy::new(Arc::clone(&gate), Arc::clone(live));
+    let proxy = EdgeProxy::new(Arc::clone(&gate), Arc::clone(live)).with_cache(cache);
     let mut proxy = http_proxy(&server.configuration, proxy);
     let mut options = HttpServerOptions::default();
     options.h2c = true;
@@ -241,6 +247,16 @@ fn edge_app(
     h2.max_concurrent_streams(limits::HTTP2_STREAMS);
     proxy.h2_options = Some(h2);
     EdgeApp::new(proxy, gate, listeners, Arc::clone(live))
+}
+
+fn start_cache(cache: &config::Cache, gate: &Arc<Gate>) -> &'static Cache {
+    let settings = CacheSettings {
+        bytes: cache.bytes,
+        object_bytes: cache.object_bytes,
+        default_ttl: cache.default_ttl,
+        lock_timeout: cache.lock_timeout,
+    };
+    Cache::start(settings, Arc::clone(gate))
 }
 
 /// Ends connections into networks that are closed, and asks the origins how they are.

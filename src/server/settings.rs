@@ -96,7 +96,7 @@ pub(super) fn patience(config: &Config) -> Patience {
 
 /// The sections that differ and take another process. Every field is named here, so that a new one is not forgotten.
 fn fixed(running: &Config, read: &Config) -> Vec<&'static str> {
-    let Config { edge, listen, policy, audit, admin, limits, routes: _ } = running;
+    let Config { edge, listen, policy, audit, admin, cache, limits, routes: _ } = running;
     let Limits {
         stop_grace,
         header_timeout: _,
@@ -112,6 +112,7 @@ fn fixed(running: &Config, read: &Config) -> Vec<&'static str> {
         ("`[policy]`", *policy != read.policy),
         ("`[audit]`", *audit != read.audit),
         ("`[admin]`", *admin != read.admin),
+        ("`[cache]`", *cache != read.cache),
         ("`stop_grace`", *stop_grace != read.limits.stop_grace),
     ];
     differs.into_iter().filter(|(_, differs)| *differs).map(|(what, _)| what).collect()

@@ -28,6 +28,9 @@ mod table_cases;
 
 // What a request is about, and what happens to it.
 mod actions;
+mod cache;
+mod cache_bounds;
+mod cache_purge;
 mod cases;
 mod connection;
 mod cut;

@@ -41,6 +41,20 @@ impl Client {
         Ok(Self { stream: Wire::tls(stream, config, name)?, ..plain })
     }
 
+    /// Connects from another address of this machine.
+    pub fn connect_from(from: &str, address: SocketAddr, ledger: Ledger) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let stream = runtime.block_on(async {
+            let socket = tokio::net::TcpSocket::new_v4()?;
+            socket.bind(SocketAddr::new(from.parse().map_err(io::Error::other)?, 0))?;
+            socket.connect(address).await?.into_std()
+        })?;
+        stream.set_nonblocking(false)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        Ok(Self { stream: Wire::Plain(stream), unread: Vec::new(), ledger, host: None })
+    }
+
     /// Says which canonical host the requests from here on are about, for the audit check.
     pub fn about(&mut self, host: &str) -> &mut Self {
         self.host = Some(host.to_owned());

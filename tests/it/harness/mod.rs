@@ -1,6 +1,7 @@
 //! What every test needs: an edge, an origin, clients, and a check of the log at the end.
 
 pub mod audit;
+pub mod canned;
 pub mod case;
 pub mod disk;
 pub mod edge;
@@ -23,6 +24,7 @@ mod trial;
 
 use std::time::{Duration, Instant};
 
+pub use canned::{Canned, Latch};
 pub use case::CaseFile;
 pub use edge::{Edge, Setup};
 pub use http1::Client;

@@ -1,5 +1,6 @@
 //! A customer's server: real sockets, and a memory of every byte it was sent.
 
+use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -7,8 +8,11 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use super::canned::Canned;
+
 /// An HTTP/1.1 origin.
 ///
+/// * A target that [`Origin::answers`] says so.
 /// * `/slow/N` streams N chunks, twenty milliseconds apart.
 /// * `/never` takes the request and does not answer before its client goes away.
 /// * `/echo` gives the request's content back.
@@ -31,6 +35,7 @@ struct Shared {
     checks: AtomicUsize,
     unwell: AtomicBool,
     requests: Mutex<Vec<Received>>,
+    canned: Mutex<HashMap<String, Canned>>,
     closing: AtomicBool,
 }
 
@@ -74,6 +79,7 @@ impl Origin {
             checks: AtomicUsize::new(0),
             unwell: AtomicBool::new(false),
             requests: Mutex::new(Vec::new()),
+            canned: Mutex::default(),
             closing: AtomicBool::new(false),
         });
         let accepting = Arc::clone(&shared);
@@ -111,6 +117,16 @@ impl Origin {
         self.shared.requests.lock().unwrap().clone()
     }
 
+    /// From now on says this to whoever asks for `target`.
+    pub fn answers(&self, target: &str, canned: Canned) {
+        self.shared.canned.lock().unwrap().insert(target.to_owned(), canned);
+    }
+
+    /// How often `target` was asked for.
+    pub fn asked_for(&self, target: &str) -> usize {
+        self.shared.asked_for(target)
+    }
+
     /// The only request so far; fails when there are none or several.
     #[track_caller]
     pub fn only_request(&self) -> Received {
@@ -123,6 +139,13 @@ impl Origin {
     #[track_caller]
     pub fn assert_untouched(&self) {
         assert_eq!(self.connections(), 0, "the origin was reached: {:?}", self.requests());
+    }
+}
+
+impl Shared {
+    fn asked_for(&self, target: &str) -> usize {
+        let asks = |request: &&Received| request.line().split(' ').nth(1) == Some(target);
+        self.requests.lock().unwrap().iter().filter(asks).count()
     }
 }
 
@@ -224,6 +247,10 @@ fn answer(stream: &mut TcpStream, shared: &Shared, request: &Received) -> io::Re
             thread::sleep(Duration::from_millis(20));
         }
         return stream.write_all(b"0\r\n\r\n");
+    }
+    let canned = shared.canned.lock().unwrap().get(path).cloned();
+    if let Some(canned) = canned {
+        return canned.write(stream, request, name, shared.asked_for(path));
     }
     if path == "/never" {
         while stream.read(&mut [0; 1024])? > 0 {}

@@ -51,6 +51,11 @@ impl Status {
         self.0.pointer("/last_reload/errors").map(Value::to_string).unwrap_or_default()
     }
 
+    /// A count of the cache, such as `objects`.
+    pub fn cache(&self, count: &str) -> u64 {
+        self.number(&format!("/cache/{count}"))
+    }
+
     /// Events decided, recorded and missed.
     pub fn audit(&self) -> AuditCounters {
         AuditCounters {

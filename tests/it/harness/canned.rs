@@ -1,0 +1,135 @@
+//! Answers that a test has an origin give, and when.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Condvar, Mutex};
+
+use super::origin::Received;
+
+/// What an origin says to every request for one target.
+#[derive(Debug, Clone)]
+pub struct Canned {
+    status: u16,
+    fields: String,
+    body: Option<Vec<u8>>,
+    is_chunked: bool,
+    breaks_off: bool,
+    latch: Option<Latch>,
+}
+
+/// Something that waits until it is opened.
+#[derive(Debug, Clone, Default)]
+pub struct Latch(Arc<(Mutex<bool>, Condvar)>);
+
+impl Latch {
+    /// Lets everybody go on.
+    pub fn open(&self) {
+        *self.0.0.lock().unwrap() = true;
+        self.0.1.notify_all();
+    }
+
+    fn pass(&self) {
+        let mut open = self.0.0.lock().unwrap();
+        while !*open {
+            open = self.0.1.wait(open).unwrap();
+        }
+    }
+}
+
+impl Canned {
+    /// 200 with this `Cache-Control`, and a content that tells how often the target was asked for.
+    pub fn new(control: &str) -> Self {
+        let fields = format!("Cache-Control: {control}\r\n");
+        Self { status: 200, fields, body: None, is_chunked: false, breaks_off: false, latch: None }
+    }
+
+    /// Another status.
+    pub fn status(mut self, status: u16) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// One more field. With an `ETag`, a request that names it gets 304.
+    pub fn field(mut self, name: &str, value: &str) -> Self {
+        self.fields += &format!("{name}: {value}\r\n");
+        self
+    }
+
+    /// Exactly this content.
+    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = Some(body.into());
+        self
+    }
+
+    /// Without a length.
+    pub fn chunked(mut self) -> Self {
+        self.is_chunked = true;
+        self
+    }
+
+    /// Half of the content, and then the end of the connection.
+    pub fn broken_off(mut self) -> Self {
+        self.breaks_off = true;
+        self
+    }
+
+    /// The second half of the content comes when the latch is open.
+    pub fn held_by(mut self, latch: &Latch) -> Self {
+        self.latch = Some(latch.clone());
+        self
+    }
+
+    fn is_known_to(&self, request: &Received) -> bool {
+        let etag = self.fields.lines().find_map(|line| line.strip_prefix("ETag: "));
+        etag.is_some_and(|etag| request.field("if-none-match").iter().any(|known| known == etag))
+    }
+
+    /// Answers the request, the `count`th for its target.
+    pub(super) fn write(
+        &self,
+        stream: &mut impl Write,
+        request: &Received,
+        name: &str,
+        count: usize,
+    ) -> io::Result<()> {
+        let fields = format!("origin: {name}\r\n{}", self.fields);
+        if self.is_known_to(request) {
+            return write!(stream, "HTTP/1.1 304 Not Modified\r\n{fields}\r\n");
+        }
+        let line = request.line();
+        let target = line.split(' ').nth(1).unwrap_or_default();
+        let body = self.body.clone().unwrap_or_else(|| {
+            format!("{target} of {} #{count}", request.field("host").join(", ")).into_bytes()
+        });
+        let framing = match self.is_chunked {
+            true => "Transfer-Encoding: chunked".to_owned(),
+            false => format!("Content-Length: {}", body.len()),
+        };
+        write!(stream, "HTTP/1.1 {} Canned\r\n{fields}{framing}\r\n\r\n", self.status)?;
+        if line.starts_with("HEAD ") {
+            return Ok(());
+        }
+        let (first, second) = body.split_at(body.len() / 2);
+        self.write_part(stream, first)?;
+        if self.breaks_off {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        if let Some(latch) = &self.latch {
+            stream.flush()?;
+            latch.pass();
+        }
+        self.write_part(stream, second)?;
+        stream.write_all(if self.is_chunked { b"0\r\n\r\n" } else { b"" })
+    }
+
+    fn write_part(&self, stream: &mut impl Write, part: &[u8]) -> io::Result<()> {
+        if !self.is_chunked {
+            return stream.write_all(part);
+        }
+        if part.is_empty() {
+            return Ok(());
+        }
+        write!(stream, "{:x}\r\n", part.len())?;
+        stream.write_all(part)?;
+        stream.write_all(b"\r\n")
+    }
+}
