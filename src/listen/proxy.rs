@@ -291,6 +291,10 @@ impl ProxyHttp for EdgeProxy {
         Ok(!answered)
     }
 
+    async fn logging(&self, session: &mut Session, _: Option<&Error>, _: &mut Context) {
+        cache::at_the_end(session);
+    }
+
     fn response_cache_filter(
         &self,
         session: &Session,

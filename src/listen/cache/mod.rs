@@ -298,6 +298,11 @@ pub(super) fn on_miss(session: &mut Session) {
     }
 }
 
+/// The request is over. Whoever waits for its fetch, which may have been left before it was whole, is let go.
+pub(super) fn at_the_end(session: &mut Session) {
+    session.cache.release_write_lock(NoCacheReason::Deferred);
+}
+
 /// Whether the request is one of Pingora's own, which fetches anew what was given stale: nobody waits for it.
 pub(super) fn is_background(session: &Session) -> bool {
     session.subrequest_ctx.is_some()
