@@ -56,6 +56,7 @@ fn full_route() -> Route {
     let host = |name| Hostname::parse(name).unwrap();
     let origin = |name, port, weight| Origin { host: host(name), port, weight };
     Route {
+        cache: false,
         balance: Balance::ConsistentHash(HashKey::Path),
         tls: Some(OriginTls {
             name: Some(host("origin.example")),

@@ -221,7 +221,9 @@ fn on_a_full_disk_events_are_counted_and_the_gap_is_recorded_when_space_returns(
     let missed = record_until_missed(&audit, 5000);
     let counters = audit.counters();
     assert_eq!(counters.decided, counters.durable + counters.gap);
-    assert_eq!((counters.gap, counters.gap_pending, counters.writing_ok), (5000, 5000, false));
+    assert_eq!((counters.gap, counters.writing_ok), (5000, false));
+    // On a slow machine some of the counts were written down meanwhile, where sealing had made room.
+    assert!((1..=5000).contains(&counters.gap_pending), "{counters:?}");
     assert!(counters.last_error.is_some());
     assert!(counters.durable > 500, "{counters:?}");
     fs::remove_file(&ballast).unwrap();
