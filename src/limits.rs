@@ -95,6 +95,8 @@ pub const PIPELINE_BYTES: usize = 64 * 1024;
 pub const HEADER_FIELDS: usize = 128;
 /// Octets of the decoded header list of one HTTP/2 request (RFC 9113 §6.5.2).
 pub const HTTP2_HEADER_LIST_BYTES: u32 = 32 * 1024;
+/// For a request that lost its origin to a cut to get the answer of its case instead; then it ends without one.
+pub const CUT_ANSWER: Duration = Duration::from_millis(400);
 /// Streams of one HTTP/2 connection whose heads are malformed; then it is closed.
 pub const HTTP2_MALFORMED_STREAMS: usize = 32;
 /// Largest file of a certificate chain or key, in bytes.

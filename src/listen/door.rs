@@ -101,6 +101,16 @@ impl Door {
         ended
     }
 
+    /// Ends one connection. False when it has ended already.
+    pub(super) fn end_one(&self, connection: RawFd) -> bool {
+        let open = self.lock();
+        let found = open.get(&connection);
+        if let Some(open) = found {
+            end(&open.socket);
+        }
+        found.is_some()
+    }
+
     async fn connect(
         self: &Arc<Self>,
         address: SocketAddr,

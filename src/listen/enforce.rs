@@ -152,6 +152,26 @@ pub async fn carry_out(session: &mut Session, ruling: Ruling) -> Result<bool> {
     }
 }
 
+/// Answers a request that lost its origin to a cut, as the rules in force say. Returns whether it was one.
+pub(super) async fn answer_bereft(gate: &Gate, session: &mut Session) -> bool {
+    let Some(flight) = Flight::current().filter(|flight| flight.is_bereft()) else { return false };
+    if session.response_written().is_some() {
+        return false;
+    }
+    let ruleset = gate.ruleset();
+    let by_name = with_facts(session, &flight.identity, |asked| gate.judge(&ruleset, asked));
+    let ruling = match (by_name, flight.upstream()) {
+        (Ruling::Forward, Some(upstream)) => {
+            with_facts(session, &flight.identity, |asked| gate.judge_origin(&ruleset, asked, upstream))
+        }
+        (ruling, _) => ruling,
+    };
+    // The proxy ends the connection after a failure, and the answer says so.
+    session.set_keepalive(None);
+    // A client that is gone by now needs no answer.
+    carry_out(session, ruling).await.unwrap_or(true)
+}
+
 /// Ends a request that has had its answer, or its refusal, after Pingora's filters: nothing more is written.
 pub(crate) fn answered() -> Box<Error> {
     Error::explain(ErrorType::ConnectionClosed, "the request has been answered").into_down()

@@ -1,25 +1,32 @@
 //! One request under way, and its end when a swap of rules blocks what it serves.
 //!
 //! ```text
-//! begin (before the ruleset is asked) -> judged -> forwarded ... a change of rules -> judged again -> recorded -> dropped
+//! begin (before the ruleset is asked) -> judged -> forwarded ... a change of rules -> judged again -> recorded -> cut
 //! ```
+//!
+//! A request whose answer has not begun loses its origin and gets the answer of its case instead; every other ends
+//! where it is.
 //!
 //! The flight listens for changes from before the request is judged, so no swap falls between the two. Dropping the
 //! future that serves it closes an HTTP/1 connection, resets an HTTP/2 stream and lets go of the origin.
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use smallvec::smallvec;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
+use super::door::Door;
 use super::facts::Connection;
 use crate::act::Ask;
 use crate::gate::{Asked, Cut, Gate};
 use crate::identify::Identity;
+use crate::limits;
 
 tokio::task_local! {
     /// The flight that this task serves.
@@ -39,6 +46,12 @@ pub(super) struct Flight {
     sent: AtomicU64,
     /// The origin that is asked, once there is one. Written by the proxy.
     upstream: Mutex<Option<SocketAddr>>,
+    /// The connection on which it waits for an answer, where it is alone on it. Written by the proxy.
+    waits_on: Mutex<Option<(Arc<Door>, RawFd)>>,
+    /// The answer has begun.
+    begun: AtomicBool,
+    /// It has lost its origin to a cut.
+    bereft: AtomicBool,
     /// An enforcement has answered, or an earlier cut: there is nothing left to end.
     settled: AtomicBool,
 }
@@ -68,6 +81,9 @@ impl Flight {
             began: Instant::now(),
             sent: AtomicU64::new(0),
             upstream: Mutex::default(),
+            waits_on: Mutex::default(),
+            begun: AtomicBool::new(false),
+            bereft: AtomicBool::new(false),
             settled: AtomicBool::new(false),
         })
     }
@@ -101,6 +117,39 @@ impl Flight {
         *self.upstream.lock().unwrap_or_else(PoisonError::into_inner) = Some(upstream);
     }
 
+    /// Where it leads, if it has come that far.
+    pub(super) fn upstream(&self) -> Option<SocketAddr> {
+        *self.upstream.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The request has gone out on a connection that is its own for now; `None` when it has left that one.
+    pub(super) fn waits_on(&self, connection: Option<(Arc<Door>, RawFd)>) {
+        *self.waits_on.lock().unwrap_or_else(PoisonError::into_inner) = connection;
+    }
+
+    /// The answer begins. False when it must not: the origin it comes from was cut off.
+    pub(super) fn begin_answer(&self) -> bool {
+        self.begun.store(true, Ordering::Relaxed);
+        !self.is_bereft()
+    }
+
+    /// Whether a cut has taken the origin away, and the answer of the case is what is left.
+    pub(super) fn is_bereft(&self) -> bool {
+        self.bereft.load(Ordering::Relaxed)
+    }
+
+    /// Takes the origin away from a request whose answer has not begun. False when there is none to take.
+    fn bereave(&self) -> bool {
+        if self.begun.load(Ordering::Relaxed) {
+            return false;
+        }
+        let connection = self.waits_on.lock().unwrap_or_else(PoisonError::into_inner).take();
+        connection.is_some_and(|(door, connection)| {
+            self.bereft.store(true, Ordering::Relaxed);
+            door.end_one(connection)
+        })
+    }
+
     /// Content went to the client.
     pub(super) fn sent(&self, octets: usize) {
         self.sent.fetch_add(octets as u64, Ordering::Relaxed);
@@ -125,9 +174,8 @@ impl Flight {
         if self.settled.load(Ordering::Relaxed) && !idle {
             return false;
         }
-        let upstream = *self.upstream.lock().unwrap_or_else(PoisonError::into_inner);
         let cut = Cut {
-            upstream: upstream.filter(|_| !idle),
+            upstream: self.upstream().filter(|_| !idle),
             sent: self.sent.load(Ordering::Relaxed),
             age: if idle { self.connection.opened.elapsed() } else { self.began.elapsed() },
             idle,
@@ -205,7 +253,7 @@ impl Occupation {
     }
 }
 
-/// Serves a flight with `serving`, to its end or to its cut; nothing comes back from a cut.
+/// Serves a flight with `serving`, to its end or to its cut.
 ///
 /// `changes` must have been asked for before the flight is judged.
 pub(super) async fn serve<T>(
@@ -214,10 +262,12 @@ pub(super) async fn serve<T>(
     mut changes: watch::Receiver<u64>,
     serving: impl Future<Output = Option<T>>,
 ) -> Option<T> {
-    let under_way = FLIGHT.scope(Arc::clone(&flight), serving);
+    let mut under_way = std::pin::pin!(FLIGHT.scope(Arc::clone(&flight), serving));
     tokio::select! {
         biased;
-        served = under_way => served,
-        () = flight.until_cut(gate, &mut changes) => None,
+        served = &mut under_way => return served,
+        () = flight.until_cut(gate, &mut changes) => {}
     }
+    // The proxy notices that the origin is gone, and gives the answer of the case.
+    if flight.bereave() { timeout(limits::CUT_ANSWER, under_way).await.ok().flatten() } else { None }
 }

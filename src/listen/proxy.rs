@@ -204,6 +204,9 @@ impl ProxyHttp for EdgeProxy {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, _: &mut Context) -> FailToProxy {
+        if enforce::answer_bereft(&self.gate, session).await {
+            return FailToProxy { error_code: 0, can_reuse_downstream: false };
+        }
         let status = match (error.etype(), error.esource()) {
             (ErrorType::HTTPStatus(status), _) => *status,
             (ErrorType::ConnectTimedout | ErrorType::ReadTimedout, pingora::ErrorSource::Upstream) => 504,
@@ -317,6 +320,10 @@ impl ProxyHttp for EdgeProxy {
         // An answer from the cache begins here, and nowhere else.
         if !response.status.is_informational() {
             context.passed = None;
+        }
+        if Flight::current().is_some_and(|flight| !flight.begin_answer()) {
+            // It was on its way when the origin was cut off: not one byte of it goes out.
+            return Err(Error::explain(ErrorType::ConnectionClosed, "the request was cut"));
         }
         Ok(())
     }

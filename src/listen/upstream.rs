@@ -240,6 +240,13 @@ impl Upstream {
         // A connection from the pool had often been closed before it was used; and a server that turns out to
         // speak no HTTP/2 is asked again in HTTP/1.
         let stays = reused || matches!(error.etype(), ErrorType::InvalidH2 | ErrorType::H2Downgrade);
+        if let Some(flight) = Flight::current() {
+            flight.waits_on(None);
+            if flight.is_bereft() {
+                error.set_retry(false);
+                return error;
+            }
+        }
         let retry = theirs && nothing_seen && may_repeat && context.journey.moves_on(stays);
         self.note_retry(retry);
         if theirs {
@@ -259,6 +266,9 @@ impl Upstream {
     pub(super) fn goes_out(&self, session: &Session, context: &Context, connection: RawFd) {
         let shared = self.way(context.journey.route).is_some_and(|way| way.http2);
         self.door.note_user(connection, enforce::asker(session), !shared);
+        if let (false, Some(flight)) = (shared, Flight::current()) {
+            flight.waits_on(Some((Arc::clone(&self.door), connection)));
+        }
     }
 
     /// The head the origin gets: the one canonical name that was judged, whatever the client's spelling of it, and

@@ -156,10 +156,7 @@ fn serve(
     let mut server =
         Server::new_with_opt_and_conf(None, listen::server_conf(threads(), config.limits.stop_grace));
     server.bootstrap();
-    let cache = config.cache.as_ref().map(|cache| start_cache(cache, &gate));
-    if let Some(cache) = cache {
-        server.add_service(background_service("cache", Purger::new(cache)));
-    }
+    let cache = config.cache.as_ref().map(|cache| start_cache(cache, &gate, &mut server));
     let live = Arc::new(Live::new(settings::settings(config, Arc::new(upstream))));
     let app = edge_app(&server, listeners, (&live, cache), enforcement).leaving(departure.leave());
     let edge = Listening::new("edge", app, sockets.edge);
@@ -249,14 +246,16 @@ fn edge_app(
     EdgeApp::new(proxy, gate, listeners, Arc::clone(live))
 }
 
-fn start_cache(cache: &config::Cache, gate: &Arc<Gate>) -> &'static Cache {
+fn start_cache(cache: &config::Cache, gate: &Arc<Gate>, server: &mut Server) -> &'static Cache {
     let settings = CacheSettings {
         bytes: cache.bytes,
         object_bytes: cache.object_bytes,
         default_ttl: cache.default_ttl,
         lock_timeout: cache.lock_timeout,
     };
-    Cache::start(settings, Arc::clone(gate))
+    let cache = Cache::start(settings, Arc::clone(gate));
+    server.add_service(background_service("cache", Purger::new(cache)));
+    cache
 }
 
 /// Ends connections into networks that are closed, and asks the origins how they are.

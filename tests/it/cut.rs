@@ -79,7 +79,7 @@ fn a_long_download_is_cut_in_the_middle_and_those_of_others_arrive_whole() {
 }
 
 #[test]
-fn a_request_that_waits_for_its_origin_and_an_upload_are_cut() {
+fn a_request_that_waits_for_its_origin_and_an_upload_get_the_page_instead() {
     let origin = Origin::start();
     let edge = edge(&origin);
     let mut waiting = edge.connect();
@@ -89,8 +89,26 @@ fn a_request_that_waits_for_its_origin_and_an_upload_are_cut() {
     upload.send([b'x'; 1000]);
     wait_until("the origin has the requests", || origin.connections() == 2);
     block(&edge);
-    assert!(waiting.closes_within(SOON) && upload.closes_within(SOON));
-    assert_eq!(cuts(&edge.finish()).len(), 2);
+    let began = Instant::now();
+    for client in [&mut waiting, &mut upload] {
+        client.about(DOOMED).response().unwrap().assert_blocked(403);
+    }
+    assert!(began.elapsed() < SOON);
+    assert!(waiting.closes_within(SOON * 3) && upload.closes_within(SOON * 3));
+    let records = edge.finish();
+    assert_eq!((cuts(&records).len(), of_kind(&records, "request.blocked").len()), (2, 2));
+}
+
+#[test]
+fn a_request_that_waits_for_the_origin_of_a_refused_host_is_closed_without_a_byte() {
+    let origin = Origin::start();
+    let edge = edge(&origin);
+    let mut waiting = edge.connect();
+    waiting.send(format!("GET /never HTTP/1.1\r\nHost: {DOOMED}\r\n\r\n"));
+    wait_until("the origin has the request", || origin.requests().len() == 1);
+    edge.change(|policies| policies.write(&CaseFile::new("doom", &[DOOMED]).refuse()));
+    waiting.assert_closed();
+    cuts(&edge.finish());
 }
 
 #[test]
@@ -106,10 +124,9 @@ fn on_http_2_the_stream_is_cut_and_its_siblings_go_on() {
     client.work_until("the origin has the requests", || origin.requests().len() == 3);
     block(&edge);
     let began = Instant::now();
-    for cut in [doomed, waiting] {
-        let error = client.finish(cut).unwrap_err();
-        assert!(error.is_reset() || error.is_remote(), "{error}");
-    }
+    let error = client.finish(doomed).unwrap_err();
+    assert!(error.is_reset() || error.is_remote(), "{error}");
+    client.finish(waiting).unwrap().assert_blocked(403);
     assert!(began.elapsed() < SOON);
     assert_eq!(client.finish(spared).unwrap().assert_forwarded().body.len(), 60 * 8);
     client.get(DOOMED, "/").unwrap().assert_blocked(403);
