@@ -219,5 +219,7 @@ pub const HANDOVER_PATIENCE: Duration = Duration::from_secs(30);
 pub const SUCCESSOR_ENDS: Duration = Duration::from_secs(2);
 /// How often the threads that serve say that they do.
 pub const PULSE_EVERY: Duration = Duration::from_millis(100);
+/// For the service manager to take one message.
+pub const NOTIFY_PATIENCE: Duration = Duration::from_secs(1);
 /// How long the keeper may be busy with one reload before the watchdog takes it for dead.
 pub const KEEPER_BUSY_AT_MOST: Duration = Duration::from_secs(600);

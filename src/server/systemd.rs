@@ -1,5 +1,8 @@
 //! What the service manager is told: `sd_notify(3)`. Without one, nobody.
 
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::Arc;
 use std::time::Duration;
 use std::{io, thread};
@@ -34,9 +37,22 @@ pub(super) fn main_process(pid: u32) {
 }
 
 fn tell(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
+    let text: String = states.iter().map(|state| format!("{state}\n")).collect();
+    if let Err(error) = send(&text) {
         tracing::warn!(%error, "the service manager cannot be told");
     }
+}
+
+/// Never waits for long: a service manager that does not listen must not hold up an upgrade or a stop.
+fn send(text: &str) -> io::Result<()> {
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return Ok(()) };
+    let socket = UnixDatagram::unbound()?;
+    socket.set_write_timeout(Some(limits::NOTIFY_PATIENCE))?;
+    match path.as_bytes().strip_prefix(b"@") {
+        Some(name) => socket.connect_addr(&SocketAddr::from_abstract_name(name)?)?,
+        None => socket.connect(&path)?,
+    }
+    socket.send(text.as_bytes()).map(drop)
 }
 
 /// What must be alive for the edge to do its work.

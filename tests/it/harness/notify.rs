@@ -1,25 +1,33 @@
 //! A service manager, as far as `sd_notify` needs one.
 
-use std::io::ErrorKind;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::thread;
 
 use super::wait_until;
 
 /// Where a service says how it is.
 pub struct ServiceManager {
-    socket: UnixDatagram,
     path: PathBuf,
+    incoming: Arc<Mutex<Vec<String>>>,
     heard: Vec<String>,
 }
 
 impl ServiceManager {
-    /// Listens at a path.
+    /// Listens at a path, all the time: a socket holds few messages.
     pub fn listen(path: &Path) -> Self {
         let socket = UnixDatagram::bind(path).unwrap();
-        socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
-        Self { socket, path: path.to_owned(), heard: Vec::new() }
+        let incoming = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::downgrade(&incoming);
+        thread::spawn(move || {
+            let mut datagram = [0; 4096];
+            while let (Ok(length), Some(incoming)) = (socket.recv(&mut datagram), heard.upgrade()) {
+                let text = String::from_utf8_lossy(&datagram[..length]).into_owned();
+                incoming.lock().unwrap().extend(text.lines().map(str::to_owned));
+            }
+        });
+        Self { path: path.to_owned(), incoming, heard: Vec::new() }
     }
 
     /// What `NOTIFY_SOCKET` is to be.
@@ -29,17 +37,7 @@ impl ServiceManager {
 
     /// Everything said so far, a word or assignment each, in order.
     pub fn heard(&mut self) -> &[String] {
-        let mut datagram = [0; 4096];
-        loop {
-            match self.socket.recv(&mut datagram) {
-                Ok(length) => {
-                    let text = String::from_utf8_lossy(&datagram[..length]).into_owned();
-                    self.heard.extend(text.lines().map(str::to_owned));
-                }
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => break,
-                Err(error) => panic!("the service manager hears nothing: {error}"),
-            }
-        }
+        self.heard.append(&mut self.incoming.lock().unwrap());
         &self.heard
     }
 
