@@ -106,7 +106,7 @@ fn play(scene: Scene, call: u64) -> Ran {
     platter.fail_syncs(scene.failing_syncs, move || theirs.lock().unwrap().record(&others));
     faults.die_in(call);
     let mut rounds = 0;
-    let mut look = || {
+    let look = || {
         if !faults.is_dead() {
             waiting.lock().unwrap().look();
         }
