@@ -55,6 +55,17 @@ impl Faults {
         self.to.store(self.calls() + count, Relaxed);
     }
 
+    /// The process dies in the call after the next `count`.
+    pub(super) fn die_in(&self, count: u64) {
+        self.strike(0);
+        self.to.store(self.calls() + count, Relaxed);
+        self.from.store(u64::MAX, Relaxed);
+    }
+
+    pub(super) fn is_dead(&self) -> bool {
+        self.deadly && self.calls() > self.to.load(Relaxed)
+    }
+
     pub(super) fn calls(&self) -> u64 {
         self.calls.load(Relaxed)
     }

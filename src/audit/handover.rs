@@ -22,13 +22,31 @@ pub(super) struct Written {
     pub(super) wants_sealing: bool,
 }
 
+/// The records of a file between two places, none of them synced so far.
+#[derive(Clone)]
+pub(super) struct Part {
+    pub(super) file: LaneFile,
+    pub(super) from: u64,
+    pub(super) end: u64,
+}
+
+impl Part {
+    pub(super) fn is_empty(&self) -> bool {
+        self.from >= self.end
+    }
+
+    /// Whether both are of one file, whatever its name is.
+    pub(super) fn is_of(&self, file: &LaneFile) -> bool {
+        Arc::ptr_eq(&self.file.file, &file.file)
+    }
+}
+
 /// What there is to sync, and what that answers for.
 pub(super) struct Unsynced {
-    pub(super) files: Vec<LaneFile>,
+    /// In the order of their records.
+    pub(super) parts: Vec<Part>,
     pub(super) new_names: bool,
     pub(super) ticket: u64,
-    /// The ordinal of the last record among them.
-    pub(super) last: u64,
 }
 
 /// Files of this process's lane, for the sealer.

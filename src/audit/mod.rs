@@ -38,6 +38,7 @@ mod read;
 mod record;
 mod recovery;
 mod retention;
+mod rewriting;
 mod sealed;
 mod sealer;
 mod sealing;
@@ -53,6 +54,10 @@ mod worker;
 mod faults;
 #[cfg(test)]
 mod faulty;
+#[cfg(test)]
+mod platter;
+#[cfg(test)]
+mod rewriting_tests;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

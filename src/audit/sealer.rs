@@ -304,13 +304,16 @@ impl Sealer {
     /// Removes files that are sealed whole.
     fn clear_away(&mut self, own: &OwnLane, passed: &mut Passed) -> io::Result<()> {
         let mut outcome = Ok(());
-        for lane in self.lanes.values_mut() {
+        for (nonce, lane) in &mut self.lanes {
             let mut kept = Vec::new();
+            let last = if *nonce == own.nonce { own.end } else { u64::MAX };
+            let ends: Vec<u64> = lane.files.iter().skip(1).map(|next| next.reader.header().first).collect();
             for (index, source) in std::mem::take(&mut lane.files).into_iter().enumerate() {
                 // In the middle of a backlog, only what the reader has left behind.
                 let read = index < lane.current || !passed.more;
                 let done = source.complete && read && outcome.is_ok() && {
-                    match source.leave(lane.sealed, &mut self.problems) {
+                    let end = ends.get(index).copied().unwrap_or(last);
+                    match source.leave(lane.sealed, end, &mut self.problems) {
                         Ok(torn) => {
                             self.torn_bytes += torn;
                             true

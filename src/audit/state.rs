@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use super::{
     event::{Kind, Receipt},
     gap::Gap,
-    handover::{OwnLane, Setup, Unsynced, Written},
+    handover::{OwnLane, Part, Setup, Unsynced, Written},
     id::{EventId, Ids, Nonce},
-    journal::{Draft, Header, LANE_BYTES, Lane, LaneFile, LaneReader, Prepared},
+    journal::{Draft, Header, LANE_BYTES, Lane, LaneFile, Prepared},
 };
 
 /// Files of a lane that may wait to be sealed: beyond that the disk is not given more, and events are counted.
@@ -24,8 +24,10 @@ pub(super) struct State {
     prepared: Option<Prepared>,
     /// Full or abandoned files that may hold what is not sealed.
     retired: Vec<LaneFile>,
-    /// Files that hold what is not synced, the lane's own left out; `settled` only.
-    unsynced: Vec<LaneFile>,
+    /// What is not synced, the lane's own file left out; `settled` only.
+    unsynced: Vec<Part>,
+    /// How far the lane's own file is synced.
+    lane_synced: u64,
     /// Whether a file has a name that is not synced.
     new_names: bool,
     /// The ordinal where the files there are end, once an event was missed: the next file begins with it.
@@ -33,9 +35,6 @@ pub(super) struct State {
     /// Records written, and those of them that are on the disk or were given up.
     written: u64,
     settled: u64,
-    /// The ordinal of the last record written, and of the last one on the disk.
-    last_written: u64,
-    last_synced: u64,
     filled: bool,
     gap: Gap,
     /// The id that the gap record will have.
@@ -60,12 +59,11 @@ impl State {
             prepared: None,
             retired: Vec::new(),
             unsynced: Vec::new(),
+            lane_synced: 0,
             new_names: false,
             boundary: None,
             written: 0,
             settled: 0,
-            last_written: 0,
-            last_synced: 0,
             filled: false,
             gap: Gap::default(),
             gap_id: None,
@@ -136,7 +134,6 @@ impl State {
             self.abandon();
             return Err(error);
         }
-        self.last_written = id.ordinal();
         self.written += 1;
         Ok(())
     }
@@ -156,6 +153,7 @@ impl State {
         self.abandon();
         // One that begins with the same ordinal holds nothing that counts.
         self.retired.retain(|file| file.path != lane.file().path);
+        self.lane_synced = lane.end();
         self.lane = Some(lane);
         self.boundary = None;
         self.new_names = true;
@@ -186,12 +184,10 @@ impl State {
 
     /// Never writes to the file again.
     fn abandon(&mut self) {
-        if let Some(lane) = self.lane.take() {
-            if self.setup.settled {
-                self.unsynced.push(lane.file().clone());
-            }
-            self.retired.push(lane.file().clone());
+        if self.setup.settled {
+            self.unsynced.extend(self.lane_part().filter(|part| !part.is_empty()));
         }
+        self.retired.extend(self.lane.take().map(|lane| lane.file().clone()));
     }
 
     /// Ends a gap when writing works again. A timer calls this while writing fails.
@@ -294,8 +290,6 @@ impl State {
             self.abandon();
             self.drop_prepared();
             self.ids.renew()?;
-            self.last_written = 0;
-            self.last_synced = 0;
         }
         Ok(())
     }
@@ -327,74 +321,59 @@ impl State {
 
     /// Takes over what has to be synced, so that it can be done outside the lock.
     pub(super) fn take_unsynced(&mut self) -> Unsynced {
-        let mut files = std::mem::take(&mut self.unsynced);
-        files.extend(self.lane.as_ref().map(|lane| lane.file().clone()));
-        Unsynced {
-            files,
-            new_names: std::mem::take(&mut self.new_names),
-            ticket: self.written,
-            last: self.last_written,
-        }
+        let mut parts = std::mem::take(&mut self.unsynced);
+        parts.extend(self.lane_part());
+        Unsynced { parts, new_names: std::mem::take(&mut self.new_names), ticket: self.written }
+    }
+
+    fn lane_part(&self) -> Option<Part> {
+        let lane = self.lane.as_ref()?;
+        Some(Part { file: lane.file().clone(), from: self.lane_synced, end: lane.end() })
     }
 
     /// All of it is on the disk.
     pub(super) fn synced(&mut self, unsynced: &Unsynced) {
-        self.last_synced = self.last_synced.max(unsynced.last);
+        for part in &unsynced.parts {
+            if self.lane.as_ref().is_some_and(|lane| part.is_of(lane.file())) {
+                self.lane_synced = self.lane_synced.max(part.end);
+            }
+            // It was full in the meantime.
+            for left in self.unsynced.iter_mut().filter(|left| part.is_of(&left.file)) {
+                left.from = left.from.max(part.end);
+            }
+        }
+        self.unsynced.retain(|part| !part.is_empty());
         self.settled = self.settled.max(unsynced.ticket);
     }
 
-    /// The disk takes none of it: those who wait are answered all the same, and counted. Nothing more goes into a file
-    /// whose sync has failed.
-    pub(super) fn give_up(&mut self, unsynced: &Unsynced) {
+    /// After a failed sync: nothing more goes into the file there is. Returns all that has to be written once more,
+    /// with what was recorded since.
+    pub(super) fn distrust(&mut self, failed: Unsynced) -> Unsynced {
         self.abandon();
-        self.unsynced.clear();
+        let mut parts = failed.parts;
+        for part in std::mem::take(&mut self.unsynced) {
+            match parts.iter_mut().find(|known| known.is_of(&part.file)) {
+                Some(known) => known.end = known.end.max(part.end),
+                None => parts.push(part),
+            }
+        }
+        parts.retain(|part| !part.is_empty());
+        Unsynced { parts, new_names: std::mem::take(&mut self.new_names), ticket: self.written }
+    }
+
+    /// Takes in files that hold once more what others hold. Where they begin the others end; one whose name they have
+    /// taken over is none any more.
+    pub(super) fn adopt(&mut self, copies: Vec<LaneFile>) {
+        for copy in copies {
+            self.retired.retain(|file| file.path != copy.path || !Arc::ptr_eq(&file.disk, &copy.disk));
+            self.retired.push(copy);
+        }
+    }
+
+    /// The disk takes none of it: those who wait are answered all the same, and counted. What was recorded since is
+    /// for the next round.
+    pub(super) fn give_up(&mut self, unsynced: &Unsynced) {
         self.unsynced_events += unsynced.ticket.saturating_sub(self.settled);
         self.settled = self.settled.max(unsynced.ticket);
-    }
-
-    /// After a failed sync the files there are not written again, and what they hold beyond what is synced is written
-    /// once more, into a new one: the next sync answers for it. Readers skip what they have seen, by its ordinal.
-    pub(super) fn rewrite(&mut self) -> io::Result<()> {
-        self.abandon();
-        self.unsynced.clear();
-        self.drop_prepared();
-        let sources = self.retired.clone();
-        let rewritten = self.rewrite_all(&sources);
-        if rewritten.is_err() {
-            // Half a copy must not cut off what it was made of.
-            if let Some(lane) = self.lane.take() {
-                lane.file().disk.remove(&lane.file().path).ok();
-            }
-            self.unsynced.clear();
-            self.retired = sources;
-        }
-        rewritten
-    }
-
-    fn rewrite_all(&mut self, sources: &[LaneFile]) -> io::Result<()> {
-        let mut from = self.last_synced;
-        for source in sources {
-            let Some(mut reader) = LaneReader::open(source.file.as_ref())? else { continue };
-            // One copy for each, so that the files of the lane stay in order.
-            self.abandon();
-            while reader.look(source.file.as_ref())? {
-                let id = reader.entry().map(|entry| entry.id);
-                if let (Some(id), Some(record)) = (id, reader.record())
-                    && id.nonce() == self.ids.nonce()
-                    && id.ordinal() > from
-                {
-                    self.append_again(id, record)?;
-                    from = id.ordinal();
-                }
-                reader.advance();
-            }
-        }
-        Ok(())
-    }
-
-    fn append_again(&mut self, id: EventId, record: &[u8]) -> io::Result<()> {
-        self.make_room(record.len(), id.ordinal())?;
-        let lane = self.lane.as_mut().ok_or_else(|| io::Error::other("no journal file could be made"))?;
-        lane.append(record)
     }
 }

@@ -19,6 +19,7 @@ use super::{
     handover::Unsynced,
     journal::{Commit, CommitRound, LANE_BYTES, Prepared},
     log::Shared,
+    rewriting::write_again,
 };
 
 const SEAL_EVERY: Duration = Duration::from_millis(500);
@@ -208,28 +209,26 @@ impl Shared {
             return unsynced.ticket;
         };
         let again = {
-            let mut state = self.lock();
             let now = self.clock.now();
+            let mut state = self.lock();
             state.note(&error, now);
-            let rewritten = state.rewrite();
-            rewritten.map(|()| state.take_unsynced())
+            state.distrust(unsynced)
         };
-        let again = again.and_then(|unsynced| sync_all(&unsynced).map(|()| unsynced));
+        // Others record meanwhile, into a file behind these.
+        let (copies, outcome) = write_again(&self.setup, &again.parts);
+        let now = self.clock.now();
         let mut state = self.lock();
-        match again {
-            Ok(unsynced) => {
-                state.synced(&unsynced);
-                unsynced.ticket
-            }
+        state.adopt(copies);
+        match outcome {
+            Ok(()) => state.synced(&again),
             Err(error) => {
                 // Nobody is let through and nobody waits for ever: the records are in the journal, and that the
                 // disk has not confirmed them is counted and said.
-                let now = self.clock.now();
                 state.note(&error, now);
-                state.give_up(&unsynced);
-                unsynced.ticket
+                state.give_up(&again);
             }
         }
+        again.ticket
     }
 
     /// On stop, for a log whose lane outlives the last pass.
@@ -269,12 +268,12 @@ impl Shared {
 }
 
 fn sync_all(unsynced: &Unsynced) -> io::Result<()> {
-    for file in &unsynced.files {
-        file.file.sync()?;
+    for part in &unsynced.parts {
+        part.file.file.sync()?;
     }
     if unsynced.new_names {
-        for file in &unsynced.files {
-            file.disk.sync_folder(JOURNAL)?;
+        for part in &unsynced.parts {
+            part.file.disk.sync_folder(JOURNAL)?;
         }
     }
     Ok(())

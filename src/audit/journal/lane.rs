@@ -114,6 +114,23 @@ impl LaneFile {
         let there = self.disk.identity(&self.path)?;
         Ok(state.links > 0 && state.length == self.length && there == Some(self.identity))
     }
+
+    /// Makes a draft a file of its lane. The file `replaced` gives way to it in one step, so that there is no moment
+    /// without either; any other under that name is set aside.
+    pub(in crate::audit) fn take_name(
+        &mut self,
+        header: &Header,
+        replaced: Option<Identity>,
+    ) -> io::Result<()> {
+        let path = header.path();
+        let there = self.disk.identity(&path)?;
+        if there.is_some() && there != replaced {
+            crate::audit::files::set_aside(self.disk.as_ref(), &path, "aside")?;
+        }
+        self.disk.rename(&self.path, &path)?;
+        self.path = path;
+        Ok(())
+    }
 }
 
 /// A file made ahead of time, without a header.
@@ -159,15 +176,17 @@ impl Prepared {
         self.disk.remove(&self.path).ok();
     }
 
-    /// Gives the file its name and header.
+    /// Gives the file its header and name.
     pub(in crate::audit) fn begin(self, header: &Header) -> io::Result<Lane> {
-        let Self { disk, file, mut memory, path: draft, length } = self;
+        let mut lane = self.head(header)?;
+        lane.file.take_name(header, None)?;
+        Ok(lane)
+    }
+
+    /// Gives the file its header. Under the name of a draft nobody reads it yet.
+    pub(in crate::audit) fn head(self, header: &Header) -> io::Result<Lane> {
+        let Self { disk, file, mut memory, path, length } = self;
         memory.write(0, &header.to_bytes())?;
-        let path = header.path();
-        if disk.identity(&path)?.is_some() {
-            crate::audit::files::set_aside(disk.as_ref(), &path, "aside")?;
-        }
-        disk.rename(&draft, &path)?;
         let identity = file.state()?.identity;
         let file = LaneFile { disk, file, path, length: length as u64, identity };
         Ok(Lane { file, memory, offset: HEADER, limit: length - 2 * SLOT, turn: 0 })
@@ -234,6 +253,16 @@ pub(in crate::audit) struct Lane {
 impl Lane {
     pub(in crate::audit) fn file(&self) -> &LaneFile {
         &self.file
+    }
+
+    /// The size of a file that has room for so many bytes of records.
+    pub(in crate::audit) fn bytes_for(records: usize) -> usize {
+        records.saturating_add(HEADER + 2 * SLOT)
+    }
+
+    /// Where the next record goes.
+    pub(in crate::audit) fn end(&self) -> u64 {
+        self.offset as u64
     }
 
     /// Whether a record of this length goes in.

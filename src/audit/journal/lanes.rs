@@ -105,13 +105,19 @@ impl Source {
         Ok(None)
     }
 
-    /// Sets aside what follows the last record of a file, and removes the file.
-    pub(in crate::audit) fn leave(&self, sealed: u64, problems: &mut Vec<Problem>) -> io::Result<u64> {
+    /// Sets aside what follows the last record of a file, and removes the file. Records up to the ordinal `sealed` or
+    /// from `end` on are in the log, or in a later file, or never counted.
+    pub(in crate::audit) fn leave(
+        &self,
+        sealed: u64,
+        end: u64,
+        problems: &mut Vec<Problem>,
+    ) -> io::Result<u64> {
         let rest = self.reader.remainder(self.file.as_ref())?;
         let offset = self.reader.position();
-        // Records that a later file has as well, or that never counted, are none of it.
+        let is_known = |ordinal| ordinal <= sealed || ordinal >= end;
         let rest =
-            if decode(&rest).is_some_and(|entry| entry.id.ordinal() <= sealed) { Vec::new() } else { rest };
+            if decode(&rest).is_some_and(|entry| is_known(entry.id.ordinal())) { Vec::new() } else { rest };
         if !rest.is_empty() {
             let aside = free_name(self.disk.as_ref(), &self.path, "torn")?;
             let copy = self.disk.create(&aside)?;

@@ -132,6 +132,28 @@ fn a_record_cut_off_at_any_byte_is_none_and_those_before_it_are_there() {
 }
 
 #[test]
+fn records_that_a_later_file_holds_as_well_are_no_torn_tail() {
+    for (end, torn) in [(3, false), (4, true)] {
+        let directory = tempfile::tempdir().unwrap();
+        let (disk, mut ids) = (disk(directory.path()), Ids::from_kernel().unwrap());
+        let mut lane = lane(&disk, &ids);
+        (0..4).for_each(|_| lane.append(&record(&mut ids, b"/").1).unwrap());
+        let LaneFile { disk, file, path, .. } = lane.file().clone();
+        let mut reader = LaneReader::open(file.as_ref()).unwrap().unwrap();
+        for _ in 0..2 {
+            assert!(reader.look(file.as_ref()).unwrap());
+            reader.advance();
+        }
+        let committed = reader.position();
+        let source = Source { disk, file, path, reader, committed, complete: true };
+        let mut problems = Vec::new();
+        assert_eq!(source.leave(2, end, &mut problems).unwrap() > 0, torn);
+        assert_eq!(source.disk.list("torn").unwrap().len(), usize::from(torn));
+        assert_eq!(source.disk.list("journal").unwrap(), Vec::<String>::new());
+    }
+}
+
+#[test]
 fn a_file_that_begins_with_anything_else_is_none_of_ours() {
     let directory = tempfile::tempdir().unwrap();
     let (disk, ids) = (disk(directory.path()), Ids::from_kernel().unwrap());
