@@ -48,3 +48,4 @@ pub mod hostname;
 pub mod limits;
 pub mod metrics;
 pub mod network;
+pub mod rate;

@@ -11,7 +11,7 @@ use crate::limits::SETTLE_QUIET;
 use crate::policy::absolute_url;
 
 /// The keys at the top of the file.
-const KEYS: [&str; 7] = ["edge", "listen", "policy", "audit", "route", "admin", "limits"];
+const KEYS: [&str; 8] = ["edge", "trusted_proxies", "listen", "policy", "audit", "route", "admin", "limits"];
 
 impl Config {
     /// Settles the text of a configuration file. `file` is its name in diagnostics; relative paths in it are

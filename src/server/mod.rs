@@ -23,11 +23,11 @@ pub use control::{ControlError, ask};
 pub use enforcement::{Enforcement, EnforcementError, Options};
 pub use retention::{HoldChange, RetainError, RetentionRequest, holds, retain};
 
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Limits};
 use crate::limits;
 use crate::listen::{
-    self, Admin, AdminError, BindError, BoundListener, EdgeApp, EdgeProxy, Listeners, Listening, Patience,
-    Timeouts, TlsError,
+    self, Admin, AdminError, BindError, BoundListener, Bounds, EdgeApp, EdgeProxy, FrameLimits, Listeners,
+    Listening, Patience, Timeouts, TlsError,
 };
 use crate::status::Status;
 
@@ -172,8 +172,9 @@ fn edge_app(
     options.h2_idle_timeout = Some(config.limits.idle_timeout);
     proxy.server_options = Some(options);
     let mut h2 = pingora::protocols::http::v2::server::default_h2_options();
-    h2.max_header_list_size(limits::HTTP2_HEADER_LIST_BYTES);
-    h2.max_concurrent_streams(limits::HTTP2_STREAMS);
+    h2.max_header_list_size(config.limits.http2_header_list_bytes);
+    h2.max_concurrent_streams(config.limits.http2_streams);
+    h2.max_local_error_reset_streams(Some(limits::HTTP2_MALFORMED_STREAMS));
     proxy.h2_options = Some(h2);
     let timeouts = Timeouts {
         header: config.limits.header_timeout,
@@ -181,7 +182,23 @@ fn edge_app(
         read: config.limits.client_timeout,
         write: config.limits.client_timeout,
     };
-    EdgeApp::new(proxy, gate, listeners, timeouts, config.limits.head_bytes)
+    EdgeApp::new(proxy, gate, listeners, timeouts, bounds(&config.limits))
+}
+
+fn bounds(limits: &Limits) -> Bounds {
+    Bounds {
+        head_bytes: limits.head_bytes,
+        header_fields: limits.header_fields,
+        frames: FrameLimits {
+            resets: limits.http2_resets,
+            control: limits.http2_control_frames,
+            header_list: limits.http2_header_list_bytes,
+            header_timeout: limits.header_timeout,
+        },
+        min_rate: limits.min_rate,
+        connections: limits.connections,
+        connections_per_network: limits.connections_per_network,
+    }
 }
 
 /// One request thread for each processor.

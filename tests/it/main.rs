@@ -30,6 +30,7 @@ mod table_cases;
 mod actions;
 mod cases;
 mod connection;
+mod floods;
 mod identity;
 mod upstream;
 

@@ -93,6 +93,13 @@ impl Process {
         self.wait()
     }
 
+    /// Octets of memory it holds.
+    pub fn resident_bytes(&self) -> u64 {
+        let pages = std::fs::read_to_string(format!("/proc/{}/statm", self.child.id())).unwrap();
+        let resident: u64 = pages.split(' ').nth(1).unwrap().parse().unwrap();
+        resident * rustix::param::page_size() as u64
+    }
+
     fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
