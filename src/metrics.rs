@@ -20,6 +20,7 @@ pub struct Metrics {
     allowed: IntCounter,
     verdict_seconds: Histogram,
     rejected: IntCounterVec,
+    shortened: IntCounter,
     connections: IntGauge,
     reloads: IntCounterVec,
     /// The gauges that are read off other parts of the edge when somebody looks.
@@ -83,6 +84,10 @@ impl Metrics {
                 "Requests refused before a verdict, by reason.",
                 &["reason"],
             )?,
+            shortened: add.counter(
+                "interdict_answers_shortened_total",
+                "Blocked requests of client networks that ask too often, answered without the page.",
+            )?,
             connections: add.gauge("interdict_connections", "Open client connections.")?,
             reloads: add.counters("interdict_reloads_total", "Reloads by result.", &["result"])?,
             gauges: Gauges {
@@ -128,6 +133,11 @@ impl Metrics {
     /// Counts a request that was refused before a verdict.
     pub fn rejected(&self, reason: &str) {
         self.rejected.with_label_values(&[reason]).inc();
+    }
+
+    /// Counts a blocked request that got a short answer.
+    pub fn shortened(&self) {
+        self.shortened.inc();
     }
 
     /// Counts a reload.

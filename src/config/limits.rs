@@ -30,7 +30,7 @@ pub struct Limits {
     pub blocked_rate: u32,
     /// Streams of one HTTP/2 connection at a time: 1 to 10,000. Default: 100.
     pub http2_streams: u32,
-    /// Octets of the decoded header list of one HTTP/2 request (RFC 9113 §6.5.2): 1 KiB to 1 MiB. Default: 32 KiB.
+    /// Octets of the decoded header list of one HTTP/2 request (RFC 9113 §6.5.2): 1 KiB to 1 MiB. Default: 16 KiB.
     pub http2_header_list_bytes: u32,
     /// Resets a second of one HTTP/2 connection: 1 to 1 million. Default: 50.
     pub http2_resets: u32,
@@ -57,7 +57,7 @@ impl Default for Limits {
             connections_per_network: 1000,
             blocked_rate: 100,
             http2_streams: 100,
-            http2_header_list_bytes: 32 * 1024,
+            http2_header_list_bytes: 16 * 1024,
             http2_resets: 50,
             http2_control_frames: 500,
             connect_timeout: Duration::from_secs(5),

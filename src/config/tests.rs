@@ -84,7 +84,7 @@ fn every_key_of_the_full_example_is_taken() {
         connections_per_network: 200,
         blocked_rate: 10,
         http2_streams: 50,
-        http2_header_list_bytes: 16 * 1024,
+        http2_header_list_bytes: 8 * 1024,
         http2_resets: 20,
         http2_control_frames: 100,
         connect_timeout: Duration::from_secs(3),

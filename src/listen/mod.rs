@@ -22,6 +22,7 @@ mod respond;
 mod sockets;
 mod stream;
 mod tls;
+mod upload;
 
 pub use admin::{Admin, AdminError};
 pub use connection::{Bounds, EdgeApp, Timeouts};

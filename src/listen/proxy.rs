@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -19,6 +19,7 @@ use pingora::{Error, ErrorType, Result};
 use super::enforce::{self, Passed};
 use super::flight::Flight;
 use super::respond;
+use super::upload::{self, Upload};
 use crate::forward::{Origin, Resolver, Routes};
 use crate::gate::{Gate, Ruling};
 use crate::limits;
@@ -41,6 +42,8 @@ pub struct Patience {
     pub silence: Duration,
     /// A client, to take a piece of its answer.
     pub client: Duration,
+    /// Octets a second that a client sends of a body at least, on average and beyond `client`; 0 for any.
+    pub min_rate: u64,
 }
 
 /// One request on its way.
@@ -55,6 +58,8 @@ pub struct Context {
     upstreams: VecDeque<SocketAddr>,
     /// The address that may be connected to: one verdict and one record hold for every attempt at it.
     admitted: Option<SocketAddr>,
+    /// How the body of the request comes in.
+    upload: Upload,
 }
 
 impl EdgeProxy {
@@ -183,6 +188,24 @@ impl ProxyHttp for EdgeProxy {
         tracing::warn!(%peer, %error, left, "cannot connect to an origin");
         error.set_retry(left > 0);
         error
+    }
+
+    /// A body that trickles in keeps a connection to the origin busy, however regularly a piece of it comes.
+    async fn request_body_filter(
+        &self,
+        session: &mut Session,
+        body: &mut Option<Bytes>,
+        is_end: bool,
+        context: &mut Context,
+    ) -> Result<()> {
+        // Once the answer has begun this is a conversation, and so is gRPC from the start.
+        let is_upload = context.passed.is_some() && !upload::is_conversation(session.req_header());
+        let octets = body.as_ref().map_or(0, Bytes::len);
+        if !is_upload || context.upload.is_in_time(octets, is_end, &self.patience, Instant::now()) {
+            return Ok(());
+        }
+        self.gate.metrics().rejected("slow-body");
+        Err(Error::explain(ErrorType::HTTPStatus(408), "the body comes too slowly").into_down())
     }
 
     /// The origin gets the one canonical name that was judged, whatever the client's spelling of it.

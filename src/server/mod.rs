@@ -29,6 +29,7 @@ use crate::listen::{
     self, Admin, AdminError, BindError, BoundListener, Bounds, EdgeApp, EdgeProxy, FrameLimits, Listeners,
     Listening, Patience, Timeouts, TlsError,
 };
+use crate::rate::Rate;
 use crate::status::Status;
 
 /// Why an edge did not start, or stopped with a failure.
@@ -158,10 +159,13 @@ fn edge_app(
     enforcement: &Enforcement,
 ) -> EdgeApp<pingora::proxy::HttpProxy<EdgeProxy>> {
     let gate = enforcement.gate();
+    let blocked = config.limits.blocked_rate;
+    gate.limit_whole_answers(Rate::new(blocked, blocked.saturating_mul(limits::BLOCKED_BURST_SECONDS)));
     let patience = Patience {
         connect: config.limits.connect_timeout,
         silence: config.limits.upstream_timeout,
         client: config.limits.client_timeout,
+        min_rate: config.limits.min_rate,
     };
     let mut proxy =
         http_proxy(&server.configuration, EdgeProxy::new(Arc::clone(&gate), config.routes.clone(), patience));

@@ -29,6 +29,7 @@ mod table_cases;
 // What a request is about, and what happens to it.
 mod actions;
 mod cases;
+mod clients;
 mod connection;
 mod floods;
 mod identity;

@@ -3,6 +3,8 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
+use rustix::net;
+
 use super::ledger::Ledger;
 use super::{PATIENCE, Response};
 
@@ -17,7 +19,18 @@ pub struct Client {
 impl Client {
     /// Connects; blocks it sees go into `ledger`.
     pub fn connect(address: SocketAddr, ledger: Ledger) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        Self::over(TcpStream::connect_timeout(&address, PATIENCE)?, ledger)
+    }
+
+    /// Connects from an address of the client's choice.
+    pub fn connect_from(source: [u8; 4], address: SocketAddr, ledger: Ledger) -> io::Result<Self> {
+        let socket = net::socket(net::AddressFamily::INET, net::SocketType::STREAM, None)?;
+        net::bind(&socket, &SocketAddr::from((source, 0)))?;
+        net::connect(&socket, &address)?;
+        Self::over(TcpStream::from(socket), ledger)
+    }
+
+    fn over(stream: TcpStream, ledger: Ledger) -> io::Result<Self> {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
