@@ -93,11 +93,11 @@ impl Process {
         self.wait()
     }
 
-    /// Octets of memory it holds.
+    /// Octets of memory it holds for itself; pages of files, such as its code and its journal, are the system's.
     pub fn resident_bytes(&self) -> u64 {
         let pages = std::fs::read_to_string(format!("/proc/{}/statm", self.child.id())).unwrap();
-        let resident: u64 = pages.split(' ').nth(1).unwrap().parse().unwrap();
-        resident * rustix::param::page_size() as u64
+        let pages: Vec<u64> = pages.split_whitespace().map(|count| count.parse().unwrap()).collect();
+        (pages[1] - pages[2]) * rustix::param::page_size() as u64
     }
 
     fn pid(&self) -> Pid {
