@@ -4,7 +4,7 @@
 //! embed this crate. It knows neither sockets nor Pingora: the facts of a request come in, a ruling goes out.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -20,7 +20,8 @@ use crate::diagnostic::Diagnostics;
 use crate::identify::Identity;
 use crate::limits;
 use crate::metrics::Metrics;
-use crate::policy::{Action, Ruleset, Transition, TransitionKind};
+use crate::policy::{Action, CompiledCase, Ruleset, Transition, TransitionKind};
+use crate::rate::{Rate, Rates};
 
 /// What the gate must know of a request.
 #[derive(Debug, Clone, Copy)]
@@ -92,6 +93,8 @@ pub struct Gate {
     clock: Arc<dyn Clock>,
     /// Counts the moments at which a verdict may have changed.
     changes: watch::Sender<u64>,
+    /// How often each client network gets the whole answer of a case; always when it is not set.
+    whole_answers: OnceLock<Rates>,
 }
 
 impl Gate {
@@ -103,7 +106,25 @@ impl Gate {
         metrics: Arc<Metrics>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { ruleset: ArcSwap::new(ruleset), audit, metrics, clock, changes: watch::Sender::new(0) }
+        let changes = watch::Sender::new(0);
+        let ruleset = ArcSwap::new(ruleset);
+        Self { ruleset, audit, metrics, clock, changes, whole_answers: OnceLock::new() }
+    }
+
+    /// From here on a client network that is blocked more often than this gets short answers; records stay whole. The
+    /// first call counts.
+    pub fn limit_whole_answers(&self, rate: Rate) {
+        self.whole_answers.get_or_init(|| Rates::new(rate));
+    }
+
+    /// Chooses the answer of a case: the whole one, or a short one for who asks too often.
+    fn prepare(&self, case: &CompiledCase, asked: &Asked<'_>) -> Prepared {
+        let in_time = |rates: &Rates| rates.take(asked.client, Instant::now());
+        if self.whole_answers.get().is_none_or(in_time) {
+            return act::prepare(case, &asked.ask);
+        }
+        self.metrics.shortened();
+        act::prepare_short(case, &asked.ask)
     }
 
     /// The ruleset in force. A request asks once and keeps to it until its end.
@@ -245,7 +266,7 @@ impl Gate {
         let pending = self.record_found(kind, ruleset, found, asked, upstream, None);
         match verdict {
             Verdict::Block(_) => {
-                Ruling::Enforce(Blocked { prepared: act::prepare(found.case, &asked.ask), pending })
+                Ruling::Enforce(Blocked { prepared: self.prepare(found.case, asked), pending })
             }
             // Nobody waits who is let through.
             _ => Ruling::Forward,

@@ -49,3 +49,4 @@ pub mod limits;
 pub mod metrics;
 pub mod network;
 pub mod pulse;
+pub mod rate;

@@ -91,20 +91,47 @@ pub const ACCEPT_ELEMENTS: usize = 32;
 pub const READ_BUFFER_BYTES: usize = 8 * 1024;
 /// Octets of requests sent ahead of their turn that are kept for one connection; then it is not read.
 pub const PIPELINE_BYTES: usize = 64 * 1024;
-/// Header fields of one HTTP/1 request.
-pub const HEADER_FIELDS: usize = 128;
-/// Octets of the decoded header list of one HTTP/2 request (RFC 9113 §6.5.2).
-pub const HTTP2_HEADER_LIST_BYTES: u32 = 32 * 1024;
 /// For a request that lost its origin to a cut to get the answer of its case instead; then it ends without one.
 pub const CUT_ANSWER: Duration = Duration::from_millis(400);
-/// Streams of one HTTP/2 connection whose heads are malformed; then it is closed.
+/// The most that `header_fields` can be set to: what Pingora's own parser takes.
+pub const HEADER_FIELDS: usize = 256;
+/// Streams of one HTTP/2 connection whose heads are malformed or too large, and streams that a client makes the edge
+/// reset; then it is closed (CVE-2025-8671, "MadeYouReset").
 pub const HTTP2_MALFORMED_STREAMS: usize = 32;
+/// How many seconds' worth of one kind of HTTP/2 frame may come at once.
+pub const HTTP2_BURST_SECONDS: u32 = 4;
+/// SETTINGS frames a second and at once: a client sends one at the start and hardly ever another.
+pub const HTTP2_SETTINGS: (u32, u32) = (5, 50);
+/// CONTINUATION frames of one header block (CVE-2024-27316): with frames of the usual size they hold 256 KiB.
+pub const HTTP2_CONTINUATIONS: u32 = 16;
+/// Octets of one encoded header block, in multiples of `http2_header_list_bytes`; a block that is only too large when
+/// it is decoded gets a 431.
+pub const HTTP2_BLOCK_FACTOR: usize = 4;
+/// Control frames that each request of a client makes room for: a gRPC client measures the line with a PING for
+/// each answer.
+pub const HTTP2_EARNED_PER_REQUEST: u32 = 4;
+/// Octets written to a client that make room for one more control frame, since it gives back its window for them.
+pub const HTTP2_EARNED_PER_OCTETS: usize = 512;
+/// A write shorter than this is no answer, only acknowledgements, and makes no room.
+pub const HTTP2_LEAST_ANSWER: usize = 64;
+/// Octets of a PROXY protocol header; version 2 allows 64 KiB, of which nobody has use for more than this.
+pub const PROXY_HEADER_BYTES: usize = 4096;
+/// Addresses of `X-Forwarded-For` or `Forwarded` that are looked at, from the right.
+pub const FORWARDED_ELEMENTS: usize = 64;
+/// Networks in one `trusted_proxies`.
+pub const TRUSTED_PROXIES: usize = 10_000;
+/// Parts of a table of clients that are locked by themselves.
+pub const RATE_SHARDS: usize = 64;
+/// Client networks whose rates are kept at a time.
+pub const RATE_NETWORKS: usize = 64 * 1024;
+/// How often a full table of rates is looked through for clients that have been quiet.
+pub const RATE_SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// How many seconds' worth of blocked requests one client network gets the whole answer for at once.
+pub const BLOCKED_BURST_SECONDS: u32 = 2;
 /// Largest file of a certificate chain or key, in bytes.
 pub const CERTIFICATE_FILE_BYTES: u64 = 1024 * 1024;
 /// How often the directories of certificates are looked at; a change counts when it is seen twice in a row.
 pub const CERTIFICATES_LOOK_EVERY: Duration = Duration::from_millis(500);
-/// Streams of one HTTP/2 connection at a time.
-pub const HTTP2_STREAMS: u32 = 100;
 /// How long a connection that has its answer is still read, so that the answer is not lost to a reset.
 pub const LINGER: Duration = Duration::from_secs(2);
 /// Octets read in that time.

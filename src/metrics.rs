@@ -24,6 +24,7 @@ pub struct Metrics {
     allowed: IntCounter,
     verdict_seconds: Histogram,
     rejected: IntCounterVec,
+    shortened: IntCounter,
     connections: IntGauge,
     upstream_connections: IntGauge,
     upstream_cut: IntCounter,
@@ -94,6 +95,10 @@ impl Metrics {
                 "Requests refused before a verdict, by reason.",
                 &["reason"],
             )?,
+            shortened: add.counter(
+                "interdict_answers_shortened_total",
+                "Blocked requests of client networks that ask too often, answered without the page.",
+            )?,
             connections: add.gauge("interdict_connections", "Open client connections.")?,
             upstream_connections: add
                 .gauge("interdict_upstream_connections", "Open connections to origins.")?,
@@ -152,6 +157,11 @@ impl Metrics {
     /// Counts a request that was refused before a verdict.
     pub fn rejected(&self, reason: &str) {
         self.rejected.with_label_values(&[reason]).inc();
+    }
+
+    /// Counts a blocked request that got a short answer.
+    pub fn shortened(&self) {
+        self.shortened.inc();
     }
 
     /// Counts a reload.

@@ -16,6 +16,16 @@ pub fn canonical_ip(address: IpAddr) -> IpAddr {
     address.to_canonical()
 }
 
+/// The network that a client's address counts for: an IPv4 address is one client, an IPv6 client has a /64 to choose
+/// its addresses from (RFC 6177, RFC 4291 §2.5.1).
+#[must_use]
+pub fn client_network(client: IpAddr) -> IpAddr {
+    match canonical_ip(client) {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
 /// The network with host bits cleared, and a v4-mapped IPv6 network written as IPv4.
 ///
 /// An IPv6 network wider than `::ffff:0:0/96` stays IPv6: `::/0` means every IPv6 address and no IPv4 one.

@@ -79,6 +79,29 @@ pub fn prepare(case: &CompiledCase, ask: &Ask<'_>) -> Prepared {
     })
 }
 
+/// The answer for a client network that asks for what is blocked more often than anybody reads it: the status, and one
+/// line instead of the page.
+pub fn prepare_short(case: &CompiledCase, ask: &Ask<'_>) -> Prepared {
+    let Some(pages) = case.pages.as_ref().filter(|_| !is_grpc(ask)) else { return prepare(case, ask) };
+    let mut headers = Vec::with_capacity(5);
+    headers.extend([
+        (CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8")),
+        (CONTENT_LENGTH, HeaderValue::from(SHORT_TEXT.len())),
+        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ]);
+    headers.extend(pages.link.clone().map(|link| (LINK, link)));
+    let body = if ask.head { Bytes::new() } else { Bytes::from_static(SHORT_TEXT) };
+    Prepared(Answer::Page { status: pages.status, headers, body })
+}
+
+/// All that a client in a hurry gets to read.
+const SHORT_TEXT: &[u8] = b"This site is not served here. Ask less often to read why.\n";
+
+/// Its answer is short anyway.
+fn is_grpc(ask: &Ask<'_>) -> bool {
+    ask.content_type.and_then(grpc::answer_type).is_some()
+}
+
 fn page(pages: &RenderedPages, ask: &Ask<'_>) -> Answer {
     let body = chosen(pages, ask);
     let mut headers = Vec::with_capacity(11);

@@ -4,8 +4,11 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use http::HeaderName;
+use ipnet::IpNet;
+
 use super::parse::{Paths, socket_address};
-use crate::document::Table;
+use crate::document::{Table, Text, Value};
 use crate::limits;
 
 /// One `[[listen]]`: HTTP/1 and HTTP/2, in cleartext (with prior knowledge) or over TLS (by ALPN).
@@ -17,6 +20,12 @@ pub struct Listen {
     pub tls: Option<Tls>,
     /// Whether a request for another name than the server name is answered with 421. Default: false.
     pub strict_sni: bool,
+    /// Whether connections begin with a PROXY protocol header, version 1 or 2. Default: false.
+    pub proxy_protocol: bool,
+    /// The field in which proxies in front name the client of each request.
+    pub client_header: Option<HeaderName>,
+    /// The proxies whose word about their clients is taken. Default: those at the top of the file.
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 /// `tls` of a listener.
@@ -33,6 +42,7 @@ pub(super) fn settle(top: &Table<'_>, paths: &Paths<'_>, upper: &[&'static str])
     let Some(value) = top.required("listen", "[[listen]]` with `address = \"127.0.0.1:8080\"") else {
         return Vec::new();
     };
+    let trusted = top.optional("trusted_proxies").map(|value| value.networks(limits::TRUSTED_PROXIES));
     let tables = value.tables(limits::TABLES_PER_CONFIG);
     if value.is_empty_list() {
         value
@@ -48,9 +58,17 @@ pub(super) fn settle(top: &Table<'_>, paths: &Paths<'_>, upper: &[&'static str])
                 let message = format!("`{address}` is listened on twice");
                 text.spot().error_with_hint(message, "remove one of the two");
             }
-            known.push(Listen { address, tls: tls(table, paths, upper), strict_sni: strict_sni(table) });
+            let (tls, strict_sni) = (tls(table, paths, upper), strict_sni(table));
+            let front = front(table, trusted.as_deref().unwrap_or_default());
+            known.push(Listen {
+                address,
+                tls,
+                strict_sni,
+                proxy_protocol: front.proxy_protocol,
+                client_header: front.client_header,
+                trusted_proxies: front.trusted,
+            });
         }
-        not_yet(table);
         table.finish(upper);
     }
     known
@@ -83,11 +101,45 @@ fn strict_sni(listen: &Table<'_>) -> bool {
     strict
 }
 
-/// What the configuration knows and this version does not do is an error, never ignored.
-fn not_yet(listen: &Table<'_>) {
-    let Some(value) = listen.optional("proxy_protocol") else { return };
-    if value.boolean() == Some(true) {
-        let message = "`proxy_protocol` is not supported by this version";
-        value.spot().error_with_hint(message, "remove it, or write `proxy_protocol = false`");
+/// What a listener is told of the proxies in front of it.
+struct Front {
+    proxy_protocol: bool,
+    client_header: Option<HeaderName>,
+    trusted: Vec<IpNet>,
+}
+
+fn front(listen: &Table<'_>, everywhere: &[IpNet]) -> Front {
+    let own = listen.optional("trusted_proxies");
+    let trusted = own.map_or_else(|| everywhere.to_vec(), |value| value.networks(limits::TRUSTED_PROXIES));
+    let is_known = own.map_or(!everywhere.is_empty(), |value| !value.is_empty_list());
+    let of_anyone = |value: &Value<'_>, key: &str| {
+        if !is_known {
+            value.spot().error_with_hint(
+                format_args!("`{key}` would be taken from nobody: there is no trusted proxy"),
+                "add `trusted_proxies = [\"10.0.0.0/8\"]` with the networks of the proxies in front",
+            );
+        }
+    };
+    let protocol = listen.optional("proxy_protocol");
+    let proxy_protocol = protocol.and_then(|value| value.boolean()) == Some(true);
+    if let Some(value) = protocol.filter(|_| proxy_protocol) {
+        of_anyone(&value, "proxy_protocol");
     }
+    let header = listen.optional("client_header");
+    let client_header = header.and_then(|value| header_name(&value.string()?));
+    if let Some(value) = header.filter(|_| client_header.is_some()) {
+        of_anyone(&value, "client_header");
+    }
+    Front { proxy_protocol, client_header, trusted }
+}
+
+fn header_name(text: &Text<'_>) -> Option<HeaderName> {
+    let name = HeaderName::from_bytes(text.as_str().as_bytes()).ok();
+    if name.is_none() {
+        text.spot().error_with_hint(
+            format_args!("`{}` is no name of a header field", text.shown()),
+            "write `x-forwarded-for`, `forwarded`, or the field of your proxy that holds one address",
+        );
+    }
+    name
 }

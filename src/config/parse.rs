@@ -11,7 +11,8 @@ use crate::limits::SETTLE_QUIET;
 use crate::policy::absolute_url;
 
 /// The keys at the top of the file.
-const KEYS: [&str; 8] = ["edge", "listen", "policy", "audit", "route", "admin", "cache", "limits"];
+const KEYS: [&str; 9] =
+    ["edge", "trusted_proxies", "listen", "policy", "audit", "route", "admin", "cache", "limits"];
 
 impl Config {
     /// Settles the text of a configuration file. `file` is its name in diagnostics; relative paths in it are

@@ -85,7 +85,13 @@ fn every_key_of_the_full_example_is_taken() {
     let full = include_str!("../../tests/cases/config/full.toml");
     let config = Config::parse(full, "edge.toml", Path::new("/etc/interdict")).unwrap();
     assert_eq!(config.edge.as_str(), "fra-3");
-    assert_eq!(config.listen.len(), 2);
+    assert_eq!(config.listen.len(), 3);
+    let trusted = |at: usize| -> Vec<String> {
+        config.listen[at].trusted_proxies.iter().map(ToString::to_string).collect()
+    };
+    assert_eq!((trusted(0), trusted(2)), (vec!["10.0.0.0/8".to_owned()], vec!["192.0.2.1/32".to_owned()]));
+    assert!(config.listen[2].proxy_protocol && !config.listen[0].proxy_protocol);
+    assert_eq!(config.listen[2].client_header.as_ref().map(|name| name.as_str()), Some("x-forwarded-for"));
     assert_eq!(config.policy.debounce, Duration::from_millis(20));
     assert_eq!(config.audit.client, pseudonyms("/etc/interdict/secrets/client.key", Period::Week));
     assert_eq!(config.audit.acknowledge, Acknowledge::Disk);
@@ -117,6 +123,15 @@ fn every_key_of_the_full_example_is_taken() {
         header_timeout: Duration::from_millis(500),
         idle_timeout: Duration::from_secs(120),
         head_bytes: 16 * 1024,
+        header_fields: 64,
+        min_rate: 0,
+        connections: 50_000,
+        connections_per_network: 200,
+        blocked_rate: 10,
+        http2_streams: 50,
+        http2_header_list_bytes: 8 * 1024,
+        http2_resets: 20,
+        http2_control_frames: 100,
         connect_timeout: Duration::from_secs(3),
         upstream_timeout: Duration::from_secs(3600),
         stop_grace: Duration::ZERO,

@@ -15,14 +15,16 @@ use pingora::protocols::{ALPN, Ssl, Stream};
 use pingora::server::ShutdownWatch;
 use tokio::sync::watch;
 
+use super::admission::{Admission, Admitted};
 use super::facts::Connection;
 use super::flight::{self, Flight, Occupation, Question};
-use super::head::{Head, Next, await_first_byte, read_head, with_target};
+use super::frames::FrameLimits;
+use super::head::{Head, HeadError, Next, await_first_byte, read_head, with_target};
 use super::leave::Leave;
 use super::listeners::Listeners;
 use super::live::Live;
 use super::respond;
-use super::stream::EdgeStream;
+use super::stream::{Budget, EdgeStream};
 use super::tls::Outcome;
 use crate::gate::Gate;
 use crate::identify::{self, RequestParts, Target, Version};
@@ -41,6 +43,23 @@ pub struct Timeouts {
     pub write: Duration,
 }
 
+/// How much clients may ask for.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Octets of one HTTP/1 head.
+    pub head_bytes: usize,
+    /// Header fields of one request; no more than [`limits::HEADER_FIELDS`].
+    pub header_fields: usize,
+    /// Frames of one HTTP/2 connection.
+    pub frames: FrameLimits,
+    /// Octets a second that a client takes at least while it is waited for; 0 for any.
+    pub min_rate: u64,
+    /// Connections.
+    pub connections: usize,
+    /// Connections of one client network.
+    pub connections_per_network: usize,
+}
+
 /// Wraps an HTTP application of Pingora's, usually its proxy.
 #[derive(Debug)]
 pub struct EdgeApp<A> {
@@ -48,6 +67,7 @@ pub struct EdgeApp<A> {
     pub(super) gate: Arc<Gate>,
     listeners: Listeners,
     live: Arc<Live>,
+    pub(super) admission: Arc<Admission>,
     pub(super) metrics: Arc<Metrics>,
     leave: Leave,
 }
@@ -68,6 +88,18 @@ impl Drop for Counted<'_> {
     }
 }
 
+impl<A> EdgeApp<A> {
+    /// How much clients may ask for from now on.
+    pub(super) fn bounds(&self) -> Bounds {
+        self.live.now().bounds
+    }
+
+    /// How long a client may take from now on.
+    pub(super) fn timeouts(&self) -> Timeouts {
+        self.live.now().timeouts
+    }
+}
+
 impl<A> EdgeApp<A>
 where
     A: HttpServerApp + Send + Sync + 'static,
@@ -76,12 +108,9 @@ where
     #[must_use]
     pub fn new(inner: A, gate: Arc<Gate>, listeners: Listeners, live: Arc<Live>) -> Self {
         let (inner, metrics) = (Arc::new(inner), Arc::clone(gate.metrics()));
-        Self { inner, gate, listeners, live, metrics, leave: Leave::default() }
-    }
-
-    /// How long a client may take from now on.
-    pub(super) fn timeouts(&self) -> Timeouts {
-        self.live.now().timeouts
+        let bounds = live.now().bounds;
+        let admission = Admission::new(bounds.connections, bounds.connections_per_network);
+        Self { inner, gate, listeners, live, admission, metrics, leave: Leave::default() }
     }
 
     /// How it parts from idle connections when it stops.
@@ -91,7 +120,7 @@ where
     }
 
     /// What a new connection is, once its handshake is through; nothing when there is nobody left to serve.
-    async fn accept(&self, stream: Stream) -> Option<(EdgeStream, Connection)> {
+    async fn accept(&self, stream: Stream) -> Option<(EdgeStream, Connection, Admitted)> {
         let socket = stream.get_socket_digest();
         let address = |address: Option<&SocketAddr>| address.and_then(|address| address.as_inet()).copied();
         let peer = address(socket.as_ref().and_then(|socket| socket.peer_addr()));
@@ -100,14 +129,24 @@ where
         // A connection that came in on no address of ours cannot be told how it is meant to be served.
         let listener = self.listeners.of(local?)?;
         connection.strict_sni = listener.strict_sni;
-        let Some(terminator) = &listener.tls else {
-            return Some((EdgeStream::new(stream, self.timeouts().write), connection));
+        connection.front = Arc::clone(&listener.front);
+        let mut stream = EdgeStream::new(stream, self.pace());
+        let admitted = match self.admit(&mut stream, &mut connection).await {
+            Ok(admitted) => admitted,
+            Err(label) => {
+                self.metrics.rejected(label);
+                return None;
+            }
         };
+        let Some(terminator) = &listener.tls else {
+            return Some((stream, connection, admitted));
+        };
+        stream.admit(Budget::Unlimited);
         let patience = self.timeouts().header;
-        match terminator.accept(stream, connection.client, local, &self.gate, patience).await {
+        match terminator.accept(Box::new(stream), connection.client, local, &self.gate, patience).await {
             Outcome::Done(stream, tls) => {
                 connection.tls = Some(tls);
-                Some((EdgeStream::new(stream, self.timeouts().write), connection))
+                Some((EdgeStream::new(stream, self.pace()), connection, admitted))
             }
             Outcome::Refused => None,
             Outcome::Failed(label) => {
@@ -153,7 +192,7 @@ where
             };
             // Before the ruleset is asked: no change of it is missed.
             let changes = self.gate.changes();
-            let flight = match prepare(&mut stream, head_len, connection) {
+            let flight = match prepare(&mut stream, head_len, connection, self.bounds().header_fields) {
                 Ok(flight) => flight,
                 Err(refusal) => {
                     let Refusal { status, label, reason } = refusal;
@@ -188,7 +227,7 @@ where
             return None;
         }
         let settings = self.live.now();
-        match read_head(stream, settings.timeouts.header, settings.head_bytes).await {
+        match read_head(stream, settings.timeouts.header, settings.bounds.head_bytes).await {
             Ok(next) => Some(next),
             Err(error) => {
                 tracing::debug!(%error, "a client connection broke");
@@ -236,11 +275,12 @@ fn prepare(
     stream: &mut EdgeStream,
     head_len: usize,
     connection: &Arc<Connection>,
+    most_fields: usize,
 ) -> Result<Arc<Flight>, Refusal> {
     let bytes = stream.buffered().get(..head_len).unwrap_or_default();
-    let head = Head::parse(bytes).map_err(|error| Refusal {
+    let head = Head::parse(bytes, most_fields, connection.client_header()).map_err(|error| Refusal {
         status: error.status(),
-        label: "malformed",
+        label: if error == HeadError::TooManyFields { "head-too-large" } else { "malformed" },
         reason: error.to_string(),
     })?;
     let parts = RequestParts {
@@ -267,6 +307,7 @@ fn prepare(
         path: head.target.into(),
         user_agent: head.user_agent.map(Into::into),
     };
+    let client = connection.client_of(head.forwarded.iter().copied());
     let (budget, rewritten) = (head.budget, in_origin_form(bytes, &head));
     drop(head);
     match rewritten {
@@ -276,7 +317,7 @@ fn prepare(
         }
         None => stream.admit(budget),
     }
-    Ok(Flight::new(Arc::clone(connection), Arc::new(identity), connection.client, question))
+    Ok(Flight::new(Arc::clone(connection), Arc::new(identity), client, question))
 }
 
 /// Whether Pingora will take the target (RFC 3986 §3.3): what it would refuse is refused here, and counted.
@@ -306,7 +347,7 @@ where
 {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         let _counted = Counted::new(&self.metrics);
-        if let Some((stream, connection)) = self.accept(stream).await {
+        if let Some((stream, connection, _admitted)) = self.accept(stream).await {
             self.serve_any(stream, &Arc::new(connection), shutdown).await;
         }
         None

@@ -1,8 +1,12 @@
 //! What is known of a connection before its first request, and holds for all of them.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Instant;
 
+use http::HeaderName;
+
+use super::listeners::Front;
 use crate::hostname::Hostname;
 
 /// One client connection.
@@ -20,6 +24,8 @@ pub struct Connection {
     pub strict_sni: bool,
     /// When it was accepted.
     pub opened: Instant,
+    /// What may stand in front of it.
+    pub front: Arc<Front>,
 }
 
 /// What the handshake told.
@@ -36,7 +42,21 @@ impl Connection {
     #[must_use]
     pub fn cleartext(peer: Option<SocketAddr>, listener: Option<SocketAddr>) -> Self {
         let client = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
-        Self { client, trusted: false, listener, tls: None, strict_sni: false, opened: Instant::now() }
+        let (opened, front) = (Instant::now(), Arc::default());
+        Self { client, trusted: false, listener, tls: None, strict_sni: false, opened, front }
+    }
+
+    /// The field in which a proxy in front names the client of each request, when its word is taken.
+    #[must_use]
+    pub fn client_header(&self) -> Option<&HeaderName> {
+        let header = self.front.client_header.as_ref()?;
+        self.front.trusted.contains(self.client).then(|| header.name())
+    }
+
+    /// Who asks in a request whose client header has these values.
+    pub(super) fn client_of<'v>(&self, values: impl DoubleEndedIterator<Item = &'v [u8]>) -> IpAddr {
+        let header = self.front.client_header.as_ref().filter(|_| self.client_header().is_some());
+        header.and_then(|header| header.client(values, &self.front.trusted)).unwrap_or(self.client)
     }
 
     /// The server name of the handshake.

@@ -4,8 +4,10 @@
 //! Here the clock starts with the first byte of a head and runs until its last.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::time::Duration;
 
+use http::HeaderName;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::stream::{Budget, EdgeStream};
@@ -113,6 +115,8 @@ pub(super) struct Head<'b> {
     pub(super) http10: bool,
     pub(super) hosts: smallvec::SmallVec<[&'b [u8]; 1]>,
     pub(super) user_agent: Option<&'b [u8]>,
+    /// The values of the client header, from left to right.
+    pub(super) forwarded: smallvec::SmallVec<[&'b [u8]; 1]>,
     /// How many bytes of the connection belong to this request, its head included.
     pub(super) budget: Budget,
 }
@@ -122,7 +126,7 @@ pub(super) struct Head<'b> {
 pub(super) enum HeadError {
     #[error("the request head is malformed: {0}")]
     Malformed(httparse::Error),
-    #[error("the request has more than {} header fields", limits::HEADER_FIELDS)]
+    #[error("the request has too many header fields")]
     TooManyFields,
     #[error("the request head is cut short")]
     Incomplete,
@@ -139,11 +143,16 @@ impl HeadError {
 }
 
 impl<'b> Head<'b> {
-    /// Parses a complete head.
-    pub(super) fn parse(bytes: &'b [u8]) -> Result<Self, HeadError> {
-        let mut fields = [httparse::EMPTY_HEADER; limits::HEADER_FIELDS];
-        let mut request = httparse::Request::new(&mut fields);
-        match request.parse(bytes) {
+    /// Parses a complete head of at most so many fields; `client_header` is the field that names the client.
+    pub(super) fn parse(
+        bytes: &'b [u8],
+        most_fields: usize,
+        client_header: Option<&HeaderName>,
+    ) -> Result<Self, HeadError> {
+        let mut fields = [const { MaybeUninit::uninit() }; limits::HEADER_FIELDS];
+        let fields = fields.get_mut(..most_fields).ok_or(HeadError::TooManyFields)?;
+        let mut request = httparse::Request::new(&mut []);
+        match request.parse_with_uninit_headers(bytes, fields) {
             Ok(httparse::Status::Complete(length)) if length == bytes.len() => {}
             Ok(_) => return Err(HeadError::Incomplete),
             Err(httparse::Error::TooManyHeaders) => return Err(HeadError::TooManyFields),
@@ -152,12 +161,15 @@ impl<'b> Head<'b> {
         let method = request.method.ok_or(HeadError::Incomplete)?;
         let mut framing = Framing::default();
         let mut hosts = smallvec::SmallVec::new();
-        let mut user_agent = None;
+        let (mut user_agent, mut forwarded) = (None, smallvec::SmallVec::new());
         for field in request.headers.iter() {
             if field.name.eq_ignore_ascii_case("host") {
                 hosts.push(field.value);
             } else if field.name.eq_ignore_ascii_case("user-agent") {
                 user_agent.get_or_insert(field.value);
+            }
+            if client_header.is_some_and(|name| field.name.eq_ignore_ascii_case(name.as_str())) {
+                forwarded.push(field.value);
             }
             framing.note(field);
         }
@@ -167,6 +179,7 @@ impl<'b> Head<'b> {
             http10: request.version == Some(0),
             hosts,
             user_agent,
+            forwarded,
             budget: if method == "CONNECT" { Budget::Unlimited } else { framing.budget(bytes.len()) },
         })
     }
@@ -259,7 +272,7 @@ mod tests {
 
     #[test]
     fn the_budget_follows_the_announced_length() {
-        let budget = |head: &str| Head::parse(head.as_bytes()).unwrap().budget;
+        let budget = |head: &str| Head::parse(head.as_bytes(), 128, None).unwrap().budget;
         assert_eq!(budget("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), Budget::Bytes(27));
         let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n";
         assert_eq!(budget(post), Budget::Bytes(post.len() as u64 + 5));
@@ -269,6 +282,16 @@ mod tests {
         }
         let twice = "POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n";
         assert_eq!(budget(twice), Budget::Unlimited);
+    }
+
+    #[test]
+    fn fields_are_counted_and_the_client_header_is_found_among_them() {
+        let head = b"GET / HTTP/1.1\r\nHost: a\r\nX-Real-IP: 192.0.2.1\r\nx-real-ip: 192.0.2.2\r\n\r\n";
+        let name = HeaderName::from_static("x-real-ip");
+        let parsed = Head::parse(head, 3, Some(&name)).unwrap();
+        assert_eq!(parsed.forwarded.as_slice(), [b"192.0.2.1", b"192.0.2.2"]);
+        assert!(Head::parse(head, 3, None).unwrap().forwarded.is_empty());
+        assert_eq!(Head::parse(head, 2, None).unwrap_err(), HeadError::TooManyFields);
     }
 
     #[test]

@@ -4,13 +4,15 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bytes::Bytes;
 use pingora::apps::HttpServerApp;
+use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::{H2Accept, HttpSession, handshake};
-use pingora::protocols::{Digest, GetProxyDigest, GetSocketDigest, GetTimingDigest, Ssl};
+use pingora::protocols::{Digest, GetProxyDigest, GetSocketDigest, GetTimingDigest, Ssl, Stream};
 use pingora::server::ShutdownWatch;
 use tokio::sync::{Notify, watch};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::connection::EdgeApp;
 use super::enforce;
@@ -74,15 +76,18 @@ where
         shutdown: &ShutdownWatch,
     ) {
         stream.admit(Budget::Unlimited);
+        let alarm = stream.count_frames(self.bounds().frames);
         let digest = Arc::new(Digest {
             ssl_digest: stream.get_ssl_digest(),
             timing_digest: stream.get_timing_digest(),
             proxy_digest: stream.get_proxy_digest(),
             socket_digest: stream.get_socket_digest(),
         });
-        let mut http2 = match handshake(Box::new(stream), self.inner.h2_options()).await {
-            Ok(http2) => http2,
-            Err(error) => return tracing::debug!(%error, "an HTTP/2 connection did not begin"),
+        let handshake = handshake(Box::new(stream), self.inner.h2_options());
+        let mut http2 = match timeout(self.timeouts().header, handshake).await {
+            Ok(Ok(http2)) => http2,
+            Ok(Err(error)) => return tracing::debug!(%error, "an HTTP/2 connection did not begin"),
+            Err(_) => return self.metrics.rejected("slow"),
         };
         let mut stopping = shutdown.clone();
         let mut is_stopping = false;
@@ -98,10 +103,25 @@ where
                     is_stopping = true;
                     continue;
                 }
-                accepted = HttpSession::from_h2_conn(&mut http2, Arc::clone(&digest)) => accepted,
+                flood = alarm.heard() => Err(flood),
+                accepted = HttpSession::from_h2_conn(&mut http2, Arc::clone(&digest)) => Ok(accepted),
                 () = self.until_useless(&occupation, &active, changes) => return,
             };
+            let accepted = match accepted {
+                Ok(accepted) => accepted,
+                Err(flood) => {
+                    tracing::debug!(%flood, client = %connection.client, "an HTTP/2 connection is ended");
+                    return self.calm(http2, digest).await;
+                }
+            };
             match accepted {
+                Ok(Some(H2Accept::Session(session)))
+                    if session.req_header().headers.len() > self.bounds().header_fields =>
+                {
+                    self.metrics.rejected("head-too-large");
+                    refuse_head(session);
+                    rejected += 1;
+                }
                 Ok(Some(H2Accept::Session(session))) => {
                     if let Some(flight) = self.serve_stream(session, connection, &active, shutdown) {
                         occupation.note(&flight);
@@ -111,14 +131,31 @@ where
                 Ok(Some(H2Accept::Rejected)) => {
                     self.metrics.rejected("malformed");
                     rejected += 1;
-                    if rejected > limits::HTTP2_MALFORMED_STREAMS {
-                        return;
-                    }
                 }
                 Ok(None) => return,
-                Err(error) => return tracing::debug!(%error, "an HTTP/2 connection broke"),
+                Err(error) => return self.note_end(&error),
+            }
+            if rejected > limits::HTTP2_MALFORMED_STREAMS {
+                return self.calm(http2, digest).await;
             }
         }
+    }
+
+    /// Ends the connection of a client that floods, and tells it so (RFC 9113 §10.5).
+    async fn calm(&self, mut http2: h2::server::Connection<Stream, Bytes>, digest: Arc<Digest>) {
+        self.metrics.rejected("http2-flood");
+        http2.abrupt_shutdown(h2::Reason::ENHANCE_YOUR_CALM);
+        // A client that does not take this is left without.
+        timeout(limits::LINGER, HttpSession::from_h2_conn(&mut http2, digest)).await.ok();
+    }
+
+    /// The library has bounds of its own, for what only it can see.
+    fn note_end(&self, error: &pingora::Error) {
+        let cause = error.root_cause().downcast_ref::<h2::Error>();
+        if cause.and_then(h2::Error::reason) == Some(h2::Reason::ENHANCE_YOUR_CALM) {
+            self.metrics.rejected("http2-flood");
+        }
+        tracing::debug!(%error, "an HTTP/2 connection broke");
     }
 
     /// Serves one stream beside the others. Returns what it is about.
@@ -163,7 +200,13 @@ where
             path: request.raw_path().into(),
             user_agent: request.headers.get(http::header::USER_AGENT).map(|value| value.as_bytes().into()),
         };
-        Flight::new(Arc::clone(connection), Arc::new(identity), connection.client, question)
+        let client = match connection.client_header() {
+            Some(name) => {
+                connection.client_of(request.headers.get_all(name).iter().map(|value| value.as_bytes()))
+            }
+            None => connection.client,
+        };
+        Flight::new(Arc::clone(connection), Arc::new(identity), client, question)
     }
 
     /// Returns when the connection has been idle for too long, or when a change of rules blocks what it served last:
@@ -178,6 +221,15 @@ where
             // Each stream under way has its own cut or answer first.
             () = occupation.until_cut(&self.gate, changes, active.until_idle()) => {}
         }
+    }
+}
+
+/// Answers a request with more header fields than are allowed, and lets go of them at once (RFC 6585 §5).
+fn refuse_head(mut session: HttpSession) {
+    let answer = ResponseHeader::build(http::StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, None);
+    let written = answer.and_then(|answer| session.write_response_header(Box::new(answer), true));
+    if let Err(error) = written {
+        tracing::debug!(%error, "a stream was gone before its answer");
     }
 }
 

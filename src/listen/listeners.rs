@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::client_header::ClientHeader;
 use super::tls::Terminator;
+use crate::network::Networks;
 
 /// One listening address.
 #[derive(Debug)]
@@ -14,6 +16,19 @@ pub struct Listener {
     pub tls: Option<Terminator>,
     /// Whether a request for another name than the server name is answered with 421.
     pub strict_sni: bool,
+    /// The proxies in front of it.
+    pub front: Arc<Front>,
+}
+
+/// Proxies in front of a listener, and how they name their clients.
+#[derive(Debug, Default)]
+pub struct Front {
+    /// Whether connections begin with a PROXY protocol header, which comes from `trusted` peers only.
+    pub proxy_protocol: bool,
+    /// The field in which they name the client of each request.
+    pub client_header: Option<ClientHeader>,
+    /// The proxies whose word is taken.
+    pub trusted: Networks,
 }
 
 /// All listening addresses of an edge.
@@ -48,8 +63,10 @@ mod tests {
 
     #[test]
     fn an_address_of_its_own_comes_before_the_unspecified_one() {
-        let listener =
-            |address: &str, strict_sni| Listener { address: address.parse().unwrap(), tls: None, strict_sni };
+        let listener = |address: &str, strict_sni| {
+            let (address, front) = (address.parse().unwrap(), Arc::default());
+            Listener { address, tls: None, strict_sni, front }
+        };
         let listeners = Listeners::new(vec![
             listener("0.0.0.0:80", false),
             listener("192.0.2.1:80", true),

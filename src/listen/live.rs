@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use super::connection::Timeouts;
+use super::connection::{Bounds, Timeouts};
 use super::proxy::Patience;
 use super::upstream::Upstream;
 
@@ -18,8 +18,8 @@ pub struct Settings {
     pub patience: Patience,
     /// How long a client may take on its connection.
     pub timeouts: Timeouts,
-    /// Octets of one request head, at most.
-    pub head_bytes: usize,
+    /// How much clients may ask for.
+    pub bounds: Bounds,
 }
 
 /// The state in use, shared by all connections. Written by `server` alone.

@@ -1,44 +1,51 @@
 //! Where requests come in, and the only place that knows Pingora.
 //!
 //! ```text
-//! connection: accept -> ClientHello: judge its name -> handshake -> a whole head, or an HTTP/2 stream
+//! connection: accept -> admit -> PROXY header -> ClientHello: judge its name -> handshake -> a whole head or a stream
 //! request:    identify -> flight -> enforce (gate: decide -> record -> act) -> forward to an origin through the door
 //! a change:   every flight is judged again -> recorded -> cut
 //! ```
 
 mod admin;
+mod admission;
 mod cache;
+mod client_header;
 mod connection;
 mod door;
 mod enforce;
 mod facts;
 mod flight;
 mod forwarded;
+mod frames;
 mod head;
 mod health;
 mod http2;
 mod leave;
 mod listeners;
 mod live;
+mod preamble;
 mod proxy;
 mod respond;
 mod sockets;
 mod stream;
 mod tls;
 mod unhurried;
+mod upload;
 mod upstream;
 mod way;
 
 pub use admin::{Admin, AdminError};
 pub use cache::{Cache, Purger, Removed, Settings as CacheSettings};
-pub use connection::{EdgeApp, Timeouts};
+pub use client_header::ClientHeader;
+pub use connection::{Bounds, EdgeApp, Timeouts};
 pub use door::{Door, Warden};
 pub(crate) use enforce::answered;
 pub use enforce::{Passed, carry_out, enforce_request, judge_origin};
 pub use facts::{Connection, Tls};
+pub use frames::FrameLimits;
 pub use health::HealthChecks;
 pub use leave::Leave;
-pub use listeners::{Listener, Listeners};
+pub use listeners::{Front, Listener, Listeners};
 pub use live::{Live, Settings};
 pub use proxy::{Context, EdgeProxy, Patience, server_conf};
 pub use sockets::{BindError, BoundListener, Listening};

@@ -2,7 +2,7 @@
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -21,6 +21,7 @@ use super::enforce::{self, Passed};
 use super::flight::Flight;
 use super::live::{Live, Settings};
 use super::respond;
+use super::upload::{self, Upload};
 use super::upstream::Journey;
 use crate::gate::Gate;
 use crate::limits;
@@ -43,6 +44,8 @@ pub struct Patience {
     pub silence: Duration,
     /// A client, to take a piece of its answer.
     pub client: Duration,
+    /// Octets a second that a client sends of a body at least, on average and beyond `client`; 0 for any.
+    pub min_rate: u64,
 }
 
 /// One request on its way.
@@ -57,6 +60,8 @@ pub struct Context {
     pub(super) journey: Journey,
     /// What the request has to do with the cache; nothing where there is none.
     lookup: Option<Lookup>,
+    /// How the body of the request comes in.
+    upload: Upload,
 }
 
 impl EdgeProxy {
@@ -94,7 +99,13 @@ impl ProxyHttp for EdgeProxy {
     type CTX = Context;
 
     fn new_ctx(&self) -> Context {
-        Context { settings: self.live.now(), passed: None, journey: Journey::default(), lookup: None }
+        Context {
+            settings: self.live.now(),
+            passed: None,
+            journey: Journey::default(),
+            lookup: None,
+            upload: Upload::default(),
+        }
     }
 
     /// None: the edge passes bodies through as they are.
@@ -165,6 +176,25 @@ impl ProxyHttp for EdgeProxy {
             cache.on_connected(lookup, peer);
         }
         Ok(())
+    }
+
+    /// A body that trickles in keeps a connection to the origin busy, however regularly a piece of it comes.
+    async fn request_body_filter(
+        &self,
+        session: &mut Session,
+        body: &mut Option<Bytes>,
+        is_end: bool,
+        context: &mut Context,
+    ) -> Result<()> {
+        // Once the answer has begun this is a conversation, and so is gRPC from the start.
+        let is_upload = context.passed.is_some() && !upload::is_conversation(session.req_header());
+        let octets = body.as_ref().map_or(0, Bytes::len);
+        if !is_upload || context.upload.is_in_time(octets, is_end, &context.settings.patience, Instant::now())
+        {
+            return Ok(());
+        }
+        self.gate.metrics().rejected("slow-body");
+        Err(Error::explain(ErrorType::HTTPStatus(408), "the body comes too slowly").into_down())
     }
 
     async fn upstream_request_filter(

@@ -9,7 +9,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::{Buf, BufMut, BytesMut};
@@ -21,6 +21,7 @@ use pingora::protocols::{
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
+use super::frames::{Alarm, FrameLimits, Meter};
 use crate::limits;
 
 /// How many more bytes of the connection belong to the request that is being served.
@@ -58,6 +59,15 @@ impl Budget {
     }
 }
 
+/// How long a client may keep the edge waiting.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace {
+    /// For a client that takes nothing of what is written to it.
+    pub(super) stall: Duration,
+    /// Octets a second that a client takes at least while it is waited for, beyond `stall` in all; 0 for any.
+    pub(super) least: u64,
+}
+
 /// A client connection with a read buffer of ours in front.
 #[derive(Debug)]
 pub(super) struct EdgeStream {
@@ -67,21 +77,57 @@ pub(super) struct EdgeStream {
     budget: Budget,
     /// The client has closed its side; what is in `buffer` is all there is.
     ended: bool,
-    /// How long the client may leave what is written to it.
-    patience: Duration,
-    /// Runs while the client takes nothing.
-    stalled: Option<Pin<Box<Sleep>>>,
+    pace: Pace,
+    /// Runs while the client takes nothing; with the time it began.
+    stalled: Option<(Pin<Box<Sleep>>, Instant)>,
+    /// How long the client has been waited for in all.
+    waited: Duration,
+    /// Octets that the client has taken.
+    taken: u64,
+    /// Counts the frames of an HTTP/2 connection.
+    meter: Option<Box<(Meter, Arc<Alarm>)>>,
 }
 
 impl EdgeStream {
-    pub(super) fn new(inner: Stream, patience: Duration) -> Self {
+    pub(super) fn new(inner: Stream, pace: Pace) -> Self {
         Self {
             inner,
             buffer: BytesMut::new(),
             budget: Budget::Bytes(0),
             ended: false,
-            patience,
+            pace,
             stalled: None,
+            waited: Duration::ZERO,
+            taken: 0,
+            meter: None,
+        }
+    }
+
+    /// From here on the connection is HTTP/2 and its frames are counted. What comes back rings when they are too
+    /// many; nothing more is read then.
+    pub(super) fn count_frames(&mut self, limits: FrameLimits) -> Arc<Alarm> {
+        let alarm = Arc::new(Alarm::default());
+        self.meter = Some(Box::new((Meter::new(limits), Arc::clone(&alarm))));
+        alarm
+    }
+
+    /// Whether the bytes just read may be passed on.
+    fn are_within_limits(&mut self, bytes: &[u8]) -> bool {
+        let Some(meter) = &mut self.meter else { return true };
+        let (meter, alarm) = meter.as_mut();
+        match meter.see(bytes, Instant::now()) {
+            Ok(()) => true,
+            Err(flood) => {
+                alarm.ring(flood);
+                false
+            }
+        }
+    }
+
+    fn wrote(&mut self, octets: usize) {
+        self.taken += octets as u64;
+        if let Some(meter) = &mut self.meter {
+            meter.0.wrote(octets);
         }
     }
 
@@ -89,14 +135,27 @@ impl EdgeStream {
     /// such limit for response heads, nor for a whole HTTP/2 connection.
     fn in_time<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
-            self.stalled = None;
+            if let Some((_, since)) = self.stalled.take() {
+                self.waited += since.elapsed();
+            }
+            if self.is_too_slow() {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
             return written;
         }
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(self.patience)));
+        let stall = self.pace.stall;
+        let (stalled, _) = self.stalled.get_or_insert_with(|| (Box::pin(sleep(stall)), Instant::now()));
         match stalled.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             Poll::Pending => Poll::Pending,
         }
+    }
+
+    /// Whether the client takes so little, however steadily, that it only keeps the edge busy. Time counts only while
+    /// the edge waits for the client.
+    fn is_too_slow(&self) -> bool {
+        let beyond = self.waited.saturating_sub(self.pace.stall);
+        (self.taken as f64) < self.pace.least as f64 * beyond.as_secs_f64()
     }
 
     /// What has been read and not yet given away.
@@ -113,6 +172,11 @@ impl EdgeStream {
         let count = self.inner.read_buf(&mut self.buffer).await?;
         self.ended = count == 0;
         Ok(count)
+    }
+
+    /// Drops so many octets of the buffer: they were for the edge alone.
+    pub(super) fn take_off(&mut self, octets: usize) {
+        self.buffer.advance(octets.min(self.buffer.len()));
     }
 
     /// Drops the line ends at the start of the buffer.
@@ -157,40 +221,52 @@ impl EdgeStream {
             self.buffer.put_slice(space.filled());
         }
     }
+
+    /// As many bytes as belong to the request.
+    fn poll_budgeted(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let allowed = self.budget.allows(buf.remaining());
+        if allowed == 0 {
+            return self.poll_closed(cx);
+        }
+        if !self.buffer.is_empty() {
+            let count = allowed.min(self.buffer.len());
+            buf.put_slice(self.buffer.get(..count).unwrap_or_default());
+            self.buffer.advance(count);
+            self.budget.spend(count);
+            return Poll::Ready(Ok(()));
+        }
+        if self.ended {
+            return Poll::Ready(Ok(()));
+        }
+        if allowed == buf.remaining() {
+            let before = buf.filled().len();
+            ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
+            let count = buf.filled().len() - before;
+            self.ended = count == 0;
+            self.budget.spend(count);
+            return Poll::Ready(Ok(()));
+        }
+        let mut part = ReadBuf::new(buf.initialize_unfilled_to(allowed));
+        ready!(Pin::new(&mut self.inner).poll_read(cx, &mut part))?;
+        let count = part.filled().len();
+        buf.advance(count);
+        self.ended = count == 0;
+        self.budget.spend(count);
+        Poll::Ready(Ok(()))
+    }
 }
 
 impl AsyncRead for EdgeStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let allowed = this.budget.allows(buf.remaining());
-        if allowed == 0 {
-            return this.poll_closed(cx);
-        }
-        if !this.buffer.is_empty() {
-            let count = allowed.min(this.buffer.len());
-            buf.put_slice(this.buffer.get(..count).unwrap_or_default());
-            this.buffer.advance(count);
-            this.budget.spend(count);
+        let before = buf.filled().len();
+        ready!(this.poll_budgeted(cx, buf))?;
+        if this.are_within_limits(buf.filled().get(before..).unwrap_or_default()) {
             return Poll::Ready(Ok(()));
         }
-        if this.ended {
-            return Poll::Ready(Ok(()));
-        }
-        if allowed == buf.remaining() {
-            let before = buf.filled().len();
-            ready!(Pin::new(&mut this.inner).poll_read(cx, buf))?;
-            let count = buf.filled().len() - before;
-            this.ended = count == 0;
-            this.budget.spend(count);
-            return Poll::Ready(Ok(()));
-        }
-        let mut part = ReadBuf::new(buf.initialize_unfilled_to(allowed));
-        ready!(Pin::new(&mut this.inner).poll_read(cx, &mut part))?;
-        let count = part.filled().len();
-        buf.advance(count);
-        this.ended = count == 0;
-        this.budget.spend(count);
-        Poll::Ready(Ok(()))
+        // Whoever serves the connection has been told, and ends it.
+        buf.set_filled(before);
+        Poll::Pending
     }
 }
 
@@ -198,6 +274,9 @@ impl AsyncWrite for EdgeStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.inner).poll_write(cx, buf);
+        if let Poll::Ready(Ok(count)) = written {
+            this.wrote(count);
+        }
         this.in_time(cx, written)
     }
 
@@ -218,6 +297,9 @@ impl AsyncWrite for EdgeStream {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.inner).poll_write_vectored(cx, bufs);
+        if let Poll::Ready(Ok(count)) = written {
+            this.wrote(count);
+        }
         this.in_time(cx, written)
     }
 

@@ -7,7 +7,9 @@ use std::thread::{self, JoinHandle};
 
 use crate::config::Listen;
 use crate::limits;
-use crate::listen::{BoundListener, Certificates, Listener, Listeners, Terminator, TlsError};
+use crate::listen::{
+    BoundListener, Certificates, ClientHeader, Front, Listener, Listeners, Terminator, TlsError,
+};
 
 /// The directories in use, and the thread that looks whether they have changed. Ends with this value.
 #[derive(Debug)]
@@ -33,7 +35,13 @@ pub(super) fn listeners(
                 Some(Terminator::new(certificates)?)
             }
         };
-        served.push(Listener { address: socket.address(), tls, strict_sni: listen.strict_sni });
+        let front = Front {
+            proxy_protocol: listen.proxy_protocol,
+            client_header: listen.client_header.clone().map(ClientHeader::new),
+            trusted: listen.trusted_proxies.iter().copied().collect(),
+        };
+        let (address, front) = (socket.address(), Arc::new(front));
+        served.push(Listener { address, tls, strict_sni: listen.strict_sni, front });
     }
     Ok((Listeners::new(served), watched))
 }

@@ -40,14 +40,15 @@ pub use control::{ControlError, ask};
 pub use enforcement::{Enforcement, EnforcementError, Options};
 pub use retention::{HoldChange, RetainError, RetentionRequest, holds, retain};
 
-use crate::config::{self, Config, ConfigError};
+use crate::config::{self, Config, ConfigError, Limits};
 use crate::forward::Origins;
 use crate::gate::Gate;
-use crate::limits;
+use crate::limits::{BLOCKED_BURST_SECONDS, HTTP2_MALFORMED_STREAMS};
 use crate::listen::{
     self, Admin, AdminError, BindError, Cache, CacheSettings, EdgeApp, EdgeProxy, HealthChecks, Listeners,
     Listening, Live, Purger, TlsError, TrustError, Upstream, Warden,
 };
+use crate::rate::Rate;
 use crate::status::Status;
 
 /// Why an edge did not start, or stopped with a failure.
@@ -158,7 +159,8 @@ fn serve(
     server.bootstrap();
     let cache = config.cache.as_ref().map(|cache| start_cache(cache, &gate, &mut server));
     let live = Arc::new(Live::new(settings::settings(config, Arc::new(upstream))));
-    let app = edge_app(&server, listeners, (&live, cache), enforcement).leaving(departure.leave());
+    let app = edge_app((&server, &config.limits), listeners, (&live, cache), enforcement)
+        .leaving(departure.leave());
     let edge = Listening::new("edge", app, sockets.edge);
     let vitals = systemd::Vitals { serving: edge.pulse(), keeper: enforcement.pulse() };
     server.add_service(edge);
@@ -226,12 +228,14 @@ fn take_place(
 }
 
 fn edge_app(
-    server: &Server,
+    (server, limits): (&Server, &Limits),
     listeners: Listeners,
     (live, cache): (&Arc<Live>, Option<&'static Cache>),
     enforcement: &Enforcement,
 ) -> EdgeApp<pingora::proxy::HttpProxy<EdgeProxy>> {
     let gate = enforcement.gate();
+    let blocked = limits.blocked_rate;
+    gate.limit_whole_answers(Rate::new(blocked, blocked.saturating_mul(BLOCKED_BURST_SECONDS)));
     let proxy = EdgeProxy::new(Arc::clone(&gate), Arc::clone(live)).with_cache(cache);
     let mut proxy = http_proxy(&server.configuration, proxy);
     let mut options = HttpServerOptions::default();
@@ -240,8 +244,9 @@ fn edge_app(
     options.allow_connect_method_proxying = true;
     proxy.server_options = Some(options);
     let mut h2 = pingora::protocols::http::v2::server::default_h2_options();
-    h2.max_header_list_size(limits::HTTP2_HEADER_LIST_BYTES);
-    h2.max_concurrent_streams(limits::HTTP2_STREAMS);
+    h2.max_header_list_size(limits.http2_header_list_bytes);
+    h2.max_concurrent_streams(limits.http2_streams);
+    h2.max_local_error_reset_streams(Some(HTTP2_MALFORMED_STREAMS));
     proxy.h2_options = Some(h2);
     EdgeApp::new(proxy, gate, listeners, Arc::clone(live))
 }

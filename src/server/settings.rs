@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::config::{Config, Limits};
 use crate::forward::Origins;
-use crate::listen::{Live, Patience, Settings, Timeouts, Upstream};
+use crate::listen::{Bounds, FrameLimits, Live, Patience, Settings, Timeouts, Upstream};
 
 /// Reads the file anew when asked to.
 #[derive(Debug)]
@@ -81,7 +81,23 @@ pub(super) fn settings(config: &Config, upstream: Arc<Upstream>) -> Settings {
             read: limits.client_timeout,
             write: limits.client_timeout,
         },
+        bounds: bounds(limits),
+    }
+}
+
+fn bounds(limits: &Limits) -> Bounds {
+    Bounds {
         head_bytes: limits.head_bytes,
+        header_fields: limits.header_fields,
+        frames: FrameLimits {
+            resets: limits.http2_resets,
+            control: limits.http2_control_frames,
+            header_list: limits.http2_header_list_bytes,
+            header_timeout: limits.header_timeout,
+        },
+        min_rate: limits.min_rate,
+        connections: limits.connections,
+        connections_per_network: limits.connections_per_network,
     }
 }
 
@@ -91,6 +107,7 @@ pub(super) fn patience(config: &Config) -> Patience {
         connect: config.limits.connect_timeout,
         silence: config.limits.upstream_timeout,
         client: config.limits.client_timeout,
+        min_rate: config.limits.min_rate,
     }
 }
 
@@ -105,6 +122,15 @@ fn fixed(running: &Config, read: &Config) -> Vec<&'static str> {
         client_timeout: _,
         connect_timeout: _,
         upstream_timeout: _,
+        header_fields: _,
+        min_rate: _,
+        http2_resets: _,
+        http2_control_frames: _,
+        connections,
+        connections_per_network,
+        blocked_rate,
+        http2_streams,
+        http2_header_list_bytes,
     } = limits;
     let differs = [
         ("`edge`", *edge != read.edge),
@@ -114,6 +140,11 @@ fn fixed(running: &Config, read: &Config) -> Vec<&'static str> {
         ("`[admin]`", *admin != read.admin),
         ("`[cache]`", *cache != read.cache),
         ("`stop_grace`", *stop_grace != read.limits.stop_grace),
+        ("`connections`", *connections != read.limits.connections),
+        ("`connections_per_network`", *connections_per_network != read.limits.connections_per_network),
+        ("`blocked_rate`", *blocked_rate != read.limits.blocked_rate),
+        ("`http2_streams`", *http2_streams != read.limits.http2_streams),
+        ("`http2_header_list_bytes`", *http2_header_list_bytes != read.limits.http2_header_list_bytes),
     ];
     differs.into_iter().filter(|(_, differs)| *differs).map(|(what, _)| what).collect()
 }

@@ -197,7 +197,7 @@ fn what_an_exempt_client_fetched_from_a_closed_network_is_given_to_no_other() {
     let edge = Setup::new().table(&in_order(&addresses)).case(closed).start();
     assert_eq!(edge.get("a.example").field("origin"), Some("first"));
     assert_hit(&edge.get("a.example"));
-    let mut other = Client::connect_from("127.0.0.9", edge.address(), edge.ledger()).unwrap();
+    let mut other = Client::connect_from([127, 0, 0, 9], edge.address(), edge.ledger()).unwrap();
     assert_eq!(other.get("a.example", "/").unwrap().field("origin"), Some("second"));
 }
 

@@ -23,6 +23,7 @@ pub struct Setup {
     policy_keys: String,
     audit_keys: String,
     admin_keys: String,
+    listen_keys: String,
     tables: String,
     environment: Vec<(String, String)>,
 }
@@ -41,6 +42,7 @@ impl Setup {
             policy_keys: "debounce_ms = 20\n".to_owned(),
             audit_keys: String::new(),
             admin_keys: String::new(),
+            listen_keys: String::new(),
             tables: String::new(),
             environment: Vec::new(),
         }
@@ -97,6 +99,12 @@ impl Setup {
         self
     }
 
+    /// One more line under `[[listen]]`.
+    pub fn listen(mut self, line: &str) -> Self {
+        writeln!(self.listen_keys, "{line}").unwrap();
+        self
+    }
+
     /// One more table.
     pub fn table(mut self, text: &str) -> Self {
         writeln!(self.tables, "{text}\n").unwrap();
@@ -114,10 +122,11 @@ impl Setup {
 
     /// Starts it, or says how it ended; the files stay as long as the directory is held.
     pub fn try_start(self) -> Result<Edge, (TempDir, Ended)> {
-        let Self { home, policies, policy_keys, audit_keys, admin_keys, tables, environment } = self;
+        let Self { home, policies, policy_keys, audit_keys, admin_keys, listen_keys, tables, environment } =
+            self;
         let client = if audit_keys.contains("client =") { "" } else { "client = \"full\"\n" };
         let config = format!(
-            "edge = \"edge-under-test\"\n\n[[listen]]\naddress = \"127.0.0.1:0\"\n\n\
+            "edge = \"edge-under-test\"\n\n[[listen]]\naddress = \"127.0.0.1:0\"\n{listen_keys}\n\
              [policy]\ndirectory = \"policies\"\nstate = \"state\"\n{policy_keys}\n\
              [audit]\ndirectory = \"audit\"\n{client}{audit_keys}\n\
              {tables}[admin]\nlisten = \"127.0.0.1:0\"\n{admin_keys}"
@@ -216,6 +225,12 @@ impl Edge {
     #[track_caller]
     pub fn connect(&self) -> Client {
         Client::connect(self.address(), self.ledger()).unwrap()
+    }
+
+    /// A new HTTP/1 connection from another of this machine's loopback addresses.
+    #[track_caller]
+    pub fn connect_from(&self, source: [u8; 4]) -> Client {
+        Client::connect_from(source, self.address(), self.ledger()).unwrap()
     }
 
     /// A new HTTP/2 connection.

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 
 use std::sync::Arc;
 
+use rustix::net;
 use rustls::ClientConfig;
 
 use super::ledger::Ledger;
@@ -22,7 +23,18 @@ pub struct Client {
 impl Client {
     /// Connects; blocks it sees go into `ledger`.
     pub fn connect(address: SocketAddr, ledger: Ledger) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        Self::over(TcpStream::connect_timeout(&address, PATIENCE)?, ledger)
+    }
+
+    /// Connects from an address of the client's choice.
+    pub fn connect_from(source: [u8; 4], address: SocketAddr, ledger: Ledger) -> io::Result<Self> {
+        let socket = net::socket(net::AddressFamily::INET, net::SocketType::STREAM, None)?;
+        net::bind(&socket, &SocketAddr::from((source, 0)))?;
+        net::connect(&socket, &address)?;
+        Self::over(TcpStream::from(socket), ledger)
+    }
+
+    fn over(stream: TcpStream, ledger: Ledger) -> io::Result<Self> {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
@@ -39,20 +51,6 @@ impl Client {
         let plain = Self::connect(address, ledger)?;
         let Wire::Plain(stream) = plain.stream else { unreachable!("a new connection is cleartext") };
         Ok(Self { stream: Wire::tls(stream, config, name)?, ..plain })
-    }
-
-    /// Connects from another address of this machine.
-    pub fn connect_from(from: &str, address: SocketAddr, ledger: Ledger) -> io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let stream = runtime.block_on(async {
-            let socket = tokio::net::TcpSocket::new_v4()?;
-            socket.bind(SocketAddr::new(from.parse().map_err(io::Error::other)?, 0))?;
-            socket.connect(address).await?.into_std()
-        })?;
-        stream.set_nonblocking(false)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Self { stream: Wire::Plain(stream), unread: Vec::new(), ledger, host: None })
     }
 
     /// Says which canonical host the requests from here on are about, for the audit check.

@@ -19,6 +19,7 @@ use super::{PATIENCE, Response};
 pub struct Http2 {
     runtime: Runtime,
     sender: SendRequest<Bytes>,
+    pings: h2::PingPong,
     ledger: Ledger,
 }
 
@@ -26,24 +27,31 @@ impl Http2 {
     /// Connects; blocks it sees go into `ledger`.
     pub fn connect(address: SocketAddr, ledger: Ledger) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let sender = runtime.block_on(async {
+        let (sender, pings) = runtime.block_on(async {
             let stream = tokio::net::TcpStream::connect(address).await.unwrap();
             handshake(stream).await
         });
-        Self { runtime, sender, ledger }
+        Self { runtime, sender, pings, ledger }
+    }
+
+    /// Sends a PING and waits for its acknowledgement.
+    pub fn ping(&mut self) {
+        let ping = async { self.pings.ping(h2::Ping::opaque()).await.unwrap() };
+        self.runtime
+            .block_on(async { tokio::time::timeout(PATIENCE, ping).await.expect("an answer in time") });
     }
 
     /// Connects over TLS; `name` is the server name asked for.
     pub fn connect_tls(address: SocketAddr, config: Arc<ClientConfig>, name: &str, ledger: Ledger) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let sender = runtime.block_on(async {
+        let (sender, pings) = runtime.block_on(async {
             let stream = tokio::net::TcpStream::connect(address).await.unwrap();
             let connector = tokio_rustls::TlsConnector::from(config);
             let stream = connector.connect(super::tls::server_name(name), stream).await.unwrap();
             assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
             handshake(stream).await
         });
-        Self { runtime, sender, ledger }
+        Self { runtime, sender, pings, ledger }
     }
 
     /// Lets the connection work until `condition` holds.
@@ -119,14 +127,15 @@ impl Http2 {
     }
 }
 
-async fn handshake<S>(stream: S) -> SendRequest<Bytes>
+async fn handshake<S>(stream: S) -> (SendRequest<Bytes>, h2::PingPong)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (sender, connection) = h2::client::handshake(stream).await.unwrap();
+    let (sender, mut connection) = h2::client::handshake(stream).await.unwrap();
+    let pings = connection.ping_pong().unwrap();
     // The connection's own error shows in every stream it ends, so nothing is lost here.
     tokio::spawn(async move { connection.await.ok() });
-    sender
+    (sender, pings)
 }
 
 fn fields(map: &HeaderMap) -> Vec<(String, String)> {
@@ -182,5 +191,56 @@ pub fn raw(address: SocketAddr, fields: &[(&[u8], &[u8])]) -> Ending {
             GOAWAY => return Ending::Closed,
             _ => {}
         }
+    }
+}
+
+/// A connection that sends exactly the frames it is told to.
+pub struct Frames {
+    stream: TcpStream,
+    unsent: Vec<u8>,
+    closed: bool,
+}
+
+impl Frames {
+    /// Connects, with the preface and empty settings (RFC 9113 §3.4). What the edge sends is taken in and dropped.
+    pub fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        let mut reading = stream.try_clone().unwrap();
+        // Ends with the connection.
+        std::thread::spawn(move || {
+            let mut block = [0; 4096];
+            while matches!(reading.read(&mut block), Ok(1..)) {}
+        });
+        let mut client = Self { stream, unsent: b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), closed: false };
+        client.frame(4, 0, 0, &[]);
+        client
+    }
+
+    /// Sends one frame; a connection that is closed takes none.
+    pub fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+        let length = (payload.len() as u32).to_be_bytes();
+        self.unsent.extend([length[1], length[2], length[3], kind, flags]);
+        self.unsent.extend(stream.to_be_bytes());
+        self.unsent.extend_from_slice(payload);
+        self.closed |= self.stream.write_all(&self.unsent).is_err();
+        self.unsent.clear();
+    }
+
+    /// Does something so many times, or until the edge has closed the connection; says how many times.
+    pub fn flood(&mut self, most: u32, mut send: impl FnMut(&mut Self, u32)) -> u32 {
+        (0..most)
+            .take_while(|index| {
+                send(self, *index);
+                !self.closed
+            })
+            .count() as u32
+    }
+}
+
+impl Drop for Frames {
+    fn drop(&mut self) {
+        // Ends the thread that reads; a connection that is gone needs no end.
+        self.stream.shutdown(std::net::Shutdown::Both).ok();
     }
 }

@@ -176,6 +176,13 @@ impl Process {
         words.filter_map(|word| Pid::from_raw(word.parse().unwrap())).collect()
     }
 
+    /// Octets of memory it holds for itself; pages of files, such as its code and its journal, are the system's.
+    pub fn resident_bytes(&self) -> u64 {
+        let pages = std::fs::read_to_string(format!("/proc/{}/statm", self.pid().as_raw_nonzero())).unwrap();
+        let pages: Vec<u64> = pages.split_whitespace().map(|count| count.parse().unwrap()).collect();
+        (pages[1] - pages[2]) * rustix::param::page_size() as u64
+    }
+
     fn wait(&mut self) -> Ended {
         let status = wait_for("the edge has ended", || self.life.ended());
         if let Some(reader) = self.reader.take() {

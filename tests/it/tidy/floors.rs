@@ -18,7 +18,7 @@ const FLOORS: &[&[&str]] = &[
     &["audit"],
     &["decide"],
     &["identify", "policy"],
-    &["hostname", "limits", "clock", "metrics", "diagnostic", "document", "network", "pulse"],
+    &["hostname", "limits", "clock", "metrics", "diagnostic", "document", "network", "pulse", "rate"],
 ];
 
 /// Imports between neighbours on one floor; they must not form a cycle.
@@ -26,6 +26,8 @@ const SAME_FLOOR: &[(&str, &str)] = &[
     ("document", "diagnostic"),
     ("hostname", "limits"),
     ("network", "limits"),
+    ("rate", "limits"),
+    ("rate", "network"),
     ("document", "limits"),
     ("diagnostic", "limits"),
 ];
