@@ -23,7 +23,8 @@ pub struct Limits {
     pub min_rate: u64,
     /// Client connections: 1 to 10 million. Default: 100,000.
     pub connections: usize,
-    /// Connections of one client network, an IPv4 address or an IPv6 /64: 1 to 10 million. Default: 1000.
+    /// Connections of one client network, an IPv4 address or an IPv6 /64: 1 to 10 million. Default: 10,000: many
+    /// people share an address, and so do the connections of an undeclared proxy.
     pub connections_per_network: usize,
     /// Requests a second of one client network that get the whole answer when they are blocked: 1 to 1 million.
     /// Default: 100.
@@ -54,8 +55,8 @@ impl Default for Limits {
             header_fields: 128,
             min_rate: 100,
             connections: 100_000,
-            connections_per_network: 1000,
-            blocked_rate: 100,
+            connections_per_network: 10_000,
+            blocked_rate: 1000,
             http2_streams: 100,
             http2_header_list_bytes: 16 * 1024,
             http2_resets: 50,
