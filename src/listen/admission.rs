@@ -117,7 +117,8 @@ impl<A> EdgeApp<A> {
                     connection.trusted = front.trusted.contains(client);
                     is_one_client = !connection.trusted;
                 }
-                Ok(Ok(None)) => {}
+                // Nobody is named, so nobody's word on others counts.
+                Ok(Ok(None)) => connection.trusted = false,
                 Ok(Err(error)) => {
                     tracing::debug!(%error, peer = %connection.client, "a proxy's connection is closed");
                     return Err("proxy-protocol");

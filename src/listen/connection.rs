@@ -48,7 +48,7 @@ pub struct Timeouts {
 pub struct Bounds {
     /// Octets of one HTTP/1 head.
     pub head_bytes: usize,
-    /// Header fields of one request; no more than [`limits::HEADER_FIELDS`].
+    /// Header fields of one request; no more than [`crate::limits::HEADER_FIELDS`].
     pub header_fields: usize,
     /// Frames of one HTTP/2 connection.
     pub frames: FrameLimits,
@@ -177,7 +177,9 @@ where
         shutdown: &ShutdownWatch,
     ) {
         let mut occupation = Occupation::new(connection);
-        while let Some(next) = self.next_head(&mut stream, &occupation, shutdown).await {
+        // A change that comes while a request is served is still to be felt by the connection when it waits again.
+        let mut seen = self.gate.changes();
+        while let Some(next) = self.next_head(&mut stream, &occupation, seen.clone(), shutdown).await {
             let head_len = match next {
                 Next::Head(length) => length,
                 Next::Http2 => return self.serve_http2(stream, connection, shutdown).await,
@@ -192,6 +194,7 @@ where
             };
             // Before the ruleset is asked: no change of it is missed.
             let changes = self.gate.changes();
+            seen = changes.clone();
             let flight = match prepare(&mut stream, head_len, connection, self.bounds().header_fields) {
                 Ok(flight) => flight,
                 Err(refusal) => {
@@ -212,16 +215,20 @@ where
         &self,
         stream: &mut EdgeStream,
         occupation: &Occupation,
+        changes: watch::Receiver<u64>,
         shutdown: &ShutdownWatch,
     ) -> Option<Next> {
         let mut shutdown = shutdown.clone();
-        let cut = occupation.until_cut(&self.gate, self.gate.changes(), std::future::ready(()));
+        let cut = occupation.until_cut(&self.gate, changes, std::future::ready(()));
         let begun = tokio::select! {
             biased;
             begun = await_first_byte(stream, self.timeouts().idle) => begun,
             // A stopping edge closes what is idle; a request that has begun is still served.
             () = self.leave.idle(&mut shutdown) => false,
-            () = cut => false,
+            cut = cut => {
+                let _receipt = cut.await;
+                false
+            }
         };
         if !begun {
             return None;

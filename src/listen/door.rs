@@ -6,7 +6,7 @@
 //! use, so that a swap that closes a network ends what leads into it.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -51,6 +51,8 @@ struct Open {
     /// A second descriptor of the socket, to end it by while its owner waits on the first.
     socket: OwnedFd,
     users: Users,
+    /// Requests of several clients are on it at a time.
+    shared: bool,
 }
 
 /// On whose behalf a connection is open.
@@ -83,6 +85,7 @@ impl Door {
     pub(super) fn note_user(&self, connection: RawFd, client: IpAddr, alone: bool) {
         if let Some(open) = self.lock().get_mut(&connection) {
             open.users.add(client, alone);
+            open.shared = !alone;
         }
     }
 
@@ -91,7 +94,7 @@ impl Door {
     pub fn close_what_is_closed(&self) -> usize {
         let mut ended = 0;
         for (descriptor, open) in self.lock().iter() {
-            if open.users.are_kept_from(open.address, &self.gate) {
+            if open.users.are_kept_from(open.address, &self.gate, open.shared) {
                 tracing::info!(address = %open.address, descriptor, "a connection into a closed network ends");
                 end(&open.socket);
                 ended += 1;
@@ -139,7 +142,7 @@ impl Door {
             duplicate.map_err(|cause| Error::because(ErrorType::SocketError, "a descriptor", cause))?;
         let descriptor = stream.as_raw_fd();
         let users = client.map_or(Users::Anybody, |client| Users::Clients(SmallVec::from_elem(client, 1)));
-        self.lock().insert(descriptor, Open { address, socket, users });
+        self.lock().insert(descriptor, Open { address, socket, users, shared: false });
         self.gate.metrics().upstream_opened();
         let mut stream = if upgrade {
             Stream::from(VirtualSocketStream::new(Box::new(Unhurried::new(stream))))
@@ -178,8 +181,15 @@ impl Users {
         }
     }
 
-    fn are_kept_from(&self, address: IpAddr, gate: &Gate) -> bool {
+    /// Whether a connection ends. One that several share at a time is left to the others as long as it is open to one
+    /// of them: whoever is kept out has no request on it any more.
+    fn are_kept_from(&self, address: IpAddr, gate: &Gate, shared: bool) -> bool {
         match self {
+            // An address that no territory and no exemption names.
+            Self::Anybody if shared => gate.closes(address, Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED))),
+            Self::Clients(clients) if shared => {
+                clients.iter().all(|client| gate.closes(address, Some(*client)))
+            }
             Self::Anybody => gate.closes(address, None),
             Self::Clients(clients) => clients.iter().any(|client| gate.closes(address, Some(*client))),
         }

@@ -50,7 +50,7 @@ impl Connection {
     #[must_use]
     pub fn client_header(&self) -> Option<&HeaderName> {
         let header = self.front.client_header.as_ref()?;
-        self.front.trusted.contains(self.client).then(|| header.name())
+        self.trusted.then(|| header.name())
     }
 
     /// Who asks in a request whose client header has these values.

@@ -24,6 +24,7 @@ use tokio::time::timeout;
 use super::door::Door;
 use super::facts::Connection;
 use crate::act::Ask;
+use crate::audit::Pending;
 use crate::gate::{Asked, Cut, Gate};
 use crate::identify::Identity;
 use crate::limits;
@@ -169,10 +170,11 @@ impl Flight {
         }
     }
 
-    /// Judges again. When the request must not go on, that has been recorded and acknowledged on return.
-    async fn is_cut(&self, gate: &Gate, idle: bool) -> bool {
-        if self.settled.load(Ordering::Relaxed) && !idle {
-            return false;
+    /// Judges again. What comes back when it must not go on is the record of its cut: whoever has it carries it out
+    /// as soon as it is acknowledged.
+    fn judge_again(&self, gate: &Gate, idle: bool) -> Option<Pending> {
+        if self.settled.load(Ordering::Relaxed) {
+            return None;
         }
         let cut = Cut {
             upstream: self.upstream().filter(|_| !idle),
@@ -180,36 +182,38 @@ impl Flight {
             age: if idle { self.connection.opened.elapsed() } else { self.began.elapsed() },
             idle,
         };
-        let Some(pending) = gate.judge_again(&self.asked(), &cut) else { return false };
-        let _receipt = pending.await;
+        let pending = gate.judge_again(&self.asked(), &cut)?;
         self.settle();
-        true
+        Some(pending)
     }
 
-    /// Returns when a change of rules blocks this request, and that is on record.
-    async fn until_cut(&self, gate: &Gate, changes: &mut watch::Receiver<u64>) {
+    /// Returns when a change of rules blocks this request, with the record of its cut.
+    async fn until_cut(&self, gate: &Gate, changes: &mut watch::Receiver<u64>) -> Pending {
         while changes.changed().await.is_ok() {
-            if self.is_cut(gate, false).await {
-                return;
+            if let Some(pending) = self.judge_again(gate, false) {
+                return pending;
             }
         }
         // The gate is gone, and with it whoever could change the rules.
         std::future::pending().await
     }
 
-    /// Returns when a change of rules blocks what this connection served last and `idle` has come, and that is on
-    /// record.
+    /// Returns when a change of rules blocks what this connection served last and `idle` has come, with the record of
+    /// its cut.
     async fn until_cut_idle(
         &self,
         gate: &Gate,
         changes: &mut watch::Receiver<u64>,
         idle: impl Future<Output = ()>,
-    ) {
+    ) -> Pending {
         if changes.changed().await.is_err() {
             return std::future::pending().await;
         }
         idle.await;
-        while !self.is_cut(gate, true).await {
+        loop {
+            if let Some(pending) = self.judge_again(gate, true) {
+                return pending;
+            }
             if changes.changed().await.is_err() {
                 return std::future::pending().await;
             }
@@ -239,13 +243,13 @@ impl Occupation {
         self.only = (!self.is_shared).then(|| Arc::clone(flight));
     }
 
-    /// Returns when a change of rules blocks it and `idle` has come, and that is on record.
+    /// Returns when a change of rules blocks it and `idle` has come, with the record of its cut.
     pub(super) async fn until_cut(
         &self,
         gate: &Gate,
         mut changes: watch::Receiver<u64>,
         idle: impl Future<Output = ()>,
-    ) {
+    ) -> Pending {
         match self.only.as_ref().or(self.handshake.as_ref()) {
             Some(flight) => flight.until_cut_idle(gate, &mut changes, idle).await,
             None => std::future::pending().await,
@@ -263,11 +267,13 @@ pub(super) async fn serve<T>(
     serving: impl Future<Output = Option<T>>,
 ) -> Option<T> {
     let mut under_way = std::pin::pin!(FLIGHT.scope(Arc::clone(&flight), serving));
-    tokio::select! {
+    let cut = tokio::select! {
         biased;
         served = &mut under_way => return served,
-        () = flight.until_cut(gate, &mut changes) => {}
-    }
+        cut = flight.until_cut(gate, &mut changes) => cut,
+    };
+    // Until the record is safe the request stands still: it goes no further, and its cut is not seen.
+    let _receipt = cut.await;
     // The proxy notices that the origin is gone, and gives the answer of the case.
     if flight.bereave() { timeout(limits::CUT_ANSWER, under_way).await.ok().flatten() } else { None }
 }

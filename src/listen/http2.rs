@@ -18,7 +18,9 @@ use super::connection::EdgeApp;
 use super::enforce;
 use super::facts::Connection;
 use super::flight::{self, Flight, Occupation, Question};
+use super::frames::{Alarm, Flood};
 use super::stream::{Budget, EdgeStream};
+use crate::audit::Pending;
 use crate::identify::Identity;
 use crate::limits;
 
@@ -28,6 +30,13 @@ struct Active {
     count: AtomicUsize,
     /// Rings when the last one ends.
     none: Notify,
+}
+
+/// Why a connection is ended from this side.
+enum End {
+    Flood(Flood),
+    /// It has been idle for too long, or it is cut, with the record of that.
+    Useless(Option<Pending>),
 }
 
 /// Counts one stream for as long as it is served.
@@ -71,31 +80,19 @@ where
     /// Serves the connection to its end.
     pub(super) async fn serve_http2(
         self: &Arc<Self>,
-        mut stream: EdgeStream,
+        stream: EdgeStream,
         connection: &Arc<Connection>,
         shutdown: &ShutdownWatch,
     ) {
-        stream.admit(Budget::Unlimited);
-        let alarm = stream.count_frames(self.bounds().frames);
-        let digest = Arc::new(Digest {
-            ssl_digest: stream.get_ssl_digest(),
-            timing_digest: stream.get_timing_digest(),
-            proxy_digest: stream.get_proxy_digest(),
-            socket_digest: stream.get_socket_digest(),
-        });
-        let handshake = handshake(Box::new(stream), self.inner.h2_options());
-        let mut http2 = match timeout(self.timeouts().header, handshake).await {
-            Ok(Ok(http2)) => http2,
-            Ok(Err(error)) => return tracing::debug!(%error, "an HTTP/2 connection did not begin"),
-            Err(_) => return self.metrics.rejected("slow"),
-        };
+        let Some((mut http2, digest, alarm)) = self.begin_http2(stream).await else { return };
         let mut stopping = shutdown.clone();
         let mut is_stopping = false;
         let mut rejected = 0;
         let mut occupation = Occupation::new(connection);
         let active = Arc::new(Active::default());
+        // One for the whole connection: a change that is waiting for the streams to end outlasts the next stream.
+        let changes = self.gate.changes();
         loop {
-            let changes = self.gate.changes();
             let accepted = tokio::select! {
                 biased;
                 _ = stopping.wait_for(|stopping| *stopping), if !is_stopping => {
@@ -103,13 +100,19 @@ where
                     is_stopping = true;
                     continue;
                 }
-                flood = alarm.heard() => Err(flood),
+                flood = alarm.heard() => Err(End::Flood(flood)),
                 accepted = HttpSession::from_h2_conn(&mut http2, Arc::clone(&digest)) => Ok(accepted),
-                () = self.until_useless(&occupation, &active, changes) => return,
+                cut = self.until_useless(&occupation, &active, changes.clone()) => Err(End::Useless(cut)),
             };
             let accepted = match accepted {
                 Ok(accepted) => accepted,
-                Err(flood) => {
+                Err(End::Useless(cut)) => {
+                    if let Some(cut) = cut {
+                        let _receipt = cut.await;
+                    }
+                    return;
+                }
+                Err(End::Flood(flood)) => {
                     tracing::debug!(%flood, client = %connection.client, "an HTTP/2 connection is ended");
                     return self.calm(http2, digest).await;
                 }
@@ -139,6 +142,28 @@ where
                 return self.calm(http2, digest).await;
             }
         }
+    }
+
+    /// Exchanges the prefaces, all of it within the deadline of a request head; nothing when the client does not.
+    async fn begin_http2(
+        &self,
+        mut stream: EdgeStream,
+    ) -> Option<(h2::server::Connection<Stream, Bytes>, Arc<Digest>, Arc<Alarm>)> {
+        stream.admit(Budget::Unlimited);
+        let alarm = stream.count_frames(self.bounds().frames);
+        let digest = Arc::new(Digest {
+            ssl_digest: stream.get_ssl_digest(),
+            timing_digest: stream.get_timing_digest(),
+            proxy_digest: stream.get_proxy_digest(),
+            socket_digest: stream.get_socket_digest(),
+        });
+        let handshake = handshake(Box::new(stream), self.inner.h2_options());
+        match timeout(self.timeouts().header, handshake).await {
+            Ok(Ok(http2)) => return Some((http2, digest, alarm)),
+            Ok(Err(error)) => tracing::debug!(%error, "an HTTP/2 connection did not begin"),
+            Err(_) => self.metrics.rejected("slow"),
+        }
+        None
     }
 
     /// Ends the connection of a client that floods, and tells it so (RFC 9113 §10.5).
@@ -209,17 +234,22 @@ where
         Flight::new(Arc::clone(connection), Arc::new(identity), client, question)
     }
 
-    /// Returns when the connection has been idle for too long, or when a change of rules blocks what it served last:
-    /// that is on record then. Streams under way are cut by themselves.
-    async fn until_useless(&self, occupation: &Occupation, active: &Active, changes: watch::Receiver<u64>) {
+    /// Returns when the connection has been idle for too long, or when a change of rules blocks what it served last, with the
+    /// record of its cut. Streams under way are cut by themselves.
+    async fn until_useless(
+        &self,
+        occupation: &Occupation,
+        active: &Active,
+        changes: watch::Receiver<u64>,
+    ) -> Option<Pending> {
         let idle = async {
             active.until_idle().await;
             sleep(self.timeouts().idle).await;
         };
         tokio::select! {
-            () = idle => {}
+            () = idle => None,
             // Each stream under way has its own cut or answer first.
-            () = occupation.until_cut(&self.gate, changes, active.until_idle()) => {}
+            cut = occupation.until_cut(&self.gate, changes, active.until_idle()) => Some(cut),
         }
     }
 }

@@ -348,10 +348,15 @@ impl ProxyHttp for EdgeProxy {
             cache.on_departure(session, lookup, response);
         }
         // An answer from the cache begins here, and nowhere else.
+        let is_interim =
+            response.status.is_informational() && response.status != http::StatusCode::SWITCHING_PROTOCOLS;
         if !response.status.is_informational() {
             context.passed = None;
         }
-        if Flight::current().is_some_and(|flight| !flight.begin_answer()) {
+        let may_begin = |flight: Arc<Flight>| {
+            if is_interim { !flight.is_bereft() } else { flight.begin_answer() }
+        };
+        if Flight::current().is_some_and(|flight| !may_begin(flight)) {
             // It was on its way when the origin was cut off: not one byte of it goes out.
             return Err(Error::explain(ErrorType::ConnectionClosed, "the request was cut"));
         }

@@ -184,7 +184,7 @@ impl Upstream {
     pub(super) async fn peer(&self, session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
         if let Ruling::Enforce(blocked) = self.next(session, context).await? {
             // Reached only when a reachable origin failed and the others are refused.
-            respond::give(session, blocked.acknowledged().await).await?;
+            enforce::carry_out(session, Ruling::Enforce(blocked)).await?;
             return Err(enforce::answered());
         }
         let journey = &context.journey;

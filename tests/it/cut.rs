@@ -160,6 +160,22 @@ fn an_idle_connection_that_served_the_host_alone_is_closed_and_a_shared_one_stay
 }
 
 #[test]
+fn an_idle_http_2_connection_is_closed_although_streams_came_after_the_change() {
+    let origin = Origin::start();
+    let edge = edge(&origin);
+    let mut client = edge.connect_h2();
+    let request = |path: &str| http::Request::get(format!("http://{DOOMED}{path}")).body(()).unwrap();
+    let download = client.open(request("/slow/2000"), None).unwrap();
+    client.work_until("the origin has the request", || origin.requests().len() == 1);
+    block(&edge);
+    // A stream that comes while the connection is to end is judged as any other.
+    client.get(DOOMED, "/").unwrap().assert_blocked(403);
+    assert!(client.finish(download).is_err());
+    drop(client);
+    assert!(!cuts(&edge.finish()).is_empty());
+}
+
+#[test]
 fn unblocking_shadowing_and_blocking_others_cut_nothing() {
     let origin = Origin::start();
     let edge = Setup::new().origin(&origin).case(CaseFile::new("other", &["other.example"])).start();

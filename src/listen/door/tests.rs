@@ -77,8 +77,11 @@ async fn a_case_for_some_clients_lets_the_others_through_and_no_check() {
     let stream = door.connect(address, client("192.0.2.1"), PATIENCE, false).await.unwrap();
     assert_eq!(door.lock().len(), 1);
     assert_eq!(door.close_what_is_closed(), 0);
-    // Another client's request on the same connection: now it leads somewhere it must not.
+    // Another client's request beside: its own flight is cut, and the connection stays for the one it is open to.
     door.note_user(stream.as_raw_fd(), "192.0.2.2".parse().unwrap(), false);
+    assert_eq!(door.close_what_is_closed(), 0);
+    // Alone on it: now it leads somewhere it must not.
+    door.note_user(stream.as_raw_fd(), "192.0.2.2".parse().unwrap(), true);
     assert_eq!(door.close_what_is_closed(), 1);
     drop(stream);
     assert_eq!(door.lock().len(), 0);
@@ -103,7 +106,7 @@ async fn a_connection_that_is_ended_ends_at_once_on_both_sides() {
         (outcome, sent)
     });
     tokio::task::yield_now().await;
-    door.note_user(descriptor, "192.0.2.2".parse().unwrap(), false);
+    door.note_user(descriptor, "192.0.2.2".parse().unwrap(), true);
     assert_eq!(door.close_what_is_closed(), 1);
     let (outcome, sent) = tokio::time::timeout(PATIENCE, waiting).await.unwrap().unwrap();
     assert!(!matches!(outcome, Ok(1..)), "{outcome:?}");
