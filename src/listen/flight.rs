@@ -19,7 +19,7 @@ use std::time::Instant;
 
 use smallvec::smallvec;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::door::Door;
 use super::facts::Connection;
@@ -190,6 +190,10 @@ impl Flight {
     /// Returns when a change of rules blocks this request, with the record of its cut.
     async fn until_cut(&self, gate: &Gate, changes: &mut watch::Receiver<u64>) -> Pending {
         while changes.changed().await.is_ok() {
+            if self.begun.load(Ordering::Relaxed) {
+                // An answer of a few octets ends by itself; torn in the middle it would only look like a fault.
+                sleep(limits::CUT_GRACE).await;
+            }
             if let Some(pending) = self.judge_again(gate, false) {
                 return pending;
             }
