@@ -160,7 +160,7 @@ fn an_idle_connection_that_served_the_host_alone_is_closed_and_a_shared_one_stay
 }
 
 #[test]
-fn an_idle_http_2_connection_is_closed_although_streams_came_after_the_change() {
+fn a_stream_that_comes_after_the_change_gets_the_page_and_the_one_before_is_cut() {
     let origin = Origin::start();
     let edge = edge(&origin);
     let mut client = edge.connect_h2();
@@ -168,7 +168,7 @@ fn an_idle_http_2_connection_is_closed_although_streams_came_after_the_change() 
     let download = client.open(request("/slow/2000"), None).unwrap();
     client.work_until("the origin has the request", || origin.requests().len() == 1);
     block(&edge);
-    // A stream that comes while the connection is to end is judged as any other.
+    // Judged as any other, on the connection of the stream that ends.
     client.get(DOOMED, "/").unwrap().assert_blocked(403);
     assert!(client.finish(download).is_err());
     drop(client);
