@@ -21,13 +21,16 @@ pub const PAGE_FILE_BYTES: u64 = 256 * 1024;
 pub const FILES_PER_SET: usize = 100_000;
 
 /// Most bytes in one policy set, all files together.
-pub const SET_BYTES: u64 = 512 * 1024 * 1024;
+pub const SET_BYTES: u64 = 1024 * 1024 * 1024;
 
 /// Most characters in the path of a policy file, relative to the policy directory.
 pub const PATH_CHARS: usize = 255;
 
 /// Most host patterns in one policy set, lists included; a list that several cases name counts each time.
-pub const HOSTS_PER_SET: usize = 10_000_000;
+pub const HOSTS_PER_SET: usize = 20_000_000;
+
+/// From so many names on a layer of the index is an image, which takes a third of the memory of a table and longer to make.
+pub const IMAGE_FROM_NAMES: u64 = 65_536;
 
 /// Most patterns written into `hosts` or `except` of one case file.
 pub const HOSTS_PER_CASE_FILE: usize = 20_000;
@@ -252,3 +255,15 @@ pub const PULSE_EVERY: Duration = Duration::from_millis(100);
 pub const NOTIFY_PATIENCE: Duration = Duration::from_secs(1);
 /// How long the keeper may be busy with one reload before the watchdog takes it for dead.
 pub const KEEPER_BUSY_AT_MOST: Duration = Duration::from_secs(600);
+
+/// How coarse the clock of a file system may be: a file changed so shortly before it was read is read again next time.
+pub const FILE_CLOCK_COARSENESS: Duration = Duration::from_secs(1);
+
+/// A list is hashed so many bytes at a time.
+pub const HASH_PIECE_BYTES: usize = 256 * 1024;
+
+/// From so many bytes on the sorted names of a list wait on the disk, not in memory, until they are compiled.
+pub const SPOOLED_FROM_BYTES: usize = 1024 * 1024;
+
+/// So much of each waiting list is read at once, twice at a time.
+pub const SPOOL_BUFFER_BYTES: usize = 32 * 1024;

@@ -61,6 +61,7 @@ pub(crate) fn case(id: &str, names: impl Iterator<Item = Hostname>) -> Case {
         expires: None,
         review: None,
         hosts: names.map(|name| Pattern { form: Form::Subtree, name }).collect(),
+        lists: Vec::new(),
         except: Vec::new(),
         origins: Vec::new(),
         page: "default".to_owned(),

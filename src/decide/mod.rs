@@ -81,17 +81,12 @@ impl<'r> Verdict<'r> {
 pub fn decide<'r>(rules: &'r Ruleset, subject: &Subject<'_>, now: Timestamp) -> Verdict<'r> {
     let mut candidates = SmallVec::new();
     for name in subject.names {
-        for (depth, suffix) in name.suffixes().enumerate() {
-            for (position, case, forms) in rules.naming(suffix) {
-                if let Some(form) = forms.covering(depth == 0)
-                    && runs(case, subject.client, now)
-                    && !case.excepts(name)
-                {
-                    let matched = Matched::Host { form, name: suffix };
-                    candidates.push(Candidate { position, case, matched });
-                }
+        rules.covering(name, |case, named| {
+            if runs(case, subject.client, now) && !case.excepts(name) {
+                let matched = Matched::Host { form: named.form, name: named.name };
+                candidates.push(Candidate { position: named.position, case, matched });
             }
-        }
+        });
     }
     verdict(candidates, subject.client, now)
 }

@@ -12,11 +12,9 @@ use crate::policy::{CompiledCase, Mode, Ruleset};
 /// is thrown away without need costs one request to the origin.
 #[must_use]
 pub fn may_block(rules: &Ruleset, host: &Hostname, from: Timestamp, to: Timestamp) -> bool {
-    host.suffixes().enumerate().any(|(depth, suffix)| {
-        rules.naming(suffix).any(|(_, case, forms)| {
-            forms.covering(depth == 0).is_some() && enforced(case, from, to) && !case.excepts(host)
-        })
-    })
+    let mut found = false;
+    rules.covering(host, |case, _| found |= enforced(case, from, to) && !case.excepts(host));
+    found
 }
 
 /// Whether some client's request may have been kept from an origin at this address at some moment from `from` to

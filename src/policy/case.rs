@@ -1,12 +1,15 @@
 //! A settled case: what a case file means once it has been parsed and checked.
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 use jiff::Timestamp;
 use jiff::civil::Date;
 
+use super::files::Digest;
+use super::list::NamedList;
 use super::pattern::Pattern;
 
 /// The id of a case, `[A-Za-z0-9._-]{1,64}`, unique in a policy set.
@@ -162,7 +165,7 @@ pub struct Exemption {
     pub expires: Option<Timestamp>,
 }
 
-/// One decision about one customer, parsed and checked. Host lists are read into `hosts`.
+/// One decision about one customer, parsed and checked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Case {
     /// The id, unique in its set.
@@ -191,8 +194,10 @@ pub struct Case {
     pub expires: Option<Timestamp>,
     /// When it is to be looked at again.
     pub review: Option<Date>,
-    /// The names it concerns: the `hosts` of the file and the entries of its lists.
+    /// The names it concerns, as its file says; more are in its lists.
     pub hosts: Vec<Pattern>,
+    /// The lists of further names.
+    pub lists: Vec<NamedList>,
     /// Names it never touches.
     pub except: Vec<Pattern>,
     /// Networks no upstream connection may lead into.
@@ -206,6 +211,37 @@ pub struct Case {
 }
 
 impl Case {
+    /// How many host patterns it has, those of its lists included and doubles counted.
+    #[must_use]
+    pub fn pattern_count(&self) -> usize {
+        self.hosts.len() + self.lists.iter().map(|named| named.list.entries).sum::<usize>()
+    }
+
+    /// Calls `each` with every host pattern, those of its lists included.
+    ///
+    /// # Errors
+    /// When the names of a list are not at hand any more: they are while a set is being read, until it is compiled.
+    pub fn for_each_pattern(&self, mut each: impl FnMut(Pattern)) -> io::Result<()> {
+        self.hosts.iter().cloned().for_each(&mut each);
+        for named in &self.lists {
+            let gone = || io::Error::other(format!("the names of `{}` are not at hand", named.list.path));
+            named.list.names().ok_or_else(gone)?.for_each(&mut each)?;
+        }
+        Ok(())
+    }
+
+    /// The digest of all its names: it changes when they do, and with nothing else of the case.
+    pub(super) fn names_digest(&self) -> Digest {
+        let mut hosts: Vec<String> = self.hosts.iter().map(ToString::to_string).collect();
+        hosts.sort_unstable();
+        let mut lists: Vec<Digest> = self.lists.iter().map(|named| named.list.digest).collect();
+        lists.sort_unstable();
+        let mut all = hosts.join("\n").into_bytes();
+        all.push(0);
+        lists.iter().for_each(|digest| all.extend(digest.as_bytes()));
+        Digest::of(&all)
+    }
+
     /// Whether the case is in force at `now`: `effective <= now < expires`.
     #[must_use]
     pub fn in_force(&self, now: Timestamp) -> bool {

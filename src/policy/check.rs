@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::list::NamedList;
 use super::parse::Written;
 use super::{Form, Pattern};
 
@@ -28,7 +29,7 @@ pub(super) fn hosts_taken_away(hosts: &[Written<'_>], except: &[Written<'_>]) {
 }
 
 /// Warns of each `except` that shares no name with any host of the case, lists included.
-pub(super) fn idle_exceptions(hosts: &[Pattern], except: &[Written<'_>]) {
+pub(super) fn idle_exceptions(hosts: &[Pattern], lists: &[NamedList], except: &[Written<'_>]) {
     if except.is_empty() {
         return;
     }
@@ -51,11 +52,18 @@ pub(super) fn idle_exceptions(hosts: &[Pattern], except: &[Written<'_>]) {
             }
         }
     };
-    for host in hosts {
+    let mut look_at = |host: &Pattern| {
         meets(by_suffix.get(host.name.as_str()), host, |host, _| host != Form::Exact);
         for (depth, suffix) in host.name.suffixes().enumerate() {
             let is_met = if depth == 0 { meet_at_one_name } else { |_, exception| exception != Form::Exact };
             meets(by_name.get(suffix), host, is_met);
+        }
+    };
+    hosts.iter().for_each(&mut look_at);
+    for names in lists.iter().filter_map(|named| named.list.names()) {
+        if names.for_each(|host| look_at(&host)).is_err() {
+            // The names cannot be read: that is told where they are compiled, and this warning is not worth a guess.
+            return;
         }
     }
     for (written, _) in except.iter().zip(idle).filter(|(_, is_idle)| *is_idle) {

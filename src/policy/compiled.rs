@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use jiff::Timestamp;
 use jiff::civil::Date;
 
@@ -9,7 +10,8 @@ use crate::hostname::Hostname;
 use crate::network::Networks;
 
 use super::case::{Action, Basis, Case, CaseId, Exemption, Legal, Mode};
-use super::index::{IndexFull, PatternSet};
+use super::files::Digest;
+use super::names::{IndexFull, NamesKey, PatternSet};
 use super::page::RenderedPages;
 
 /// One case, compiled. Its host names live in the index of the [`Ruleset`](super::Ruleset).
@@ -43,14 +45,18 @@ pub struct CompiledCase {
     pub review: Option<Date>,
     /// The order behind it, when the basis is a legal one.
     pub legal: Option<Legal>,
-    /// How many host patterns it has, those of its lists included.
+    /// How many host names it has, those of its lists included, each once.
     pub host_count: usize,
+    /// Networks no upstream connection may lead into.
+    pub origins: Vec<IpNet>,
     /// The prepared answers; none when the action is [`Action::Refuse`].
     pub pages: Option<RenderedPages>,
     except: PatternSet,
     /// `None`: the case concerns every client.
     territory: Option<Networks>,
     exempt: Vec<CompiledExemption>,
+    /// The file it was read from, if any, and its names.
+    source: (Option<Digest>, Digest),
 }
 
 #[derive(Debug)]
@@ -60,30 +66,53 @@ struct CompiledExemption {
 }
 
 impl CompiledCase {
-    /// Takes over a case whose hosts are in the index already.
-    pub(super) fn new(case: Case, pages: Option<RenderedPages>) -> Result<Self, IndexFull> {
+    /// Compiles a case; its hosts go into the index, which counts them.
+    pub(super) fn new(
+        case: &Case,
+        pages: Option<RenderedPages>,
+        file: Option<Digest>,
+        names: Digest,
+    ) -> Result<Self, IndexFull> {
         let territory = case.legal.as_ref().map(|legal| legal.territory.as_slice()).unwrap_or_default();
         Ok(Self {
             except: PatternSet::new(&case.except)?,
             territory: (!territory.is_empty()).then(|| territory.iter().copied().collect()),
             exempt: case.exempt.iter().map(CompiledExemption::new).collect(),
-            host_count: case.hosts.len(),
+            source: (file, names),
+            host_count: 0,
             pages,
-            id: case.id,
-            customer: case.customer,
+            id: case.id.clone(),
+            customer: case.customer.clone(),
             basis: case.basis,
             decided: case.decided,
-            decided_by: case.decided_by,
-            summary: case.summary,
-            statement: case.statement,
+            decided_by: case.decided_by.clone(),
+            summary: case.summary.clone(),
+            statement: case.statement.clone(),
             action: case.action,
             status: case.status,
             mode: case.mode,
             effective: case.effective,
             expires: case.expires,
             review: case.review,
-            legal: case.legal,
+            origins: case.origins.clone(),
+            legal: case.legal.clone(),
         })
+    }
+
+    /// Whether it was compiled from just this file with just these names, so that nothing of it can have changed.
+    pub(super) fn is_of(&self, file: Option<Digest>, names: Digest) -> bool {
+        file.is_some() && self.source == (file, names)
+    }
+
+    /// What a layer of the index knows it by.
+    pub(super) fn names_key(&self) -> NamesKey {
+        NamesKey { case: self.id.clone(), names: self.source.1 }
+    }
+
+    /// The digest of its names: it changes when they do.
+    #[must_use]
+    pub fn names(&self) -> Digest {
+        self.source.1
     }
 
     /// Whether the case is in force at `now`: `effective <= now < expires`.

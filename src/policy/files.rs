@@ -2,19 +2,28 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
 use crate::diagnostic::Diagnostic;
 use crate::limits;
 
-/// The SHA-256 digest that names the content of a policy set.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+/// The SHA-256 digest that names the content of a file or of a policy set.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest([u8; 32]);
 
 impl Digest {
+    /// The digest of this content.
+    #[must_use]
+    pub fn of(content: &[u8]) -> Self {
+        Self(Sha256::digest(content).into())
+    }
+
     /// Reads the 64 hexadecimal digits that [`Display`](fmt::Display) writes; upper case is not taken.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -42,6 +51,19 @@ impl Digest {
     }
 }
 
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| D::Error::custom("a SHA-256 has 64 hexadecimal digits"))
+    }
+}
+
 fn nibble(digit: u8) -> Option<u8> {
     match digit {
         b'0'..=b'9' => Some(digit - b'0'),
@@ -62,11 +84,47 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// The files of a policy set: what was read from the policy directory, and nothing else of it.
+/// One file of a policy set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyFile {
+    /// The SHA-256 of its content.
+    pub digest: Digest,
+    /// The length of its content.
+    pub bytes: u64,
+    /// The content. A list that was read before, or is too long to be held, is left where it is.
+    pub content: Option<Arc<[u8]>>,
+}
+
+impl PolicyFile {
+    /// A file that is at hand.
+    #[must_use]
+    pub fn new(content: Arc<[u8]>) -> Self {
+        let bytes = u64::try_from(content.len()).unwrap_or(u64::MAX);
+        Self { digest: Digest::of(&content), bytes, content: Some(content) }
+    }
+}
+
+/// Where the content of files is that are not at hand.
+pub trait Contents {
+    /// The content of a file of the set, which has the digest that the set says.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is another one by now.
+    fn content(&self, path: &str, file: &PolicyFile) -> io::Result<Arc<[u8]>>;
+}
+
+/// The files of a policy set: what was found in the policy directory, and nothing else of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PolicyFiles {
-    /// Content by path, relative to the policy directory and with `/`: `cases/a.toml`.
-    pub files: BTreeMap<String, Arc<[u8]>>,
+    /// The files by path, relative to the policy directory and with `/`: `cases/a.toml`.
+    pub files: BTreeMap<String, PolicyFile>,
+}
+
+impl Contents for PolicyFiles {
+    fn content(&self, path: &str, _file: &PolicyFile) -> io::Result<Arc<[u8]>> {
+        let file = self.files.get(path).and_then(|file| file.content.clone());
+        file.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the file is not at hand"))
+    }
 }
 
 impl PolicyFiles {
@@ -78,25 +136,31 @@ impl PolicyFiles {
 
     /// Adds or replaces one file.
     pub fn insert(&mut self, path: impl Into<String>, content: impl Into<Arc<[u8]>>) {
-        self.files.insert(path.into(), content.into());
+        self.files.insert(path.into(), PolicyFile::new(content.into()));
     }
 
-    /// The content of one file.
+    /// The content of one file, when it is at hand.
     #[must_use]
     pub fn get(&self, path: &str) -> Option<&[u8]> {
-        self.files.get(path).map(AsRef::as_ref)
+        self.files.get(path)?.content.as_deref()
+    }
+
+    /// Whether there is such a file, at hand or not.
+    #[must_use]
+    pub fn has(&self, path: &str) -> bool {
+        self.files.contains_key(path)
     }
 
     /// The case files, in the order of their paths.
-    pub fn cases(&self) -> impl Iterator<Item = (&str, &[u8])> {
+    pub fn cases(&self) -> impl Iterator<Item = (&str, &PolicyFile)> {
         self.under("cases/").filter(|(path, _)| Self::belongs(path))
     }
 
     /// The files of one directory of the set, in the order of their paths.
-    pub fn under<'a>(&'a self, directory: &'a str) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+    pub fn under<'a>(&'a self, directory: &'a str) -> impl Iterator<Item = (&'a str, &'a PolicyFile)> {
         let from = self.files.range::<str, _>((Bound::Included(directory), Bound::Unbounded));
         from.take_while(move |(path, _)| path.starts_with(directory))
-            .map(|(path, content)| (path.as_str(), content.as_ref()))
+            .map(|(path, file)| (path.as_str(), file))
     }
 
     /// Whether a file is part of a policy set: `cases/*.toml`, `pages/*.html`, and whatever `lists` holds, in
@@ -155,11 +219,11 @@ impl PolicyFiles {
     #[must_use]
     pub fn digest(&self) -> Digest {
         let mut whole = Sha256::new();
-        for (path, content) in &self.files {
+        for (path, file) in &self.files {
             // A path is never as long as 2^64 bytes; the conversion only widens.
             whole.update(u64::try_from(path.len()).unwrap_or(u64::MAX).to_be_bytes());
             whole.update(path.as_bytes());
-            whole.update(Sha256::digest(content));
+            whole.update(file.digest.as_bytes());
         }
         Digest(whole.finalize().into())
     }

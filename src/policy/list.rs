@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Pattern, PolicyFiles};
+use serde::{Deserialize, Serialize};
+
+use super::book::Book;
+use super::names::{Run, Spool, Unsorted};
+use super::{Contents, Digest, Pattern, PolicyFiles};
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity, excerpt_bytes};
 use crate::document::BYTE_ORDER_MARK;
 use crate::limits;
@@ -29,22 +33,59 @@ impl BadEntries {
     }
 }
 
-/// A list, read.
-#[derive(Debug, Default)]
-struct List {
-    patterns: Arc<[Pattern]>,
-    /// Why the list as a whole was not taken, whatever its cases say of bad entries.
+/// A list, read. It knows its names while they are on the way into the index, and afterwards only about them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct HostList {
+    /// Its path in the policy directory.
+    pub path: String,
+    /// The SHA-256 of its content.
+    pub digest: Digest,
+    /// How many host patterns it has, doubles included.
+    pub entries: usize,
+    #[serde(skip)]
+    names: Option<Run>,
+    /// Why the list as a whole was not taken, whatever its cases say of bad entries. Such a list is not remembered.
+    #[serde(skip)]
     refusal: Option<Diagnostic>,
     bad: Vec<BadEntry>,
-    /// Every bad entry, kept or not.
-    bad_count: usize,
-    /// The first case file that refuses bad entries, else the first that skips them.
-    user: String,
-    refused: bool,
+    /// Every entry that is no host pattern, whether its text was kept or not.
+    pub bad_entries: usize,
+}
+
+impl PartialEq for HostList {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.path, self.digest) == (&other.path, other.digest)
+    }
+}
+
+impl HostList {
+    /// The names, while they are at hand.
+    pub(super) fn names(&self) -> Option<&Run> {
+        self.names.as_ref()
+    }
+
+    /// All that is known of the list but its names, which are in the index.
+    pub(super) fn without_names(&self) -> Self {
+        Self { names: None, ..self.clone() }
+    }
+
+    /// Whether it is of no use whatever its cases say.
+    pub(super) fn is_refused(&self) -> bool {
+        self.refusal.is_some()
+    }
+}
+
+/// A list that a case names.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NamedList {
+    /// The list.
+    pub list: Arc<HostList>,
+    /// Whether one bad entry is reason enough to refuse the whole policy set (`on_bad_entry = "refuse"`).
+    pub refuses_bad_entries: bool,
 }
 
 /// An entry that is no host pattern.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct BadEntry {
     line: u32,
     column: u32,
@@ -54,51 +95,123 @@ struct BadEntry {
 }
 
 /// The lists of one policy set, each read when the first case names it.
-#[derive(Debug)]
 pub(super) struct Lists<'f> {
     files: &'f PolicyFiles,
-    read: BTreeMap<String, List>,
+    contents: &'f dyn Contents,
+    spool: &'f mut dyn Spool,
+    book: &'f Book,
+    read: BTreeMap<String, Used>,
+}
+
+/// A list and who uses it.
+struct Used {
+    list: Arc<HostList>,
+    /// The first case file that refuses bad entries, else the first that skips them.
+    user: String,
+    refused: bool,
 }
 
 impl<'f> Lists<'f> {
-    pub(super) fn new(files: &'f PolicyFiles) -> Self {
-        Self { files, read: BTreeMap::new() }
+    pub(super) fn new(
+        files: &'f PolicyFiles,
+        contents: &'f dyn Contents,
+        spool: &'f mut dyn Spool,
+        book: &'f Book,
+    ) -> Self {
+        Self { files, contents, spool, book, read: BTreeMap::new() }
     }
 
-    /// The patterns of a list that the case file `user` names; nothing when there is no such list.
-    pub(super) fn patterns(&mut self, path: &str, user: &str, on_bad: BadEntries) -> Option<Arc<[Pattern]>> {
-        if !self.read.contains_key(path) {
-            let content = self.files.get(path)?;
-            self.read.insert(path.to_owned(), read_list(path, content));
+    /// A list that the case file `user` names; nothing when there is no such list. One that the book knows comes
+    /// without its names.
+    pub(super) fn named(&mut self, path: &str, user: &str, on_bad: BadEntries) -> Option<NamedList> {
+        let list = match self.read.get(path) {
+            Some(used) => Arc::clone(&used.list),
+            None => Arc::new(match self.book.list(self.files.files.get(path)?.digest) {
+                Some(known) => HostList { path: path.to_owned(), ..known.clone() },
+                None => self.load(path)?,
+            }),
+        };
+        let named = NamedList { list, refuses_bad_entries: on_bad == BadEntries::Refuse };
+        self.note(&named, user);
+        Some(named)
+    }
+
+    /// The same list with its names at hand, read again if need be.
+    pub(super) fn with_names(&mut self, named: &NamedList) -> NamedList {
+        let path = &named.list.path;
+        let read = self.read.get(path).map(|used| Arc::clone(&used.list));
+        let at_hand = read.filter(|list| list.names.is_some() || list.is_refused());
+        let list = at_hand.or_else(|| self.load(path).map(Arc::new)).unwrap_or_else(|| Arc::clone(&named.list));
+        if let Some(used) = self.read.get_mut(path) {
+            used.list = Arc::clone(&list);
         }
-        let list = self.read.get_mut(path)?;
-        let refuses = on_bad == BadEntries::Refuse;
-        if list.user.is_empty() || (refuses && !list.refused) {
-            user.clone_into(&mut list.user);
+        NamedList { list, refuses_bad_entries: named.refuses_bad_entries }
+    }
+
+    /// A list that was read for an earlier set, and that a case file names which has not changed since.
+    pub(super) fn note(&mut self, named: &NamedList, user: &str) {
+        let NamedList { list, refuses_bad_entries } = named;
+        let fresh = || Used { list: Arc::clone(list), user: user.to_owned(), refused: false };
+        let used = self.read.entry(list.path.clone()).or_insert_with(fresh);
+        if *refuses_bad_entries && !used.refused {
+            user.clone_into(&mut used.user);
         }
-        list.refused |= refuses;
-        Some(Arc::clone(&list.patterns))
+        used.refused |= refuses_bad_entries;
+    }
+
+    fn load(&mut self, path: &str) -> Option<HostList> {
+        let file = self.files.files.get(path)?;
+        let mut list = HostList {
+            path: path.to_owned(),
+            digest: file.digest,
+            entries: 0,
+            names: None,
+            refusal: PolicyFiles::check_size(path, file.bytes),
+            bad: Vec::new(),
+            bad_entries: 0,
+        };
+        if list.is_refused() {
+            return Some(list);
+        }
+        let content = match self.contents.content(path, file) {
+            Ok(content) => content,
+            Err(error) => {
+                list.refusal = Some(Diagnostic::error(path, format!("cannot read the list: {error}")));
+                return Some(list);
+            }
+        };
+        if let Some(patterns) = read_list(&mut list, &content) {
+            drop(content);
+            match Run::new(patterns, self.spool) {
+                Ok(run) => list.names = Some(run),
+                Err(error) => {
+                    let message = format!("cannot put the names of the list away: {error}");
+                    list.refusal = Some(Diagnostic::error(path, message));
+                }
+            }
+        }
+        Some(list)
     }
 
     /// What was wrong in the lists: errors where a case refuses bad entries, warnings where all skip them.
     pub(super) fn findings(self) -> Diagnostics {
         let mut found = Diagnostics::new();
-        for (path, list) in self.read {
-            let severity = if list.refused { Severity::Error } else { Severity::Warning };
-            if let Some(refusal) = list.refusal {
-                found.push(refusal);
+        for (path, Used { list, user, refused }) in self.read {
+            let severity = if refused { Severity::Error } else { Severity::Warning };
+            if let Some(refusal) = &list.refusal {
+                found.push(refusal.clone());
                 continue;
             }
-            found.count(severity, list.bad_count.saturating_sub(list.bad.len()));
-            if list.patterns.is_empty() && list.bad_count == 0 {
+            found.count(severity, list.bad_entries.saturating_sub(list.bad.len()));
+            if list.entries == 0 && list.bad_entries == 0 {
                 // A list that was cut to nothing would free every name it held.
-                let message = format!("the list is empty; `{}` names it", list.user);
+                let message = format!("the list is empty; `{user}` names it");
                 let hint = "check where the list comes from, or take it out of `host_lists`";
                 found.push(Diagnostic::error(path, message).with_hint(hint));
                 continue;
             }
-            for entry in list.bad {
-                found.push_with(severity, || entry.diagnostic(&path, &list.user, list.refused));
+            for entry in &list.bad {
+                found.push_with(severity, || entry.clone().diagnostic(&path, &user, refused));
             }
         }
         found
@@ -120,35 +233,31 @@ impl BadEntry {
     }
 }
 
-/// Reads a list. It cannot fail: what is no pattern is kept apart.
-fn read_list(path: &str, content: &[u8]) -> List {
-    let mut list = List::default();
-    let bytes = u64::try_from(content.len()).unwrap_or(u64::MAX);
-    if let Some(oversize) = PolicyFiles::check_size(path, bytes) {
-        list.refusal = Some(oversize);
-        return list;
-    }
+/// Reads the lines of a list. What is no pattern is kept apart; nothing comes back when the list as a whole is refused.
+fn read_list(list: &mut HostList, content: &[u8]) -> Option<Unsorted> {
     let content = content.strip_prefix(BYTE_ORDER_MARK).unwrap_or(content);
-    let mut patterns = Vec::new();
+    let mut patterns = Unsorted::default();
     for (line, number) in content.split(|byte| *byte == b'\n').zip(1_u32..) {
         let Some((column, entry)) = entry_of(line) else { continue };
         match parse_entry(entry) {
-            Ok(_) if patterns.len() >= limits::HOSTS_PER_SET => {
-                let message = format!("the list has more than the {} entries allowed", limits::HOSTS_PER_SET);
-                list.refusal = Some(Diagnostic::error(path, message).at(number, 1));
-                return list;
+            Ok(pattern) => {
+                if patterns.len() >= limits::HOSTS_PER_SET || !patterns.push(&pattern) {
+                    let message =
+                        format!("the list has more than the {} entries allowed", limits::HOSTS_PER_SET);
+                    list.refusal = Some(Diagnostic::error(&list.path, message).at(number, 1));
+                    return None;
+                }
             }
-            Ok(pattern) => patterns.push(pattern),
             Err(reason) => {
-                list.bad_count += 1;
+                list.bad_entries += 1;
                 if list.bad.len() < limits::DIAGNOSTICS_KEPT_PER_FILE {
                     list.bad.push(reason.at(number, column, entry));
                 }
             }
         }
     }
-    list.patterns = patterns.into();
-    list
+    list.entries = patterns.len();
+    Some(patterns)
 }
 
 /// The entry of a line without blanks and comment, and the offset of its first byte; nothing when there is none.
@@ -251,44 +360,53 @@ fn foreign_format(text: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::MemorySpool;
+
+    fn read_list(content: &[u8]) -> HostList {
+        let mut files = PolicyFiles::new();
+        files.insert("lists/a.txt", content);
+        Lists::new(&files, &files, &mut MemorySpool, &Book::default()).load("lists/a.txt").unwrap()
+    }
 
     fn names(content: &[u8]) -> Vec<String> {
-        read_list("lists/a.txt", content).patterns.iter().map(ToString::to_string).collect()
+        let mut names = Vec::new();
+        read_list(content).names.unwrap().for_each(|pattern| names.push(pattern.to_string())).unwrap();
+        names
     }
 
     #[test]
     fn comments_blanks_line_ends_and_a_byte_order_mark_are_no_entries() {
         let content = b"\xEF\xBB\xBF# a list\r\na.example\r\n\r\n  .b.example\t# why\r\n*.c.example #\n#d.example\n\te.example";
         assert_eq!(names(content), ["a.example", ".b.example", "*.c.example", "e.example"]);
-        assert_eq!(read_list("lists/a.txt", content).bad_count, 0);
+        assert_eq!(read_list(content).bad_entries, 0);
     }
 
     #[test]
     fn an_address_glued_to_a_name_is_reported_and_not_taken() {
-        let list = read_list("lists/a.txt", b"a.example\n0.0.0.0forum.example\n1.2.3.4.example\n");
-        assert_eq!(list.patterns.len(), 2);
+        let list = read_list(b"a.example\n0.0.0.0forum.example\n1.2.3.4.example\n");
+        assert_eq!(list.entries, 2);
         assert_eq!(list.bad[0].line, 2);
         assert!(list.bad[0].hint.as_ref().unwrap().contains("`forum.example`"));
     }
 
     #[test]
     fn an_entry_that_is_not_utf_8_is_found_at_its_byte() {
-        let list = read_list("lists/a.txt", b"a.example\n  b\xC3\xBC\xFFc.example\nd.example\n");
-        assert_eq!(list.patterns.len(), 2);
+        let list = read_list(b"a.example\n  b\xC3\xBC\xFFc.example\nd.example\n");
+        assert_eq!(list.entries, 2);
         assert_eq!((list.bad[0].line, list.bad[0].column), (2, 5));
     }
 
     #[test]
     fn bad_entries_beyond_the_bound_are_counted_only() {
-        let list = read_list("lists/a.txt", ".\n".repeat(390_000).as_bytes());
-        assert_eq!(list.bad_count, 390_000);
+        let list = read_list(".\n".repeat(390_000).as_bytes());
+        assert_eq!(list.bad_entries, 390_000);
         assert_eq!(list.bad.len(), limits::DIAGNOSTICS_KEPT_PER_FILE);
     }
 
     #[test]
     fn a_line_without_end_is_not_looked_through() {
-        let list = read_list("lists/a.txt", &b"x".repeat(1_000_000));
-        assert_eq!(list.bad_count, 1);
+        let list = read_list(&b"x".repeat(1_000_000));
+        assert_eq!(list.bad_entries, 1);
         assert!(list.bad[0].text.len() < 100);
     }
 }

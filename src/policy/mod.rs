@@ -10,8 +10,9 @@ mod list;
 mod parse;
 mod pattern;
 
+mod book;
 mod compiled;
-mod index;
+mod names;
 mod page;
 mod revision;
 mod ruleset;
@@ -21,10 +22,14 @@ pub(crate) mod sample;
 
 pub use case::{Action, Basis, Case, CaseId, Exemption, Legal, Mode};
 pub use compiled::CompiledCase;
-pub use files::{Digest, PolicyFiles};
+pub use book::{Book, ParsedCase, ParsedSet};
+pub use files::{Contents, Digest, PolicyFile, PolicyFiles};
+pub use list::{HostList, NamedList};
+pub use names::{MemorySpool, Run, Spool, Spooled};
 pub use page::{Body, Page, RenderedPages};
 pub(crate) use parse::absolute_url;
-pub use parse::parse_cases;
+pub use parse::{parse_cases, parse_set};
 pub use pattern::{Form, Pattern, PatternError};
 pub use revision::Revision;
-pub use ruleset::{CompileOptions, Ruleset, Transition, TransitionKind};
+pub use ruleset::{
+    CompileError, CompileOptions, Compiling, MergedNames, Merging, Ruleset, Transition, TransitionKind};

@@ -13,6 +13,9 @@ use super::ruleset::CompileOptions;
 
 pub(crate) use templates::Templates;
 
+/// The page every policy set has; `pages/default.html` in the policy directory takes its place.
+pub(super) const DEFAULT_PAGE: &str = "default";
+
 /// Everything a case may be answered with.
 #[derive(Debug, Clone)]
 pub struct RenderedPages {

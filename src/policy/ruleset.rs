@@ -1,5 +1,7 @@
 //! The ruleset: a policy set compiled into the one immutable thing the data plane asks.
 
+use std::collections::HashSet;
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -7,12 +9,17 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
+use crate::hostname::Hostname;
+use crate::limits;
 use crate::network::NetworkMap;
 
+use super::book::{Book, ParsedCase};
 use super::case::{Case, CaseId};
 use super::compiled::CompiledCase;
 use super::files::{Digest, PolicyFiles};
-use super::index::{Forms, HostIndex, IndexFull};
+use super::names::{
+    BuildError, Layer, Layers, MemorySpool, Named, NamesKey, NamesOf, Run, Spool, Unsorted,
+};
 use super::page::Templates;
 use super::revision::Revision;
 
@@ -51,13 +58,36 @@ pub struct Ruleset {
     /// Sorted by id, so that the lower position is the lower id.
     cases: Vec<Arc<CompiledCase>>,
     /// Names to positions in `cases`.
-    hosts: HostIndex,
+    hosts: Layers,
     /// Origin networks to positions in `cases`.
     origins: NetworkMap<u32>,
     /// Sorted by time, then id.
     transitions: Vec<Transition>,
     /// When exemptions end, sorted: nobody is told, but whom they let through has to go.
     lapses: Vec<Timestamp>,
+    /// What the pages of its cases were made from.
+    pages: Digest,
+}
+
+/// Why a set was not compiled.
+#[derive(Debug)]
+pub enum CompileError {
+    /// Faults of the pages or of the set as a whole.
+    Faulty(Diagnostics),
+    /// Some cases were remembered without their names, and no layer has them: the files must be read whole.
+    Forgotten,
+}
+
+/// What a set is compiled with.
+pub struct Compiling<'a> {
+    /// What the operator says about itself.
+    pub options: &'a CompileOptions,
+    /// The set in force, most of which stays as a rule.
+    pub before: Option<&'a Ruleset>,
+    /// What is known of that set, names above all.
+    pub book: &'a Book,
+    /// Where names wait until they are merged.
+    pub spool: &'a mut dyn Spool,
 }
 
 impl Ruleset {
@@ -74,46 +104,96 @@ impl Ruleset {
     /// # Errors
     /// Every fault of a page or of the set as a whole, not only the first.
     pub fn compile_with(
-        mut cases: Vec<Case>,
+        cases: Vec<Case>,
         files: &PolicyFiles,
         options: &CompileOptions,
     ) -> Result<Self, Diagnostics> {
+        let cases: Vec<ParsedCase> = cases.into_iter().map(ParsedCase::from).collect();
+        let book = Book::default();
+        let with = Compiling { options, before: None, book: &book, spool: &mut MemorySpool };
+        Self::compile_set(&cases, files, with).map_err(|error| match error {
+            CompileError::Faulty(diagnostics) => diagnostics,
+            CompileError::Forgotten => set_error("", "the names of a list are not at hand").into(),
+        })
+    }
+
+    /// Compiles a set that was read, and takes over from the one before what has not changed: names that a layer has
+    /// already, and cases whose pages are made.
+    ///
+    /// # Errors
+    /// As [`CompileError`] says; nothing is taken half.
+    pub fn compile_set(
+        cases: &[ParsedCase],
+        files: &PolicyFiles,
+        with: Compiling<'_>,
+    ) -> Result<Self, CompileError> {
         let mut diagnostics = Diagnostics::default();
-        cases.sort_by(|a, b| a.id.cmp(&b.id));
+        let mut cases: Vec<&ParsedCase> = cases.iter().collect();
+        cases.sort_by(|a, b| a.case.id.cmp(&b.case.id));
         for pair in cases.windows(2) {
             if let [first, second] = pair
-                && first.id == second.id
+                && first.case.id == second.case.id
             {
-                diagnostics.push(set_error(second.id.as_str(), "two cases have this id"));
+                diagnostics.push(set_error(second.case.id.as_str(), "two cases have this id"));
             }
         }
-        let templates = Templates::load(files, &mut diagnostics);
-        let hosts = index(&cases);
-        let origins = origins(&cases);
-        let mut compiled = Vec::with_capacity(cases.len());
-        for case in cases {
-            let pages = templates.render(&case, options, &mut diagnostics);
-            match CompiledCase::new(case, pages) {
-                Ok(case) => compiled.push(Arc::new(case)),
-                Err(full) => diagnostics.push(set_error("", &full.to_string())),
-            }
+        let Compiling { options, before, book, spool } = with;
+        let pages = pages_digest(files, options);
+        let kept = before.filter(|before| before.pages == pages);
+        let mut compiled = compile_cases(&cases, files, options, kept, &mut diagnostics);
+        if diagnostics.has_errors() {
+            return Err(CompileError::Faulty(diagnostics));
         }
-        match hosts {
-            Ok(hosts) if !diagnostics.has_errors() => Ok(Self {
-                revision: Revision::default(),
-                digest: Digest::default(),
-                transitions: transitions(&compiled),
-                lapses: lapses(&compiled),
-                cases: compiled,
-                hosts,
-                origins,
-            }),
-            Ok(_) => Err(diagnostics),
-            Err(full) => {
-                diagnostics.push(set_error("", &full.to_string()));
-                Err(diagnostics)
-            }
+        let hosts = place(&cases, book.layers(), spool)?;
+        for (case, count) in compiled.iter_mut().zip(hosts.counts(cases.len())) {
+            case.count_hosts(count as usize);
         }
+        let compiled: Vec<Arc<CompiledCase>> = compiled.into_iter().map(Prepared::shared).collect();
+        Ok(Self {
+            revision: Revision::default(),
+            digest: Digest::default(),
+            transitions: transitions(&compiled),
+            lapses: lapses(&compiled),
+            origins: origins(&compiled),
+            cases: compiled,
+            hosts,
+            pages,
+        })
+    }
+
+    /// The same rules with all their names in one layer. It takes seconds with millions of names, and is done beside the
+    /// traffic; `None` when the names lie well as they are.
+    #[must_use]
+    pub fn merging(&self) -> Option<Merging> {
+        self.hosts.wants_merging(limits::IMAGE_FROM_NAMES).then(|| Merging(self.hosts.clone()))
+    }
+
+    /// The same rules with their names in the layer that was merged, and those that came since beside it. Nothing when the
+    /// layer is of another set.
+    #[must_use]
+    pub fn with_merged(&self, merged: &MergedNames) -> Option<Self> {
+        let keys: Vec<NamesKey> = self.cases.iter().map(|case| case.names_key()).collect();
+        let layers = std::iter::once(merged.layer()).chain(self.hosts.shared());
+        Some(Self {
+            revision: self.revision,
+            digest: self.digest,
+            cases: self.cases.clone(),
+            hosts: Layers::place(&keys, layers.collect()).ok()?,
+            origins: origins(&self.cases),
+            transitions: self.transitions.clone(),
+            lapses: self.lapses.clone(),
+            pages: self.pages,
+        })
+    }
+
+    /// The image that holds all or most of its names, when there is one.
+    #[must_use]
+    pub fn image(&self) -> Option<MergedNames> {
+        self.hosts.shared().find(|layer| layer.is_image()).map(MergedNames)
+    }
+
+    pub(super) fn layers(&self) -> Vec<Arc<Layer>> {
+        self.hosts.shared().collect()
     }
 
     /// The same rules under the number and digest they are put in force with.
@@ -147,10 +227,10 @@ impl Ruleset {
         self.cases.get(at)
     }
 
-    /// How many different host names the cases are built on, whatever the form of their patterns.
+    /// How many host names the cases are built on, whatever the form of their patterns. A name of two cases counts twice.
     #[must_use]
     pub fn host_count(&self) -> usize {
-        self.hosts.len()
+        usize::try_from(self.hosts.names()).unwrap_or(usize::MAX)
     }
 
     /// Bytes of memory the host index holds.
@@ -190,9 +270,18 @@ impl Ruleset {
         self.transitions.get(start..end).unwrap_or_default()
     }
 
-    /// The cases built on exactly this name, with their position and the forms of their patterns.
-    pub(crate) fn naming(&self, name: &str) -> impl Iterator<Item = (u32, &Arc<CompiledCase>, Forms)> {
-        self.hosts.naming(name).filter_map(|(at, forms)| Some((at, self.cases.get(at as usize)?, forms)))
+    /// Calls `each` for every case that is built on `host` or a parent of it in a form that covers `host`; a case that is
+    /// built on several of these names comes with each, the longest first.
+    pub(crate) fn covering<'r, 's>(
+        &'r self,
+        host: &'s Hostname,
+        mut each: impl FnMut(&'r Arc<CompiledCase>, Named<'s>),
+    ) {
+        self.hosts.covering(host, |named| {
+            if let Some(case) = self.cases.get(named.position as usize) {
+                each(case, named);
+            }
+        });
     }
 
     /// The cases that close a network holding this address, with their position and that network.
@@ -201,26 +290,159 @@ impl Ruleset {
     }
 }
 
-/// Positions of cases; more than `u32` counts is an error of [`index`] already.
-fn numbered(cases: &[Case]) -> impl Iterator<Item = (u32, &Case)> {
-    (0..).zip(cases)
+/// Names that are being put into one layer, beside the traffic.
+#[derive(Debug)]
+pub struct Merging(Layers);
+
+impl Merging {
+    /// Does it.
+    ///
+    /// # Errors
+    /// When the names cannot be merged; those in force stay as they are.
+    pub fn merge(&self) -> Result<MergedNames, String> {
+        let merged = self.0.merged(limits::IMAGE_FROM_NAMES).map_err(|error| error.to_string())?;
+        Ok(MergedNames(Arc::new(merged)))
+    }
 }
 
-fn index(cases: &[Case]) -> Result<HostIndex, IndexFull> {
-    let names = cases.iter().map(|case| case.hosts.len()).sum();
-    let bytes = cases.iter().flat_map(|case| &case.hosts).map(|pattern| pattern.name.as_str().len()).sum();
-    let mut index = HostIndex::with_capacity(names, bytes);
-    for (number, case) in numbered(cases) {
-        for pattern in &case.hosts {
-            index.insert(number, pattern)?;
+/// The names of a set in one layer.
+#[derive(Debug, Clone)]
+pub struct MergedNames(Arc<Layer>);
+
+impl MergedNames {
+    pub(super) fn layer(&self) -> Arc<Layer> {
+        Arc::clone(&self.0)
+    }
+
+    /// Whether both are one and the same.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Writes them to disk; false when they are too few to be worth it.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn write(&self, to: &mut dyn io::Write) -> io::Result<bool> {
+        self.0.write(to)
+    }
+
+    /// Reads `length` octets that were written by [`MergedNames::write`].
+    ///
+    /// # Errors
+    /// When the disk refuses, or a single bit is not as it was written.
+    pub fn read(from: &mut dyn io::Read, length: u64) -> io::Result<Self> {
+        Ok(Self(Arc::new(Layer::read(from, length)?)))
+    }
+}
+
+/// A case of the new set: one of the set before, or one that nobody shares yet.
+enum Prepared {
+    Kept(Arc<CompiledCase>),
+    New(CompiledCase),
+}
+
+impl Prepared {
+    fn count_hosts(&mut self, count: usize) {
+        if let Self::New(case) = self {
+            case.host_count = count;
         }
     }
-    index.shrink();
-    Ok(index)
+
+    fn shared(self) -> Arc<CompiledCase> {
+        match self {
+            Self::Kept(case) => case,
+            Self::New(case) => Arc::new(case),
+        }
+    }
 }
 
-fn origins(cases: &[Case]) -> NetworkMap<u32> {
-    numbered(cases).flat_map(|(number, case)| case.origins.iter().map(move |net| (*net, number))).collect()
+fn compile_cases(
+    cases: &[&ParsedCase],
+    files: &PolicyFiles,
+    options: &CompileOptions,
+    kept: Option<&Ruleset>,
+    diagnostics: &mut Diagnostics,
+) -> Vec<Prepared> {
+    let unchanged = |parsed: &ParsedCase| {
+        let before = kept?.case(&parsed.case.id)?;
+        before.is_of(parsed.file, parsed.names()).then(|| Arc::clone(before))
+    };
+    // Pages are only looked at when one has to be made, or has changed.
+    let mut templates = kept.is_none().then(|| Templates::load(files, diagnostics));
+    let mut compiled = Vec::with_capacity(cases.len());
+    for parsed in cases {
+        if let Some(before) = unchanged(parsed) {
+            compiled.push(Prepared::Kept(before));
+            continue;
+        }
+        let templates = templates.get_or_insert_with(|| Templates::load(files, diagnostics));
+        let pages = templates.render(&parsed.case, options, diagnostics);
+        match CompiledCase::new(&parsed.case, pages, parsed.file, parsed.names()) {
+            Ok(case) => compiled.push(Prepared::New(case)),
+            Err(full) => diagnostics.push(set_error("", &full.to_string())),
+        }
+    }
+    compiled
+}
+
+/// What the pages of a set are made from: their files, and what the operator says about itself.
+fn pages_digest(files: &PolicyFiles, options: &CompileOptions) -> Digest {
+    let mut all = options.blocked_by.clone().unwrap_or_default().into_bytes();
+    for (path, file) in files.under("pages/") {
+        all.push(0);
+        all.extend(path.as_bytes());
+        all.extend(file.digest.as_bytes());
+    }
+    Digest::of(&all)
+}
+
+/// Finds every case in a layer of the set before, and makes one of the names that are new.
+fn place(
+    cases: &[&ParsedCase],
+    before: &[Arc<Layer>],
+    spool: &mut dyn Spool,
+) -> Result<Layers, CompileError> {
+    let keys: Vec<NamesKey> = cases.iter().map(|parsed| parsed.key.clone()).collect();
+    let missing = match Layers::place(&keys, before.to_vec()) {
+        Ok(layers) => return Ok(layers),
+        Err(missing) => missing,
+    };
+    let fault = |error: &dyn std::fmt::Display| CompileError::Faulty(set_error("", &error.to_string()).into());
+    let mut names = Vec::with_capacity(missing.len());
+    for parsed in missing.into_iter().filter_map(|position| cases.get(position)) {
+        if !parsed.has_names {
+            return Err(CompileError::Forgotten);
+        }
+        names.push(names_of(parsed, spool).map_err(|error| fault(&error))?);
+    }
+    let live: HashSet<&NamesKey> = keys.iter().collect();
+    let fresh = Layer::new(&names, limits::IMAGE_FROM_NAMES);
+    let layers = fresh
+        .and_then(|fresh| Layers::folded(fresh, before.to_vec(), |key| live.contains(key), limits::IMAGE_FROM_NAMES))
+        .map_err(|error: BuildError| fault(&error))?;
+    Layers::place(&keys, layers).map_err(|_| CompileError::Forgotten)
+}
+
+/// The names of a case: those in its file, and the runs of its lists.
+fn names_of(parsed: &ParsedCase, spool: &mut dyn Spool) -> io::Result<NamesOf> {
+    let mut written = Unsorted::default();
+    for pattern in &parsed.case.hosts {
+        if !written.push(pattern) {
+            return Err(io::Error::other("a case has more names than the index can address"));
+        }
+    }
+    let mut runs = vec![Run::new(written, spool)?];
+    for named in &parsed.case.lists {
+        let gone = || io::Error::other(format!("the names of `{}` are not at hand", named.list.path));
+        runs.push(named.list.names().ok_or_else(gone)?.clone());
+    }
+    Ok(NamesOf { key: parsed.key.clone(), runs })
+}
+
+fn origins(cases: &[Arc<CompiledCase>]) -> NetworkMap<u32> {
+    (0..).zip(cases).flat_map(|(number, case)| case.origins.iter().map(move |net| (*net, number))).collect()
 }
 
 fn transitions(cases: &[Arc<CompiledCase>]) -> Vec<Transition> {

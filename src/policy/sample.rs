@@ -21,6 +21,7 @@ pub(crate) fn case(id: &str, hosts: &[&str]) -> Case {
         expires: None,
         review: None,
         hosts: patterns(hosts),
+        lists: Vec::new(),
         except: Vec::new(),
         origins: Vec::new(),
         page: "default".to_owned(),

@@ -255,6 +255,7 @@ impl Work {
 
     fn tend(&mut self) {
         self.swapper.drop_retired();
+        self.swapper.tend_names();
         self.announce();
         if self.swapper.is_awaited() {
             self.reload();

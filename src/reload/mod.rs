@@ -4,10 +4,13 @@
 //! last good set, swaps, and drops what was replaced once the last request has let go of it.
 
 mod authority;
+mod build;
 mod keeper;
+mod names;
 mod report;
 mod schedule;
 mod source;
+mod spool;
 mod store;
 mod swap;
 mod watch;

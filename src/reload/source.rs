@@ -6,10 +6,17 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::limits;
-use crate::policy::PolicyFiles;
+use crate::policy::{PolicyFile, PolicyFiles};
+
+pub(super) mod known;
+
+use known::Known;
 
 /// Everything the policy directory held while it did not change.
 #[derive(Debug)]
@@ -18,6 +25,8 @@ pub struct Snapshot {
     pub files: PolicyFiles,
     /// What tells this state of the directory from another without reading it.
     pub fingerprint: Fingerprint,
+    /// When it was looked at.
+    pub(super) at: SystemTime,
 }
 
 /// Names, sizes, inodes and times of the files of a policy directory. The time of the last status change is in
@@ -25,8 +34,8 @@ pub struct Snapshot {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Fingerprint(BTreeMap<String, FileMark>);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct FileMark {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct FileMark {
     inode: u64,
     bytes: u64,
     modified: (i64, i64),
@@ -64,7 +73,33 @@ const PARTS: [Part; 3] = [
 /// # Errors
 /// All files that cannot be taken, at once; or that the directory never stood still.
 pub fn read(root: &Path) -> Result<Snapshot, SourceError> {
+    read_with(root, |found| load(found, |path, bytes| read_bounded(path, bytes).map(PolicyFile::new)))
+}
+
+/// The same, but lists that `known` knows are not read, and others are left on the disk once they are hashed: a reload
+/// costs what has changed, and never takes the memory of all lists at once.
+pub(super) fn read_changed(root: &Path, known: &Known) -> Result<Snapshot, SourceError> {
+    read_with(root, |found| {
+        load(found, |path, bytes| {
+            let name = path.strip_prefix(root).ok().and_then(Path::to_str).unwrap_or_default();
+            let mark = found.get(name).map(|found| mark(&found.metadata));
+            if !name.starts_with("lists/") {
+                return read_bounded(path, bytes).map(PolicyFile::new);
+            }
+            match mark.and_then(|mark| known.digest(name, &mark)) {
+                Some(digest) => Ok(PolicyFile { digest, bytes, content: None }),
+                None => known::hash(path, bytes),
+            }
+        })
+    })
+}
+
+fn read_with(
+    root: &Path,
+    load: impl Fn(&BTreeMap<String, Found>) -> (PolicyFiles, Diagnostics),
+) -> Result<Snapshot, SourceError> {
     for _ in 0..limits::SOURCE_ATTEMPTS {
+        let at = SystemTime::now();
         let before = scan(root);
         let (files, problems) = load(&before.found);
         let after = scan(root);
@@ -76,7 +111,7 @@ pub fn read(root: &Path) -> Result<Snapshot, SourceError> {
         if diagnostics.has_errors() {
             return Err(SourceError::Unreadable(diagnostics, after.fingerprint()));
         }
-        return Ok(Snapshot { files, fingerprint: after.fingerprint() });
+        return Ok(Snapshot { files, fingerprint: after.fingerprint(), at });
     }
     Err(SourceError::Unsettled)
 }
@@ -125,20 +160,21 @@ struct Scan {
 
 impl Scan {
     fn fingerprint(&self) -> Fingerprint {
-        let mark = |found: &Found| {
-            let meta = &found.metadata;
-            FileMark {
-                inode: meta.ino(),
-                bytes: meta.size(),
-                modified: (meta.mtime(), meta.mtime_nsec()),
-                changed: (meta.ctime(), meta.ctime_nsec()),
-            }
-        };
-        Fingerprint(self.found.iter().map(|(name, found)| (name.clone(), mark(found))).collect())
+        let marked = self.found.iter().map(|(name, found)| (name.clone(), mark(&found.metadata)));
+        Fingerprint(marked.collect())
     }
 
     fn problem(&mut self, file: &str, message: impl Into<String>, hint: &str) {
         self.problems.push(Diagnostic::error(file, message).with_hint(hint));
+    }
+}
+
+fn mark(meta: &fs::Metadata) -> FileMark {
+    FileMark {
+        inode: meta.ino(),
+        bytes: meta.size(),
+        modified: (meta.mtime(), meta.mtime_nsec()),
+        changed: (meta.ctime(), meta.ctime_nsec()),
     }
 }
 
@@ -204,7 +240,10 @@ fn scan_entry(scan: &mut Scan, path: &Path, name: &str, part: Part, depth: usize
     }
 }
 
-fn load(found: &BTreeMap<String, Found>) -> (PolicyFiles, Diagnostics) {
+fn load(
+    found: &BTreeMap<String, Found>,
+    read: impl Fn(&Path, u64) -> io::Result<PolicyFile>,
+) -> (PolicyFiles, Diagnostics) {
     let mut files = PolicyFiles::new();
     let mut problems = Diagnostics::default();
     let bytes = found.values().map(|file| file.metadata.len()).sum();
@@ -218,8 +257,10 @@ fn load(found: &BTreeMap<String, Found>) -> (PolicyFiles, Diagnostics) {
             problems.push(problem);
             continue;
         }
-        match read_bounded(&file.path, file.metadata.len()) {
-            Ok(bytes) => files.insert(name.clone(), bytes),
+        match read(&file.path, file.metadata.len()) {
+            Ok(file) => {
+                files.files.insert(name.clone(), file);
+            }
             Err(error) => {
                 let message = format!("cannot read the file: {error}");
                 problems.push(Diagnostic::error(name, message).with_hint("check its permissions"));
@@ -231,7 +272,7 @@ fn load(found: &BTreeMap<String, Found>) -> (PolicyFiles, Diagnostics) {
 
 /// The content. A file that has grown since it was looked at is read no further than a byte past its end:
 /// the set is read again anyway, and a file that grows for ever must not fill the memory.
-fn read_bounded(path: &Path, expected: u64) -> io::Result<Arc<[u8]>> {
+pub(super) fn read_bounded(path: &Path, expected: u64) -> io::Result<Arc<[u8]>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(expected + 1).read_to_end(&mut bytes)?;
     Ok(bytes.into())

@@ -11,10 +11,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use crate::limits;
-use crate::policy::PolicyFiles;
+use crate::policy::{Contents, Digest, PolicyFile, PolicyFiles};
 
 #[cfg(test)]
 mod tests;
@@ -134,6 +133,28 @@ impl Store {
         Ok((None, problems))
     }
 
+    /// What was in force last, whether or not its files can be read back.
+    #[must_use]
+    pub fn newest_manifest(&self) -> Option<Manifest> {
+        let revision = self.revisions().ok()?.pop()?;
+        serde_json::from_slice(&fs::read(self.manifest_path(revision)).ok()?).ok()
+    }
+
+    /// Whether every file of a set is kept as it is. A list that is not at hand is taken by its length.
+    #[must_use]
+    pub fn holds(&self, files: &PolicyFiles) -> bool {
+        files.files.values().all(|file| self.holds_file(file))
+    }
+
+    fn holds_file(&self, file: &PolicyFile) -> bool {
+        let name = file.digest.to_string();
+        match &file.content {
+            // Read back, not only looked for: one that was damaged would spoil every set that names it.
+            Some(_) => object(&self.root, &name).is_ok(),
+            None => self.root.join("objects").join(name).metadata().is_ok_and(|kept| kept.len() == file.bytes),
+        }
+    }
+
     /// The revision the next new set gets.
     #[must_use]
     pub fn next_revision(&self) -> u64 {
@@ -179,15 +200,29 @@ impl Store {
     /// # Errors
     /// When the disk refuses. The set can be in force all the same.
     pub fn keep(&self, revision: u64, files: &PolicyFiles, applied: Timestamp) -> Result<(), StoreError> {
+        self.keep_from(revision, files, files, applied)
+    }
+
+    /// The same for a set some of whose files are not at hand; `contents` has them.
+    ///
+    /// # Errors
+    /// As [`Store::keep`], and when such a file is another one by now.
+    pub fn keep_from(
+        &self,
+        revision: u64,
+        files: &PolicyFiles,
+        contents: &dyn Contents,
+        applied: Timestamp,
+    ) -> Result<(), StoreError> {
         let mut manifest =
             Manifest { revision, digest: files.digest().to_string(), applied, files: BTreeMap::new() };
         let objects = self.root.join("objects");
-        for (name, bytes) in &files.files {
-            let sha256 = hex(&Sha256::digest(bytes));
+        for (name, file) in &files.files {
+            let sha256 = file.digest.to_string();
             let path = objects.join(&sha256);
-            // Read back, not only looked for: one that was damaged would spoil every set that names it.
-            if object(&self.root, &sha256).is_err() {
-                write_durably(&path, bytes)?;
+            if !self.holds_file(file) {
+                let content = contents.content(name, file).map_err(failed("read", Path::new(name)))?;
+                write_durably(&path, &content)?;
             }
             manifest.files.insert(name.clone(), sha256);
         }
@@ -277,11 +312,10 @@ fn load(root: &Path, revision: u64) -> Result<Kept, StoreError> {
     let path = manifest_path(root, revision);
     let text = fs::read(&path).map_err(failed("read", &path))?;
     let manifest: Manifest = serde_json::from_slice(&text).map_err(|_| StoreError::Damaged(path.clone()))?;
-    let mut files = BTreeMap::new();
+    let mut files = PolicyFiles::new();
     for (name, sha256) in &manifest.files {
         files.insert(name.clone(), object(root, sha256)?);
     }
-    let files = PolicyFiles { files };
     if manifest.revision != revision || files.digest().to_string() != manifest.digest {
         return Err(StoreError::Damaged(path));
     }
@@ -291,7 +325,7 @@ fn load(root: &Path, revision: u64) -> Result<Kept, StoreError> {
 fn object(root: &Path, sha256: &str) -> Result<Arc<[u8]>, StoreError> {
     let path = root.join("objects").join(sha256);
     let bytes = fs::read(&path).map_err(failed("read", &path))?;
-    if hex(&Sha256::digest(&bytes)) != sha256 {
+    if Digest::of(&bytes).to_string() != sha256 {
         return Err(StoreError::Damaged(path));
     }
     Ok(bytes.into())
@@ -318,13 +352,4 @@ fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
 
 fn sync_directory(path: &Path) -> Result<(), StoreError> {
     File::open(path).and_then(|directory| directory.sync_all()).map_err(failed("sync", path))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing into a String cannot fail.
-        write!(text, "{byte:02x}").ok();
-        text
-    })
 }

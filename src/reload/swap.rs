@@ -7,8 +7,10 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use super::authority::Authority;
+use super::build::{Builder, Built};
+use super::names::NamesKeeper;
 use super::report::{Report, Result as ReloadResult, SharedReport};
-use super::source::{self, Fingerprint, SourceError};
+use super::source::{self, Fingerprint};
 use super::store::{Kept, Store, StoreError};
 use crate::audit::Audit;
 use crate::clock::Clock;
@@ -16,7 +18,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::gate::Gate;
 use crate::limits;
 use crate::metrics::Metrics;
-use crate::policy::{self, CompileOptions, PolicyFiles, Revision, Ruleset};
+use crate::policy::{CompileOptions, Contents, PolicyFiles, Revision, Ruleset};
 
 /// Why an edge cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -32,8 +34,8 @@ pub enum StartError {
 /// Owns what a reload needs. Only the keeper's thread calls it.
 #[derive(Debug)]
 pub struct Swapper {
-    directory: PathBuf,
-    options: CompileOptions,
+    builder: Builder,
+    names: NamesKeeper,
     authority: Authority,
     gate: Arc<Gate>,
     clock: Arc<dyn Clock>,
@@ -44,13 +46,6 @@ pub struct Swapper {
     fingerprint: Fingerprint,
     /// Replaced rulesets that a request may still hold. They are dropped here, never on a request thread.
     retired: Vec<Arc<Ruleset>>,
-}
-
-/// A policy set that has passed every check, with its warnings.
-struct Built {
-    files: PolicyFiles,
-    ruleset: Ruleset,
-    warnings: Diagnostics,
 }
 
 impl Swapper {
@@ -67,15 +62,13 @@ impl Swapper {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
         let began = Instant::now();
-        let (built, fingerprint) = read_and_build(&directory, &options);
-        let (kept, problems) = store.last_good()?;
-        for problem in problems {
-            tracing::error!(%problem, "a kept policy set cannot be used");
-        }
+        let (names, restored) = NamesKeeper::open(store.root());
+        let mut builder = Builder::new(directory, options, store.root(), restored);
+        let (built, fingerprint) = builder.read(None);
         let now = clock.now();
         let first = match built {
-            Ok(built) => from_directory(built, kept, &mut store, now),
-            Err(errors) => from_last_good(errors, kept, &options)?,
+            Ok(built) => from_directory(built, &mut builder, &mut store, now),
+            Err(errors) => from_last_good(errors, &builder, &store)?,
         };
         let gate = Gate::new(Arc::new(first.ruleset), audit, metrics, Arc::clone(&clock));
         if first.result == ReloadResult::LastGood {
@@ -86,8 +79,8 @@ impl Swapper {
         gate.metrics().reloaded(report.result.as_str());
         log_report(&report, &gate.ruleset());
         Ok(Self {
-            directory,
-            options,
+            builder,
+            names,
             authority: Authority::Own(store),
             gate: Arc::new(gate),
             clock,
@@ -128,19 +121,19 @@ impl Swapper {
     /// The policy directory.
     #[must_use]
     pub fn directory(&self) -> &std::path::Path {
-        &self.directory
+        self.builder.directory()
     }
 
     /// Whether the directory has changed since it was last read.
     #[must_use]
     pub fn is_stale(&self) -> bool {
-        source::fingerprint(&self.directory) != self.fingerprint
+        source::fingerprint(self.directory()) != self.fingerprint
     }
 
     /// Reads the directory and, when it holds a good set that is not in force, swaps it in.
     pub fn reload(&mut self) -> Report {
         let began = Instant::now();
-        let (built, fingerprint) = read_and_build(&self.directory, &self.options);
+        let (built, fingerprint) = self.builder.read(Some(&self.gate.ruleset()));
         self.fingerprint = fingerprint;
         self.awaited = false;
         let now = self.clock.now();
@@ -153,7 +146,9 @@ impl Swapper {
                 report(ReloadResult::Rejected, &errors, now, began)
             }
             Ok(built) if built.files.digest() == self.gate.ruleset().digest() => {
-                report(ReloadResult::Unchanged, &built.warnings, now, began)
+                let (_, _, warnings) = self.builder.settle(built);
+                self.builder.moved(&self.gate.ruleset());
+                report(ReloadResult::Unchanged, &warnings, now, began)
             }
             Ok(built) if self.authority.is_own() => return self.apply(built, now, began),
             Ok(built) => self.follow(built, now, began),
@@ -173,13 +168,14 @@ impl Swapper {
     fn apply(&mut self, built: Built, now: Timestamp, began: Instant) -> Report {
         let Authority::Own(store) = &mut self.authority else { return self.follow(built, now, began) };
         let revision = Revision(store.take_revision());
-        let ruleset = Arc::new(built.ruleset.with_identity(revision, built.files.digest()));
+        let (files, ruleset, warnings) = self.builder.settle(built);
+        let ruleset = Arc::new(ruleset.with_identity(revision, files.digest()));
         self.gate.record_application(&ruleset, ReloadResult::Applied.as_str());
         self.retired.push(self.gate.swap(ruleset));
-        let report = report(ReloadResult::Applied, &built.warnings, now, began);
+        let report = report(ReloadResult::Applied, &warnings, now, began);
         self.publish(&report);
         if let Authority::Own(store) = &self.authority {
-            keep(store, revision, &built.files, now);
+            keep(store, revision, &files, self.builder.contents(), now);
         }
         report
     }
@@ -191,8 +187,23 @@ impl Swapper {
             self.awaited = true;
             return report(ReloadResult::Unchanged, &built.warnings, now, began);
         };
-        self.retired.push(self.gate.swap(Arc::new(built.ruleset.with_identity(revision, digest))));
-        report(ReloadResult::Applied, &built.warnings, now, began)
+        let (_, ruleset, warnings) = self.builder.settle(built);
+        self.retired.push(self.gate.swap(Arc::new(ruleset.with_identity(revision, digest))));
+        report(ReloadResult::Applied, &warnings, now, began)
+    }
+
+    /// Merges the names of the set in force when that is worth it, beside the traffic, and keeps them for a restart.
+    pub(super) fn tend_names(&mut self) {
+        if let Some(merged) = self.names.take_merged()
+            && let Some(same) = self.gate.ruleset().with_merged(&merged)
+        {
+            tracing::info!(revision = %same.revision(), bytes = same.index_bytes(), "the names were merged");
+            self.builder.moved(&same);
+            self.retired.push(self.gate.replace(Arc::new(same)));
+        }
+        if self.authority.is_own() {
+            self.names.tend(&self.gate.ruleset(), self.builder.book(), self.builder.known());
+        }
     }
 
     /// Drops the replaced rulesets that no request holds any more.
@@ -208,62 +219,37 @@ struct First {
     problems: Diagnostics,
 }
 
-fn from_directory(built: Built, kept: Option<Kept>, store: &mut Store, now: Timestamp) -> First {
-    let digest = built.files.digest();
+fn from_directory(built: Built, builder: &mut Builder, store: &mut Store, now: Timestamp) -> First {
+    let (files, ruleset, problems) = builder.settle(built);
+    let digest = files.digest();
     // The very set that was in force before keeps its revision.
-    let known = kept.map(|kept| kept.manifest).filter(|known| known.revision + 1 == store.next_revision());
-    let revision = match known {
-        Some(manifest) if manifest.digest == digest.to_string() => Revision(manifest.revision),
+    let newest = store.newest_manifest().filter(|known| known.revision + 1 == store.next_revision());
+    let revision = match newest {
+        Some(manifest) if manifest.digest == digest.to_string() && store.holds(&files) => {
+            Revision(manifest.revision)
+        }
         _ => {
             let revision = Revision(store.take_revision());
-            keep(store, revision, &built.files, now);
+            keep(store, revision, &files, builder.contents(), now);
             revision
         }
     };
-    let ruleset = built.ruleset.with_identity(revision, digest);
-    First { ruleset, result: ReloadResult::Applied, problems: built.warnings }
+    First { ruleset: ruleset.with_identity(revision, digest), result: ReloadResult::Applied, problems }
 }
 
-fn from_last_good(
-    errors: Diagnostics,
-    kept: Option<Kept>,
-    options: &CompileOptions,
-) -> Result<First, StartError> {
+fn from_last_good(errors: Diagnostics, builder: &Builder, store: &Store) -> Result<First, StartError> {
+    let (kept, problems) = store.last_good()?;
+    for problem in problems {
+        tracing::error!(%problem, "a kept policy set cannot be used");
+    }
     let Some(Kept { manifest, files }) = kept else { return Err(StartError::NoPolicy(errors)) };
-    let digest = files.digest();
-    let Ok(built) = build(files, options) else { return Err(StartError::NoPolicy(errors)) };
-    let ruleset = built.ruleset.with_identity(Revision(manifest.revision), digest);
+    let Ok(ruleset) = builder.compile_kept(&files) else { return Err(StartError::NoPolicy(errors)) };
+    let ruleset = ruleset.with_identity(Revision(manifest.revision), files.digest());
     Ok(First { ruleset, result: ReloadResult::LastGood, problems: errors })
 }
 
-fn read_and_build(
-    directory: &std::path::Path,
-    options: &CompileOptions,
-) -> (Result<Built, Diagnostics>, Fingerprint) {
-    match source::read(directory) {
-        Ok(snapshot) => (build(snapshot.files, options), snapshot.fingerprint),
-        Err(SourceError::Unreadable(errors, fingerprint)) => (Err(errors), fingerprint),
-        // An empty fingerprint makes the next comparison read it again.
-        Err(unsettled @ SourceError::Unsettled) => {
-            let name = directory.display().to_string();
-            let mut errors = Diagnostics::default();
-            errors.push(Diagnostic::error(name, unsettled.to_string()));
-            (Err(errors), Fingerprint::default())
-        }
-    }
-}
-
-fn build(files: PolicyFiles, options: &CompileOptions) -> Result<Built, Diagnostics> {
-    let (cases, diagnostics) = policy::parse_cases(&files);
-    if diagnostics.has_errors() {
-        return Err(diagnostics);
-    }
-    let ruleset = Ruleset::compile_with(cases, &files, options)?;
-    Ok(Built { files, ruleset, warnings: diagnostics })
-}
-
-fn keep(store: &Store, revision: Revision, files: &PolicyFiles, now: Timestamp) {
-    if let Err(error) = store.keep(revision.0, files, now) {
+fn keep(store: &Store, revision: Revision, files: &PolicyFiles, contents: &dyn Contents, now: Timestamp) {
+    if let Err(error) = store.keep_from(revision.0, files, contents, now) {
         tracing::error!(%error, %revision, "the policy set is in force but could not be kept for a restart");
     }
 }

@@ -13,7 +13,7 @@ use super::super::{id::EventId, prove::Proof};
 use super::names;
 use super::spool::Spool;
 use super::sums::{self, Sums, sha256};
-use crate::policy::PolicyFiles;
+use crate::policy::{PolicyFile, PolicyFiles};
 
 /// Proofs up to this number are files of their own.
 const FEW: usize = 64;
@@ -136,10 +136,12 @@ impl Packer {
             return;
         };
         if self.about.revisions.insert(revision) {
-            let file = |(path, bytes): (&String, &Arc<[u8]>)| {
-                (format!("{}{revision}/{path}", names::POLICY_FOLDER), Arc::clone(bytes))
+            let file = |(path, file): (&String, &PolicyFile)| {
+                let content = file.content.clone()?;
+                Some((format!("{}{revision}/{path}", names::POLICY_FOLDER), content))
             };
-            self.policies.extend(set.files.iter().map(file));
+            // What is read back from the store is at hand whole.
+            self.policies.extend(set.files.iter().filter_map(file));
         }
     }
 

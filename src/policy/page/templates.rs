@@ -17,11 +17,10 @@ use crate::policy::files::PolicyFiles;
 use crate::policy::ruleset::CompileOptions;
 
 use super::context::{BUILT_IN_LANGUAGE, Context};
-use super::{Body, Page, RenderedPages};
+use super::{Body, DEFAULT_PAGE, Page, RenderedPages};
 
-/// The page every policy set has; `pages/default.html` in the policy directory takes its place.
+/// What the default page is when the policy directory has none.
 const BUILT_IN: &str = include_str!("default.html");
-const BUILT_IN_NAME: &str = "default";
 const FOLDER: &str = "pages/";
 const HTML: &str = "text/html; charset=utf-8";
 
@@ -49,17 +48,18 @@ impl Templates {
     pub(crate) fn load(files: &PolicyFiles, diagnostics: &mut Diagnostics) -> Self {
         let mut templates = Self { engine: engine(), pages: BTreeMap::new(), faulty: BTreeSet::new() };
         let mut default_given = false;
-        for (path, content) in &files.files {
+        for (path, file) in &files.files {
             let Some(stem) = path.strip_prefix(FOLDER).and_then(|name| name.strip_suffix(".html")) else {
                 continue;
             };
             let (name, language) = split_language(stem);
-            default_given |= name == BUILT_IN_NAME && language.is_none();
+            default_given |= name == DEFAULT_PAGE && language.is_none();
+            let content = file.content.as_deref().unwrap_or_default();
             templates.read(path, name, language, content, diagnostics);
         }
         if !default_given {
-            let path = format!("{FOLDER}{BUILT_IN_NAME}.html");
-            templates.read(&path, BUILT_IN_NAME, None, BUILT_IN.as_bytes(), diagnostics);
+            let path = format!("{FOLDER}{DEFAULT_PAGE}.html");
+            templates.read(&path, DEFAULT_PAGE, None, BUILT_IN.as_bytes(), diagnostics);
         }
         templates
     }
@@ -207,9 +207,10 @@ fn samples() -> Vec<Case> {
         expires: None,
         review: None,
         hosts: Vec::new(),
+        lists: Vec::new(),
         except: Vec::new(),
         origins: Vec::new(),
-        page: BUILT_IN_NAME.to_owned(),
+        page: DEFAULT_PAGE.to_owned(),
         legal: None,
         exempt: Vec::new(),
     };

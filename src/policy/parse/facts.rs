@@ -7,13 +7,11 @@ use jiff::tz::TimeZone;
 use crate::diagnostic::nearest;
 use crate::document::{Spot, Table, Text, Value};
 use crate::limits;
+use crate::policy::page::DEFAULT_PAGE;
 use crate::policy::{Action, Basis, CaseId, Mode, PolicyFiles};
 
 /// Shown on the block page of a case without a `statement`.
 const DEFAULT_STATEMENT: &str = "Service for this site has been ended.";
-
-/// The page that is there without a file.
-const DEFAULT_PAGE: &str = "default";
 
 /// Who decided what about whom.
 pub(super) struct Identity {
@@ -142,7 +140,7 @@ fn page(text: &Text<'_>, files: &PolicyFiles) -> Option<String> {
         );
         return None;
     }
-    if name == DEFAULT_PAGE || files.get(&format!("pages/{name}.html")).is_some() {
+    if name == DEFAULT_PAGE || files.has(&format!("pages/{name}.html")) {
         return Some(name.to_owned());
     }
     let known =

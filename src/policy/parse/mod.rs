@@ -8,11 +8,15 @@ mod reach;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 pub(super) use self::reach::Written;
+use super::book::{Book, ParsedCase, ParsedSet};
+use super::files::PolicyFile;
 use super::list::Lists;
-use super::{Case, CaseId, PolicyFiles};
-use crate::diagnostic::Diagnostics;
+use super::names::{MemorySpool, Spool};
+use super::{Case, CaseId, Contents, PolicyFiles};
+use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document::{self, Spot, Table};
 use crate::limits;
 
@@ -47,56 +51,91 @@ const KEYS: [&str; 21] = [
 /// could still be read, for tools that want to show them; such a set is never put in force.
 #[must_use]
 pub fn parse_cases(files: &PolicyFiles) -> (Vec<Case>, Diagnostics) {
-    let mut set = Set::new(files);
-    let sizes = files.files.values().map(|content| bytes(content));
-    set.found
-        .extend(PolicyFiles::check_total(files.files.len(), sizes.sum()).map(Into::into).unwrap_or_default());
-    for (path, content) in files.under("pages/") {
-        set.found.extend(PolicyFiles::check_size(path, bytes(content)).map(Into::into).unwrap_or_default());
-    }
-    for (path, content) in files.cases() {
-        set.read(path, content);
-    }
-    set.found.extend(set.lists.findings());
-    (set.cases, set.found.sorted())
+    let set = parse_set(files, files, &Book::default(), &mut MemorySpool);
+    (set.cases.into_iter().map(|parsed| Arc::unwrap_or_clone(parsed.case)).collect(), set.found)
 }
 
-fn bytes(content: &[u8]) -> u64 {
-    u64::try_from(content.len()).unwrap_or(u64::MAX)
+/// The same, reading anew only what has changed since `book` was written. `contents` has the files that are not at
+/// hand, and the names of lists wait in `spool` until they are compiled.
+#[must_use]
+pub fn parse_set(
+    files: &PolicyFiles,
+    contents: &dyn Contents,
+    book: &Book,
+    spool: &mut dyn Spool,
+) -> ParsedSet {
+    let mut set = Set::new(files, Lists::new(files, contents, spool, book), book);
+    let sizes = files.files.values().map(|file| file.bytes);
+    set.found
+        .extend(PolicyFiles::check_total(files.files.len(), sizes.sum()).map(Into::into).unwrap_or_default());
+    for (path, file) in files.under("pages/") {
+        set.found.extend(PolicyFiles::check_size(path, file.bytes).map(Into::into).unwrap_or_default());
+    }
+    for (path, file) in files.cases() {
+        if !set.take_known(path, file) {
+            set.read(path, file, contents);
+        }
+    }
+    set.found.extend(set.lists.findings());
+    ParsedSet { cases: set.cases, found: set.found.sorted() }
 }
 
 /// What the cases of a set share while they are read one after the other.
 struct Set<'f> {
     files: &'f PolicyFiles,
     lists: Lists<'f>,
+    book: &'f Book,
     /// Where each id was first used: file and line.
     ids: BTreeMap<CaseId, (String, u32)>,
     /// How many host patterns there are so far.
     hosts: usize,
-    cases: Vec<Case>,
+    cases: Vec<ParsedCase>,
     found: Diagnostics,
 }
 
 impl<'f> Set<'f> {
-    fn new(files: &'f PolicyFiles) -> Self {
-        Self {
-            files,
-            lists: Lists::new(files),
-            ids: BTreeMap::new(),
-            hosts: 0,
-            cases: Vec::new(),
-            found: Diagnostics::new(),
-        }
+    fn new(files: &'f PolicyFiles, lists: Lists<'f>, book: &'f Book) -> Self {
+        Self { files, lists, book, ids: BTreeMap::new(), hosts: 0, cases: Vec::new(), found: Diagnostics::new() }
     }
 
-    fn read(&mut self, path: &str, content: &[u8]) {
-        if let Some(refusal) = PolicyFiles::check_size(path, bytes(content)) {
+    /// Takes a case that was read before, and nothing of which has changed. One that does not go with the others is
+    /// read again, so that it is reported where it stands.
+    fn take_known(&mut self, path: &str, file: &PolicyFile) -> bool {
+        let Some(known) = self.book.known(path, file, self.files) else { return false };
+        let patterns = known.patterns;
+        if self.ids.contains_key(&known.case.id) || self.hosts.saturating_add(patterns) > limits::HOSTS_PER_SET {
+            return false;
+        }
+        self.hosts += patterns;
+        self.ids.insert(known.case.id.clone(), (path.to_owned(), known.id_line));
+        known.case.lists.iter().for_each(|named| self.lists.note(named, path));
+        self.found.extend(known.found.clone());
+        self.cases.push(known.clone());
+        true
+    }
+
+    fn read(&mut self, path: &str, file: &PolicyFile, contents: &dyn Contents) {
+        if let Some(refusal) = PolicyFiles::check_size(path, file.bytes) {
             self.found.push(refusal);
             return;
         }
-        let (case, found) = document::read(path, content, |top| self.case(top));
+        let content = match contents.content(path, file) {
+            Ok(content) => content,
+            Err(error) => {
+                let message = format!("cannot read the file: {error}");
+                return self.found.push(Diagnostic::error(path, message));
+            }
+        };
+        let (case, found) = document::read(path, &content, |top| self.case(top));
+        if let Some(mut case) = case {
+            // Names that no layer has must be at hand when the set is compiled.
+            if case.lists.iter().any(|named| named.list.names().is_none()) && !self.book.has_names(&case) {
+                case.lists = case.lists.iter().map(|named| self.lists.with_names(named)).collect();
+            }
+            let id_line = self.ids.get(&case.id).map_or(1, |(_, line)| *line);
+            self.cases.push(ParsedCase::new(path, file.digest, id_line, case, found.clone()));
+        }
         self.found.extend(found);
-        self.cases.extend(case);
     }
 
     /// Reads every part before it gives up on one, so that no error hides another.
@@ -125,6 +164,7 @@ impl<'f> Set<'f> {
             expires: schedule.expires,
             review: schedule.review,
             hosts: reach.hosts,
+            lists: reach.lists,
             except: reach.except,
             origins: reach.origins,
             page: effect.page,

@@ -9,12 +9,13 @@ use crate::diagnostic::nearest;
 use crate::document::{Spot, Table, Text, Value};
 use crate::limits;
 use crate::policy::check;
-use crate::policy::list::BadEntries;
+use crate::policy::list::{BadEntries, NamedList};
 use crate::policy::{Pattern, PolicyFiles};
 
 /// What a case concerns.
 pub(super) struct Reach {
     pub(super) hosts: Vec<Pattern>,
+    pub(super) lists: Vec<NamedList>,
     pub(super) except: Vec<Pattern>,
     pub(super) origins: Vec<IpNet>,
 }
@@ -38,17 +39,16 @@ pub(super) fn reach(top: &Table<'_>, set: &mut Set<'_>) -> Reach {
             .warning("`on_bad_entry` has no effect without `host_lists`", "remove it, or add `host_lists`");
     }
     let on_bad = on_bad.and_then(|value| value.string()?.choice(&BadEntries::ALL, BadEntries::as_str));
-    let mut hosts: Vec<Pattern> = named.iter().map(|written| written.pattern.clone()).collect();
+    let hosts: Vec<Pattern> = named.iter().map(|written| written.pattern.clone()).collect();
     let mut room = set.has_room_for(hosts.len());
+    let on_bad = on_bad.unwrap_or(BadEntries::Refuse);
+    let mut named_lists = Vec::new();
     for text in lists_value.map(|value| lists(&value)).unwrap_or_default() {
         if let Some(path) = list_path(&text, set.files)
-            && let Some(patterns) =
-                set.lists.patterns(path, text.spot().file(), on_bad.unwrap_or(BadEntries::Refuse))
+            && let Some(named) = set.lists.named(path, text.spot().file(), on_bad)
         {
-            room = room && set.has_room_for(patterns.len());
-            if room {
-                hosts.extend(patterns.iter().cloned());
-            }
+            room = set.has_room_for(named.list.entries) && room;
+            named_lists.push(named);
         }
     }
     if !room {
@@ -62,8 +62,12 @@ pub(super) fn reach(top: &Table<'_>, set: &mut Set<'_>) -> Reach {
         top.spot().error_with_hint("the case concerns nothing: no hosts, no lists, no origins", hint);
     }
     check::hosts_taken_away(&named, &except);
-    check::idle_exceptions(&hosts, &except);
-    Reach { hosts, except: except.into_iter().map(|written| written.pattern).collect(), origins }
+    if !except.is_empty() {
+        named_lists = named_lists.iter().map(|named| set.lists.with_names(named)).collect();
+    }
+    check::idle_exceptions(&hosts, &named_lists, &except);
+    let except = except.into_iter().map(|written| written.pattern).collect();
+    Reach { hosts, lists: named_lists, except, origins }
 }
 
 fn patterns<'r>(value: Option<Value<'r>>) -> Vec<Written<'r>> {
@@ -131,7 +135,7 @@ fn list_path<'r>(text: &Text<'r>, files: &PolicyFiles) -> Option<&'r str> {
         "it is not under `lists/`"
     } else if !PolicyFiles::belongs(path) {
         "it is a hidden file, a copy of an editor or no file at all"
-    } else if files.get(path).is_some() {
+    } else if files.has(path) {
         return Some(path);
     } else {
         let known = files.under("lists/").map(|(known, _)| known);

@@ -3,7 +3,9 @@
 use super::*;
 
 fn set(text: &str) -> PolicyFiles {
-    PolicyFiles { files: BTreeMap::from([("cases/a.toml".to_owned(), Arc::from(text.as_bytes()))]) }
+    let mut files = PolicyFiles::new();
+    files.insert("cases/a.toml", text.as_bytes());
+    files
 }
 
 #[test]
@@ -29,7 +31,7 @@ fn a_damaged_set_is_passed_over_for_the_one_before() {
         let revision = store.take_revision();
         store.keep(revision, &set(text), Timestamp::UNIX_EPOCH).unwrap();
     }
-    let damaged = store.root.join("objects").join(hex(&Sha256::digest("two")));
+    let damaged = store.root.join("objects").join(Digest::of("two".as_bytes()).to_string());
     fs::write(&damaged, "twp").unwrap();
     let (kept, problems) = store.last_good().unwrap();
     assert_eq!(kept.unwrap().manifest.revision, 1);
@@ -41,7 +43,7 @@ fn a_damaged_set_is_passed_over_for_the_one_before() {
 fn an_object_that_was_damaged_is_written_anew_with_the_next_set() {
     let directory = tempfile::tempdir().unwrap();
     let mut store = Store::open(directory.path()).unwrap();
-    let object = store.root.join("objects").join(hex(&Sha256::digest("same")));
+    let object = store.root.join("objects").join(Digest::of("same".as_bytes()).to_string());
     for _ in 0..2 {
         let revision = store.take_revision();
         store.keep(revision, &set("same"), Timestamp::UNIX_EPOCH).unwrap();
@@ -67,7 +69,7 @@ fn a_kept_set_is_read_beside_the_edge_that_holds_the_lock() {
     store.keep(revision, &set("one"), Timestamp::UNIX_EPOCH).unwrap();
     assert_eq!(kept(directory.path(), revision).unwrap().unwrap().files.files, set("one").files);
     assert!(kept(directory.path(), revision + 1).unwrap().is_none());
-    fs::write(store.root.join("objects").join(hex(&Sha256::digest("one"))), "onf").unwrap();
+    fs::write(store.root.join("objects").join(Digest::of("one".as_bytes()).to_string()), "onf").unwrap();
     assert!(matches!(kept(directory.path(), revision), Err(StoreError::Damaged(_))));
 }
 

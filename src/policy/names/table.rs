@@ -1,4 +1,4 @@
-//! The host index: which cases name a host, or a parent of it.
+//! A hash table of names: what a small set, or a change to a large one, is kept in.
 //!
 //! All names lie one behind the other in a single buffer, each with four bytes that say which case
 //! names it; a hash table of four-byte offsets finds them. A name costs its own length, five bytes in
@@ -9,114 +9,25 @@ use std::hash::BuildHasher;
 use hashbrown::hash_table::Entry;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
+use super::posting::{Forms, IndexFull, Link, Naming, Posting};
 use crate::hostname::Hostname;
-
-use super::pattern::{Form, Pattern};
+use crate::policy::pattern::Pattern;
 
 /// Bytes before each name in the buffer: the posting, then the length of the name.
 const HEADER: usize = 5;
-/// What a posting can count to: cases, or links where several cases share a name.
-const POSTING_LIMIT: u32 = 1 << 28;
-
-/// The host index holds no more: 4 GiB of names, or 2^28 cases or shared names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the policy set holds more names than the index can address")]
-pub(crate) struct IndexFull;
-
-/// The pattern forms in which one case names one host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Forms(u32);
-
-impl Forms {
-    const BITS: u32 = 3;
-    const ALL: u32 = (1 << Self::BITS) - 1;
-
-    const fn of(form: Form) -> Self {
-        Self(match form {
-            Form::Exact => 1,
-            Form::Subtree => 2,
-            Form::Below => 4,
-        })
-    }
-
-    const fn has(self, form: Form) -> bool {
-        self.0 & Self::of(form).0 != 0
-    }
-
-    /// The most specific of these forms that covers the name itself (`whole`), or a name below it.
-    pub(crate) const fn covering(self, whole: bool) -> Option<Form> {
-        match whole {
-            true if self.has(Form::Exact) => Some(Form::Exact),
-            _ if self.has(Form::Subtree) => Some(Form::Subtree),
-            false if self.has(Form::Below) => Some(Form::Below),
-            _ => None,
-        }
-    }
-}
-
-/// What the index says of a name, in 32 bits: the forms, a mark for "several cases", and a number that
-/// is the case or, with the mark, the first link of the chain of cases.
-#[derive(Debug, Clone, Copy)]
-struct Posting(u32);
-
-impl Posting {
-    const SHARED: u32 = 1 << Forms::BITS;
-    const SHIFT: u32 = Forms::BITS + 1;
-
-    fn case(number: u32, forms: Forms) -> Result<Self, IndexFull> {
-        if number < POSTING_LIMIT { Ok(Self(number << Self::SHIFT | forms.0)) } else { Err(IndexFull) }
-    }
-
-    fn chain(link: usize) -> Result<Self, IndexFull> {
-        let link = u32::try_from(link).ok().filter(|link| *link < POSTING_LIMIT).ok_or(IndexFull)?;
-        Ok(Self(link << Self::SHIFT | Self::SHARED))
-    }
-
-    const fn from_bytes(bytes: [u8; 4]) -> Self {
-        Self(u32::from_le_bytes(bytes))
-    }
-
-    const fn to_bytes(self) -> [u8; 4] {
-        self.0.to_le_bytes()
-    }
-
-    const fn number(self) -> u32 {
-        self.0 >> Self::SHIFT
-    }
-
-    const fn forms(self) -> Forms {
-        Forms(self.0 & Forms::ALL)
-    }
-
-    const fn is_chain(self) -> bool {
-        self.0 & Self::SHARED != 0
-    }
-
-    const fn with(self, forms: Forms) -> Self {
-        Self(self.0 | forms.0)
-    }
-}
-
-/// One case of several that name the same host; the chain ends at `None`.
-#[derive(Debug, Clone, Copy)]
-struct Link {
-    posting: Posting,
-    next: Option<u32>,
-}
-
 /// Names with the numbers of the cases that name them.
 ///
 /// The hasher is seeded anew for each index. The names in it are the operator's, not the visitor's, so
 /// nobody outside can choose what collides; the seed costs nothing and covers lists taken from others.
 #[derive(Debug, Default)]
-pub(crate) struct HostIndex {
+pub(super) struct Table {
     hasher: DefaultHashBuilder,
     table: HashTable<u32>,
     names: Vec<u8>,
     links: Vec<Link>,
 }
 
-impl HostIndex {
+impl Table {
     /// Room for `names` names of `bytes` octets together, so that inserting them moves nothing.
     pub(crate) fn with_capacity(names: usize, bytes: usize) -> Self {
         Self {
@@ -126,30 +37,31 @@ impl HostIndex {
         }
     }
 
-    /// Adds a pattern of a case. All patterns of one case must come before those of the next.
+    /// Adds a name of a case. All names of one case must come before those of the next. Returns whether the case did
+    /// not name it before.
     ///
     /// # Errors
     /// When the buffer or the numbers are used up.
-    pub(crate) fn insert(&mut self, case: u32, pattern: &Pattern) -> Result<(), IndexFull> {
+    pub(super) fn insert(&mut self, case: u32, name: &[u8], forms: Forms) -> Result<bool, IndexFull> {
         let Self { hasher, table, names, links } = self;
-        let name = pattern.name.as_str().as_bytes();
-        let forms = Forms::of(pattern.form);
         let same = |&offset: &u32| name_at(names, offset) == Some(name);
         let rehash = |&offset: &u32| hasher.hash_one(name_at(names, offset).unwrap_or_default());
         match table.entry(hasher.hash_one(name), same, rehash) {
             Entry::Occupied(entry) => {
                 let slot = posting_slot(names, *entry.get()).ok_or(IndexFull)?;
-                *slot = joined(links, Posting::from_bytes(*slot), case, forms)?.to_bytes();
+                let (posting, is_new) = joined(links, Posting::from_bits(u32::from_le_bytes(*slot)), case, forms)?;
+                *slot = posting.bits().to_le_bytes();
+                Ok(is_new)
             }
             Entry::Vacant(entry) => {
                 entry.insert(u32::try_from(names.len()).map_err(|_| IndexFull)?);
                 let length = u8::try_from(name.len()).map_err(|_| IndexFull)?;
-                names.extend_from_slice(&Posting::case(case, forms)?.to_bytes());
+                names.extend_from_slice(&Posting::case(case, forms)?.bits().to_le_bytes());
                 names.push(length);
                 names.extend_from_slice(name);
+                Ok(true)
             }
         }
-        Ok(())
     }
 
     /// Gives back what `with_capacity` took too much.
@@ -161,12 +73,22 @@ impl HostIndex {
     }
 
     /// The cases that name exactly `name`, each once, with the forms in which they do.
-    pub(crate) fn naming(&self, name: &str) -> Naming<'_> {
-        let name = name.as_bytes();
+    pub(super) fn naming(&self, name: &[u8]) -> Naming<'_> {
         let found =
             self.table.find(self.hasher.hash_one(name), |&offset| name_at(&self.names, offset) == Some(name));
         let posting = found.and_then(|&offset| posting_at(&self.names, offset));
-        Naming { links: &self.links, posting, next: None }
+        Naming::new(&self.links, posting)
+    }
+
+    /// Every name with its cases, in the order in which the names were first added.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], Naming<'_>)> {
+        let mut at = 0_usize;
+        std::iter::from_fn(move || {
+            let offset = u32::try_from(at).ok()?;
+            let (name, posting) = (name_at(&self.names, offset)?, posting_at(&self.names, offset)?);
+            at += HEADER + name.len();
+            Some((name, Naming::new(&self.links, Some(posting))))
+        })
     }
 
     /// How many different names are in it.
@@ -180,42 +102,24 @@ impl HostIndex {
     }
 }
 
-/// The cases that name one host; see [`HostIndex::naming`].
-#[derive(Debug)]
-pub(crate) struct Naming<'i> {
-    links: &'i [Link],
-    posting: Option<Posting>,
-    next: Option<u32>,
-}
-
-impl Iterator for Naming<'_> {
-    type Item = (u32, Forms);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let at = match self.posting.take() {
-            Some(posting) if !posting.is_chain() => return Some((posting.number(), posting.forms())),
-            Some(chain) => chain.number(),
-            None => self.next?,
-        };
-        let link = self.links.get(at as usize)?;
-        self.next = link.next;
-        Some((link.posting.number(), link.posting.forms()))
-    }
-}
-
 /// The posting of a name after `case` names it as well. A chain grows at its front, so the case that
-/// is being inserted is always the first of it.
-fn joined(links: &mut Vec<Link>, old: Posting, case: u32, forms: Forms) -> Result<Posting, IndexFull> {
+/// is being inserted is always the first of it. With the posting comes whether the case is new in it.
+fn joined(
+    links: &mut Vec<Link>,
+    old: Posting,
+    case: u32,
+    forms: Forms,
+) -> Result<(Posting, bool), IndexFull> {
     let next = if old.is_chain() {
         let first = links.get_mut(old.number() as usize).ok_or(IndexFull)?;
         if first.posting.number() == case {
             first.posting = first.posting.with(forms);
-            return Ok(old);
+            return Ok((old, false));
         }
         old.number()
     } else {
         if old.number() == case {
-            return Ok(old.with(forms));
+            return Ok((old.with(forms), false));
         }
         let last = Posting::chain(links.len())?.number();
         links.push(Link { posting: old, next: None });
@@ -223,7 +127,7 @@ fn joined(links: &mut Vec<Link>, old: Posting, case: u32, forms: Forms) -> Resul
     };
     let chain = Posting::chain(links.len())?;
     links.push(Link { posting: Posting::case(case, forms)?, next: Some(next) });
-    Ok(chain)
+    Ok((chain, true))
 }
 
 fn name_at(names: &[u8], offset: u32) -> Option<&[u8]> {
@@ -235,7 +139,7 @@ fn name_at(names: &[u8], offset: u32) -> Option<&[u8]> {
 
 fn posting_at(names: &[u8], offset: u32) -> Option<Posting> {
     let bytes = names.get(offset as usize..)?.first_chunk::<4>()?;
-    Some(Posting::from_bytes(*bytes))
+    Some(Posting::from_bits(u32::from_le_bytes(*bytes)))
 }
 
 fn posting_slot(names: &mut [u8], offset: u32) -> Option<&mut [u8; 4]> {
@@ -244,15 +148,15 @@ fn posting_slot(names: &mut [u8], offset: u32) -> Option<&mut [u8; 4]> {
 
 /// A set of patterns without cases: the `except` of one case.
 #[derive(Debug, Default)]
-pub(crate) struct PatternSet(HostIndex);
+pub(crate) struct PatternSet(Table);
 
 impl PatternSet {
     /// # Errors
     /// When there are more than the index can address.
     pub(crate) fn new(patterns: &[Pattern]) -> Result<Self, IndexFull> {
-        let mut index = HostIndex::default();
+        let mut index = Table::default();
         for pattern in patterns {
-            index.insert(0, pattern)?;
+            index.insert(0, pattern.name.as_str().as_bytes(), Forms::of(pattern.form))?;
         }
         index.shrink();
         Ok(Self(index))
@@ -262,30 +166,36 @@ impl PatternSet {
     pub(crate) fn covers(&self, host: &Hostname) -> bool {
         self.0.len() > 0
             && host.suffixes().enumerate().any(|(depth, suffix)| {
-                self.0.naming(suffix).any(|(_, forms)| forms.covering(depth == 0).is_some())
+                self.0.naming(suffix.as_bytes()).any(|(_, forms)| forms.covering(depth == 0).is_some())
             })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Forms, HostIndex, PatternSet};
+    use super::{Forms, IndexFull, PatternSet, Table};
     use crate::hostname::Hostname;
+    use crate::policy::names::posting::POSTING_LIMIT;
     use crate::policy::{Form, Pattern};
 
     fn pattern(text: &str) -> Pattern {
         Pattern::parse(text).unwrap()
     }
 
-    fn cases(index: &HostIndex, name: &str) -> Vec<(u32, Forms)> {
-        index.naming(name).collect()
+    fn insert(table: &mut Table, case: u32, text: &str) -> Result<bool, IndexFull> {
+        let pattern = pattern(text);
+        table.insert(case, pattern.name.as_str().as_bytes(), Forms::of(pattern.form))
+    }
+
+    fn cases(index: &Table, name: &str) -> Vec<(u32, Forms)> {
+        index.naming(name.as_bytes()).collect()
     }
 
     #[test]
     fn several_forms_of_one_case_are_one_entry() {
-        let mut index = HostIndex::default();
+        let mut index = Table::default();
         for text in ["a.example", "*.a.example", "a.example"] {
-            index.insert(7, &pattern(text)).unwrap();
+            insert(&mut index, 7, text).unwrap();
         }
         let [(7, forms)] = cases(&index, "a.example")[..] else { panic!("one case expected") };
         assert_eq!(forms.covering(true), Some(Form::Exact));
@@ -297,10 +207,10 @@ mod tests {
 
     #[test]
     fn every_case_on_one_name_is_found_once() {
-        let mut index = HostIndex::with_capacity(2, 20);
+        let mut index = Table::with_capacity(2, 20);
         for case in 0..5 {
             for text in [".a.example", "a.example", "b.example", ".a.example"] {
-                index.insert(case, &pattern(text)).unwrap();
+                insert(&mut index, case, text).unwrap();
             }
         }
         index.shrink();
@@ -339,6 +249,6 @@ mod tests {
 
     #[test]
     fn the_index_says_no_when_its_numbers_are_used_up() {
-        assert!(HostIndex::default().insert(super::POSTING_LIMIT, &pattern("a.example")).is_err());
+        assert!(insert(&mut Table::default(), POSTING_LIMIT, "a.example").is_err());
     }
 }

@@ -1,0 +1,167 @@
+//! The layers against a map and a loop.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::hostname::Hostname;
+use crate::policy::{CaseId, Digest, Pattern};
+
+/// A few labels make names that meet often.
+fn pattern() -> impl Strategy<Value = Pattern> {
+    let label = prop::sample::select(vec!["a", "b", "example", "xn--bcher-kva", "_x"]);
+    let name = prop::collection::vec(label, 1..4).prop_map(|labels| labels.join("."));
+    let text = prop_oneof![
+        8 => (prop::sample::select(vec!["", ".", "*."]), name).prop_map(|(form, name)| format!("{form}{name}")),
+        1 => prop::sample::select(vec!["192.0.2.1", "[2001:db8::1]"]).prop_map(str::to_owned),
+    ];
+    text.prop_map(|text| Pattern::parse(&text).unwrap())
+}
+
+fn cases() -> impl Strategy<Value = Vec<Vec<Pattern>>> {
+    prop::collection::vec(prop::collection::vec(pattern(), 1..12), 1..8)
+}
+
+fn key(number: usize, version: u8) -> NamesKey {
+    NamesKey {
+        case: CaseId::parse(&format!("c{number}")).unwrap(),
+        names: Digest::from_bytes([version; 32]),
+    }
+}
+
+fn names_of(number: usize, version: u8, patterns: &[Pattern]) -> NamesOf {
+    let mut unsorted = Unsorted::default();
+    patterns.iter().for_each(|pattern| assert!(unsorted.push(pattern)));
+    let run = Run::new(unsorted, &mut MemorySpool).unwrap();
+    NamesOf { key: key(number, version), runs: vec![run] }
+}
+
+/// What the layers say of a host: the case, and how it names the host.
+fn found(layers: &Layers, host: &Hostname) -> Vec<(u32, String)> {
+    let mut found = Vec::new();
+    layers.covering(host, |one| found.push((one.position, format!("{}{}", one.form.prefix(), one.name))));
+    found.sort();
+    found
+}
+
+/// The same by looking at every pattern: of those on one name, the most specific that covers the host.
+fn expected(cases: &[Vec<Pattern>], host: &Hostname) -> Vec<(u32, String)> {
+    let mut expected = Vec::new();
+    for (position, patterns) in cases.iter().enumerate() {
+        let mut covering: Vec<&Pattern> = patterns.iter().filter(|one| one.covers(host)).collect();
+        covering.sort_by_key(|one| (one.name.clone(), one.form));
+        covering.dedup_by_key(|one| one.name.clone());
+        expected.extend(covering.iter().map(|one| (u32::try_from(position).unwrap(), one.to_string())));
+    }
+    expected.sort();
+    expected
+}
+
+fn hosts(cases: &[Vec<Pattern>]) -> Vec<Hostname> {
+    let mut hosts: Vec<Hostname> = cases.iter().flatten().map(|pattern| pattern.name.clone()).collect();
+    for text in ["a", "c.example", "a.b", "a.a.example", "b.b.b.b", "192.0.2.2", "2.0.192.in-addr.arpa"] {
+        hosts.push(Hostname::parse(text).unwrap());
+    }
+    let below = hosts.iter().filter_map(|host| Hostname::parse(&format!("c.{host}")).ok());
+    let below: Vec<Hostname> = below.collect();
+    hosts.extend(below);
+    hosts
+}
+
+fn agree(layers: &Layers, cases: &[Vec<Pattern>]) -> Result<(), TestCaseError> {
+    for host in hosts(cases) {
+        prop_assert_eq!(found(layers, &host), expected(cases, &host), "{}", host);
+    }
+    let counted: Vec<u32> = cases
+        .iter()
+        .map(|patterns| {
+            let mut names: Vec<&Hostname> = patterns.iter().map(|one| &one.name).collect();
+            names.sort();
+            names.dedup();
+            u32::try_from(names.len()).unwrap()
+        })
+        .collect();
+    prop_assert_eq!(layers.counts(cases.len()), counted);
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn one_layer_says_what_a_loop_over_all_patterns_says(cases in cases(), image in any::<bool>()) {
+        let image_from = if image { 0 } else { u64::MAX };
+        let names: Vec<NamesOf> = cases.iter().enumerate().map(|(n, one)| names_of(n, 0, one)).collect();
+        let layer = Layer::new(&names, image_from).unwrap();
+        prop_assert_eq!(layer.is_image(), image);
+        let keys: Vec<NamesKey> = names.into_iter().map(|one| one.key).collect();
+        agree(&Layers::place(&keys, vec![Arc::new(layer)]).unwrap(), &cases)?;
+    }
+
+    /// Cases come, go, change and come back, while layers are folded and merged at any moment.
+    #[test]
+    fn any_history_of_changes_says_what_a_loop_over_all_patterns_says(
+        steps in prop::collection::vec((0_usize..5, prop::collection::vec(pattern(), 0..8), any::<bool>()), 1..12),
+        image_from in prop::sample::select(vec![0, 4, 12, u64::MAX]),
+    ) {
+        let mut cases: Vec<(NamesKey, Vec<Pattern>)> = Vec::new();
+        let mut layers: Vec<Arc<Layer>> = Vec::new();
+        for (version, (number, patterns, merge)) in (1..).zip(steps) {
+            cases.retain(|(key, _)| key.case.as_str() != format!("c{number}"));
+            if !patterns.is_empty() {
+                let fresh = names_of(number, version, &patterns);
+                cases.push((fresh.key.clone(), patterns));
+                let keys: Vec<NamesKey> = cases.iter().map(|(key, _)| key.clone()).collect();
+                let fresh = Layer::new(&[fresh], image_from).unwrap();
+                layers = Layers::folded(fresh, layers, |key| keys.contains(key), image_from).unwrap();
+            }
+            let keys: Vec<NamesKey> = cases.iter().map(|(key, _)| key.clone()).collect();
+            let mut placed = Layers::place(&keys, layers).unwrap();
+            if merge {
+                let merged = Arc::new(placed.merged(image_from).unwrap());
+                placed = Layers::place(&keys, vec![merged]).unwrap();
+                prop_assert!(!placed.wants_merging(image_from.max(1_000)));
+            }
+            layers = placed.shared().collect();
+            let patterns: Vec<Vec<Pattern>> = cases.iter().map(|(_, patterns)| patterns.clone()).collect();
+            agree(&placed, &patterns)?;
+        }
+    }
+
+    #[test]
+    fn an_image_reads_back_as_it_was_written_and_not_when_a_bit_of_it_changed(
+        cases in cases(), at in any::<prop::sample::Index>(), bit in 0_u8..8,
+    ) {
+        let names: Vec<NamesOf> = cases.iter().enumerate().map(|(n, one)| names_of(n, 0, one)).collect();
+        let mut bytes = Vec::new();
+        prop_assert!(Layer::new(&names, 0).unwrap().write(&mut bytes).unwrap());
+        let read = |bytes: &[u8]| Layer::read(&mut &*bytes, bytes.len() as u64);
+        let keys: Vec<NamesKey> = names.into_iter().map(|one| one.key).collect();
+        agree(&Layers::place(&keys, vec![Arc::new(read(&bytes).unwrap())]).unwrap(), &cases)?;
+        let at = at.index(bytes.len());
+        prop_assert!(read(&bytes[..at]).is_err());
+        bytes[at] ^= 1 << bit;
+        prop_assert!(read(&bytes).is_err());
+    }
+}
+
+#[test]
+fn a_case_whose_names_are_nowhere_is_told_and_a_layer_without_cases_is_let_go() {
+    let one = names_of(1, 0, &[Pattern::parse("a.example").unwrap()]);
+    let layer = Arc::new(Layer::new(&[one], 0).unwrap());
+    let missing = Layers::place(&[key(1, 0), key(2, 0), key(1, 1)], vec![Arc::clone(&layer)]);
+    assert_eq!(missing.map(|_| ()).unwrap_err(), [1, 2]);
+    assert_eq!(Layers::place(&[], vec![layer]).unwrap().shared().count(), 0);
+}
+
+#[test]
+fn many_single_changes_make_few_layers() {
+    let mut layers: Vec<Arc<Layer>> = Vec::new();
+    for number in 0..1_000 {
+        let one = names_of(number, 0, &[Pattern::parse(&format!("{number}.example")).unwrap()]);
+        let fresh = Layer::new(&[one], u64::MAX).unwrap();
+        layers = Layers::folded(fresh, layers, |_| true, u64::MAX).unwrap();
+        assert!(layers.len() <= 10, "{} layers", layers.len());
+    }
+    let keys: Vec<NamesKey> = (0..1_000).map(|number| key(number, 0)).collect();
+    assert_eq!(Layers::place(&keys, layers).unwrap().names(), 1_000);
+}

@@ -1,0 +1,122 @@
+//! From the policy directory to a ruleset, by way of what is known of the one before.
+
+use std::path::{Path, PathBuf};
+
+use super::names::Restored;
+use super::source::known::{DirectoryContents, Known};
+use super::source::{self, Fingerprint, SourceError};
+use super::spool::DiskSpool;
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::policy::{
+    self, Book, CompileError, CompileOptions, Compiling, Contents, ParsedCase, PolicyFiles, Ruleset,
+};
+
+/// A policy set that has passed every check, with its warnings.
+pub(super) struct Built {
+    pub(super) files: PolicyFiles,
+    pub(super) ruleset: Ruleset,
+    pub(super) warnings: Diagnostics,
+    cases: Vec<ParsedCase>,
+    known: Known,
+}
+
+/// Reads and compiles the policy directory. It remembers what it has read, so that a change costs its own size.
+#[derive(Debug)]
+pub(super) struct Builder {
+    contents: DirectoryContents,
+    options: CompileOptions,
+    /// Where names wait while they are compiled.
+    spool: PathBuf,
+    book: Book,
+    known: Known,
+}
+
+impl Builder {
+    pub(super) fn new(directory: PathBuf, options: CompileOptions, spool: &Path, restored: Restored) -> Self {
+        let Restored { book, known } = restored;
+        Self { contents: DirectoryContents(directory), options, spool: spool.to_owned(), book, known }
+    }
+
+    pub(super) fn directory(&self) -> &Path {
+        &self.contents.0
+    }
+
+    /// Has the files of the directory that a set was built from.
+    pub(super) fn contents(&self) -> &dyn Contents {
+        &self.contents
+    }
+
+    pub(super) fn book(&self) -> &Book {
+        &self.book
+    }
+
+    pub(super) fn known(&self) -> &Known {
+        &self.known
+    }
+
+    /// Reads the directory and compiles what it holds, beside the set in force.
+    pub(super) fn read(&self, before: Option<&Ruleset>) -> (Result<Built, Diagnostics>, Fingerprint) {
+        let snapshot = match source::read_changed(self.directory(), &self.known) {
+            Ok(snapshot) => snapshot,
+            Err(SourceError::Unreadable(errors, fingerprint)) => return (Err(errors), fingerprint),
+            // An empty fingerprint makes the next comparison read it again.
+            Err(unsettled @ SourceError::Unsettled) => {
+                let name = self.directory().display().to_string();
+                let error = Diagnostic::error(name, unsettled.to_string());
+                return (Err(error.into()), Fingerprint::default());
+            }
+        };
+        let known = Known::of(&snapshot);
+        let files = snapshot.files;
+        let built = match self.compile(&files, before, &self.book) {
+            Err(CompileError::Forgotten) => self.compile(&files, None, &Book::default()),
+            compiled => compiled,
+        };
+        let built = built.map(|(ruleset, warnings, cases)| Built { files, ruleset, warnings, cases, known });
+        let built = built.map_err(|error| match error {
+            CompileError::Faulty(errors) => errors,
+            CompileError::Forgotten => {
+                Diagnostic::error("cases", "the names of a list were lost while they were compiled").into()
+            }
+        });
+        (built, snapshot.fingerprint)
+    }
+
+    fn compile(
+        &self,
+        files: &PolicyFiles,
+        before: Option<&Ruleset>,
+        book: &Book,
+    ) -> Result<(Ruleset, Diagnostics, Vec<ParsedCase>), CompileError> {
+        let mut spool = DiskSpool::new(&self.spool);
+        let set = policy::parse_set(files, &self.contents, book, &mut spool);
+        if set.found.has_errors() {
+            return Err(CompileError::Faulty(set.found));
+        }
+        let with = Compiling { options: &self.options, before, book, spool: &mut spool };
+        let ruleset = Ruleset::compile_set(&set.cases, files, with)?;
+        Ok((ruleset, set.found, set.cases))
+    }
+
+    /// Remembers what the set that is in force now was built from; its rules come back to be shared.
+    pub(super) fn settle(&mut self, built: Built) -> (PolicyFiles, Ruleset, Diagnostics) {
+        let Built { files, ruleset, warnings, cases, known } = built;
+        self.book = Book::of(&cases, &ruleset);
+        self.known = known;
+        (files, ruleset, warnings)
+    }
+
+    /// The names of the set in force lie in other layers now.
+    pub(super) fn moved(&mut self, ruleset: &Ruleset) {
+        self.book.moved(ruleset);
+    }
+
+    /// Compiles a set that was kept, all of it at hand.
+    pub(super) fn compile_kept(&self, files: &PolicyFiles) -> Result<Ruleset, Diagnostics> {
+        let (cases, found) = policy::parse_cases(files);
+        if found.has_errors() {
+            return Err(found);
+        }
+        Ruleset::compile_with(cases, files, &self.options)
+    }
+}
