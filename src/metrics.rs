@@ -30,6 +30,7 @@ pub struct Metrics {
     upstream_cut: IntCounter,
     upstream_retries: IntCounter,
     reloads: IntCounterVec,
+    lists_read: IntCounter,
     /// What the cache counts.
     pub cache: CacheMetrics,
     /// The gauges that are read off other parts of the edge when somebody looks.
@@ -45,6 +46,8 @@ pub struct Gauges {
     pub cases: IntGauge,
     /// Host patterns in the set in force.
     pub hosts: IntGauge,
+    /// Memory of the index of their names, in bytes.
+    pub index_bytes: IntGauge,
     /// Whether the last reload succeeded: 1 or 0.
     pub reload_ok: IntGauge,
     /// Seconds since the last reload.
@@ -111,11 +114,15 @@ impl Metrics {
                 "Attempts at an origin after one that failed.",
             )?,
             reloads: add.counters("interdict_reloads_total", "Reloads by result.", &["result"])?,
+            lists_read: add
+                .counter("interdict_policy_lists_read_total", "Host lists whose lines were read.")?,
             cache: CacheMetrics::new(&add)?,
             gauges: Gauges {
                 revision: add.gauge("interdict_policy_revision", "Revision in force.")?,
                 cases: add.gauge("interdict_policy_cases", "Cases in the set in force.")?,
                 hosts: add.gauge("interdict_policy_hosts", "Host patterns in the set in force.")?,
+                index_bytes: add
+                    .gauge("interdict_policy_index_bytes", "Memory of the index of their names.")?,
                 reload_ok: add.gauge("interdict_policy_reload_ok", "1 when the last reload succeeded.")?,
                 reload_age: add
                     .float("interdict_policy_reload_age_seconds", "Seconds since the last reload.")?,
@@ -167,6 +174,17 @@ impl Metrics {
     /// Counts a reload.
     pub fn reloaded(&self, result: &str) {
         self.reloads.with_label_values(&[result]).inc();
+    }
+
+    /// Counts host lists whose lines were read; those that have not changed are not.
+    pub fn lists_read(&self, count: usize) {
+        self.lists_read.inc_by(u64::try_from(count).unwrap_or_default());
+    }
+
+    /// How many host lists were read since the edge started.
+    #[must_use]
+    pub fn lists_read_so_far(&self) -> u64 {
+        self.lists_read.get()
     }
 
     /// A client connection was opened.

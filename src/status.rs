@@ -55,6 +55,10 @@ impl Status {
             "cases": ruleset.cases().len(),
             "cases_in_force": in_force,
             "hosts": ruleset.host_count(),
+            "index": {
+                "bytes": ruleset.index_bytes(),
+                "lists_read": self.gate.metrics().lists_read_so_far(),
+            },
             "reviews_overdue": overdue(&ruleset, now),
             "connections": self.gate.metrics().connections(),
             "cache": self.cache(),
@@ -127,6 +131,7 @@ impl Status {
         gauges.revision.set(count(ruleset.revision().0));
         gauges.cases.set(count(ruleset.cases().len() as u64));
         gauges.hosts.set(count(ruleset.host_count() as u64));
+        gauges.index_bytes.set(count(ruleset.index_bytes() as u64));
         let ok = matches!(report.result, ReloadResult::Applied | ReloadResult::Unchanged);
         gauges.reload_ok.set(i64::from(ok));
         gauges.reload_age.set(age_seconds(report.at, self.gate.clock().now()));

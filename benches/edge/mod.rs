@@ -46,18 +46,24 @@ impl Edge {
              origins = [\"{origin}\"]\n"
         );
         fs::write(&config, text).unwrap();
-        let mut process = Command::new(env!("CARGO_BIN_EXE_interdict"))
-            .args(["run", "--config"])
-            .arg(&config)
-            .env("INTERDICT_LOG", "error")
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let listening = lines.next().unwrap().unwrap();
-        assert_eq!(lines.next().unwrap().unwrap(), "ready");
-        let address = listening.strip_prefix("listening ").unwrap().parse().unwrap();
+        let (process, address) = run(&config);
         Self { address, home, process }
+    }
+
+    /// Ends the edge and starts it again on its own files; tells how long it took from the start of the process to the
+    /// first verdict.
+    pub fn restart_timed(&mut self, what: &str, host: &str) {
+        rustix::process::kill_process(
+            rustix::process::Pid::from_child(&self.process),
+            rustix::process::Signal::TERM,
+        )
+        .unwrap();
+        self.process.wait().unwrap();
+        let began = std::time::Instant::now();
+        (self.process, self.address) = run(&self.home.path().join("edge.toml"));
+        let ready = began.elapsed();
+        assert_eq!(status(self.address, host), 200);
+        println!("  {what}: ready after {ready:.0?}, first verdict after {:.0?}", began.elapsed());
     }
 
     pub fn policies(&self) -> PathBuf {
@@ -67,6 +73,21 @@ impl Edge {
     pub fn pid(&self) -> u32 {
         self.process.id()
     }
+}
+
+/// Starts an edge and waits until it is ready.
+fn run(config: &Path) -> (Child, SocketAddr) {
+    let mut process = Command::new(env!("CARGO_BIN_EXE_interdict"))
+        .args(["run", "--config"])
+        .arg(config)
+        .env("INTERDICT_LOG", "error")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    let listening = lines.next().unwrap().unwrap();
+    assert_eq!(lines.next().unwrap().unwrap(), "ready");
+    (process, listening.strip_prefix("listening ").unwrap().parse().unwrap())
 }
 
 impl Drop for Edge {

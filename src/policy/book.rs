@@ -80,6 +80,8 @@ pub struct ParsedSet {
     pub cases: Vec<ParsedCase>,
     /// Errors and warnings of all files.
     pub found: Diagnostics,
+    /// How many lists were read for it.
+    pub lists_read: usize,
 }
 
 /// What is known of the set in force: its files, and the layers that have its names.

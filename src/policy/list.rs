@@ -101,6 +101,8 @@ pub(super) struct Lists<'f> {
     spool: &'f mut dyn Spool,
     book: &'f Book,
     read: BTreeMap<String, Used>,
+    /// How many contents were read.
+    loaded: usize,
 }
 
 /// A list and who uses it.
@@ -118,7 +120,7 @@ impl<'f> Lists<'f> {
         spool: &'f mut dyn Spool,
         book: &'f Book,
     ) -> Self {
-        Self { files, contents, spool, book, read: BTreeMap::new() }
+        Self { files, contents, spool, book, read: BTreeMap::new(), loaded: 0 }
     }
 
     /// A list that the case file `user` names; nothing when there is no such list. One that the book knows comes
@@ -141,7 +143,8 @@ impl<'f> Lists<'f> {
         let path = &named.list.path;
         let read = self.read.get(path).map(|used| Arc::clone(&used.list));
         let at_hand = read.filter(|list| list.names.is_some() || list.is_refused());
-        let list = at_hand.or_else(|| self.load(path).map(Arc::new)).unwrap_or_else(|| Arc::clone(&named.list));
+        let list =
+            at_hand.or_else(|| self.load(path).map(Arc::new)).unwrap_or_else(|| Arc::clone(&named.list));
         if let Some(used) = self.read.get_mut(path) {
             used.list = Arc::clone(&list);
         }
@@ -180,6 +183,7 @@ impl<'f> Lists<'f> {
                 return Some(list);
             }
         };
+        self.loaded += 1;
         if let Some(patterns) = read_list(&mut list, &content) {
             drop(content);
             match Run::new(patterns, self.spool) {
@@ -191,6 +195,11 @@ impl<'f> Lists<'f> {
             }
         }
         Some(list)
+    }
+
+    /// How many lists were read, not only known.
+    pub(super) fn loaded(&self) -> usize {
+        self.loaded
     }
 
     /// What was wrong in the lists: errors where a case refuses bad entries, warnings where all skip them.

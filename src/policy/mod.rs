@@ -20,9 +20,9 @@ mod ruleset;
 #[cfg(test)]
 pub(crate) mod sample;
 
+pub use book::{Book, ParsedCase, ParsedSet};
 pub use case::{Action, Basis, Case, CaseId, Exemption, Legal, Mode};
 pub use compiled::CompiledCase;
-pub use book::{Book, ParsedCase, ParsedSet};
 pub use files::{Contents, Digest, PolicyFile, PolicyFiles};
 pub use list::{HostList, NamedList};
 pub use names::{MemorySpool, Run, Spool, Spooled};
@@ -32,4 +32,6 @@ pub use parse::{parse_cases, parse_set};
 pub use pattern::{Form, Pattern, PatternError};
 pub use revision::Revision;
 pub use ruleset::{
-    CompileError, CompileOptions, Compiling, MergedNames, Merging, Ruleset, Transition, TransitionKind};
+    CompileError, CompileOptions, Compiling, MergedNames, Merging, NamesMark, Ruleset, Transition,
+    TransitionKind,
+};

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use ipnet::IpNet;
 use jiff::Timestamp;
@@ -17,9 +17,7 @@ use super::book::{Book, ParsedCase};
 use super::case::{Case, CaseId};
 use super::compiled::CompiledCase;
 use super::files::{Digest, PolicyFiles};
-use super::names::{
-    BuildError, Layer, Layers, MemorySpool, Named, NamesKey, NamesOf, Run, Spool, Unsorted,
-};
+use super::names::{BuildError, Layer, Layers, MemorySpool, Named, NamesKey, NamesOf, Run, Spool, Unsorted};
 use super::page::Templates;
 use super::revision::Revision;
 
@@ -314,10 +312,10 @@ impl MergedNames {
         Arc::clone(&self.0)
     }
 
-    /// Whether both are one and the same.
+    /// To know them again, without holding them.
     #[must_use]
-    pub fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+    pub fn mark(&self) -> NamesMark {
+        NamesMark(Arc::downgrade(&self.0))
     }
 
     /// Writes them to disk; false when they are too few to be worth it.
@@ -334,6 +332,18 @@ impl MergedNames {
     /// When the disk refuses, or a single bit is not as it was written.
     pub fn read(from: &mut dyn io::Read, length: u64) -> io::Result<Self> {
         Ok(Self(Arc::new(Layer::read(from, length)?)))
+    }
+}
+
+/// Knows the names of a set again; the default knows none.
+#[derive(Debug, Clone, Default)]
+pub struct NamesMark(Weak<Layer>);
+
+impl NamesMark {
+    /// Whether these are the names it was made for.
+    #[must_use]
+    pub fn is_of(&self, names: &MergedNames) -> bool {
+        Weak::ptr_eq(&self.0, &Arc::downgrade(&names.0))
     }
 }
 
@@ -409,7 +419,8 @@ fn place(
         Ok(layers) => return Ok(layers),
         Err(missing) => missing,
     };
-    let fault = |error: &dyn std::fmt::Display| CompileError::Faulty(set_error("", &error.to_string()).into());
+    let fault =
+        |error: &dyn std::fmt::Display| CompileError::Faulty(set_error("", &error.to_string()).into());
     let mut names = Vec::with_capacity(missing.len());
     for parsed in missing.into_iter().filter_map(|position| cases.get(position)) {
         if !parsed.has_names {
@@ -420,7 +431,9 @@ fn place(
     let live: HashSet<&NamesKey> = keys.iter().collect();
     let fresh = Layer::new(&names, limits::IMAGE_FROM_NAMES);
     let layers = fresh
-        .and_then(|fresh| Layers::folded(fresh, before.to_vec(), |key| live.contains(key), limits::IMAGE_FROM_NAMES))
+        .and_then(|fresh| {
+            Layers::folded(fresh, before.to_vec(), |key| live.contains(key), limits::IMAGE_FROM_NAMES)
+        })
         .map_err(|error: BuildError| fault(&error))?;
     Layers::place(&keys, layers).map_err(|_| CompileError::Forgotten)
 }

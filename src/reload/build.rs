@@ -8,7 +8,8 @@ use super::source::{self, Fingerprint, SourceError};
 use super::spool::DiskSpool;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::policy::{
-    self, Book, CompileError, CompileOptions, Compiling, Contents, ParsedCase, PolicyFiles, Ruleset,
+    self, Book, CompileError, CompileOptions, Compiling, Contents, ParsedCase, ParsedSet, PolicyFiles,
+    Ruleset,
 };
 
 /// A policy set that has passed every check, with its warnings.
@@ -16,6 +17,8 @@ pub(super) struct Built {
     pub(super) files: PolicyFiles,
     pub(super) ruleset: Ruleset,
     pub(super) warnings: Diagnostics,
+    /// How many lists had to be read for it.
+    pub(super) lists_read: usize,
     cases: Vec<ParsedCase>,
     known: Known,
 }
@@ -72,7 +75,10 @@ impl Builder {
             Err(CompileError::Forgotten) => self.compile(&files, None, &Book::default()),
             compiled => compiled,
         };
-        let built = built.map(|(ruleset, warnings, cases)| Built { files, ruleset, warnings, cases, known });
+        let built = built.map(|(ruleset, set)| {
+            let ParsedSet { cases, found: warnings, lists_read } = set;
+            Built { files, ruleset, warnings, lists_read, cases, known }
+        });
         let built = built.map_err(|error| match error {
             CompileError::Faulty(errors) => errors,
             CompileError::Forgotten => {
@@ -87,7 +93,7 @@ impl Builder {
         files: &PolicyFiles,
         before: Option<&Ruleset>,
         book: &Book,
-    ) -> Result<(Ruleset, Diagnostics, Vec<ParsedCase>), CompileError> {
+    ) -> Result<(Ruleset, ParsedSet), CompileError> {
         let mut spool = DiskSpool::new(&self.spool);
         let set = policy::parse_set(files, &self.contents, book, &mut spool);
         if set.found.has_errors() {
@@ -95,12 +101,12 @@ impl Builder {
         }
         let with = Compiling { options: &self.options, before, book, spool: &mut spool };
         let ruleset = Ruleset::compile_set(&set.cases, files, with)?;
-        Ok((ruleset, set.found, set.cases))
+        Ok((ruleset, set))
     }
 
     /// Remembers what the set that is in force now was built from; its rules come back to be shared.
     pub(super) fn settle(&mut self, built: Built) -> (PolicyFiles, Ruleset, Diagnostics) {
-        let Built { files, ruleset, warnings, cases, known } = built;
+        let Built { files, ruleset, warnings, cases, known, .. } = built;
         self.book = Book::of(&cases, &ruleset);
         self.known = known;
         (files, ruleset, warnings)

@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 use serde::{Deserialize, Serialize};
 
 use super::source::known::Known;
-use crate::policy::{Book, HostList, MergedNames, Ruleset};
+use crate::policy::{Book, HostList, MergedNames, NamesMark, Ruleset};
 
 /// What a name means may change with a version, and the image with it.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -40,19 +40,19 @@ pub(super) struct NamesKeeper {
     directory: PathBuf,
     work: Option<JoinHandle<()>>,
     merged: Arc<Mutex<Option<MergedNames>>>,
-    /// What the image on disk holds.
-    kept: Option<MergedNames>,
+    /// What the image on disk holds, or is about to.
+    kept: NamesMark,
 }
 
 impl NamesKeeper {
     /// Works in the state directory `root`, and reads what it holds.
     pub(super) fn open(root: &Path) -> (Self, Restored) {
         let directory = root.join("names").join(VERSION);
-        let mut keeper = Self { directory, work: None, merged: Arc::default(), kept: None };
+        let mut keeper = Self { directory, work: None, merged: Arc::default(), kept: NamesMark::default() };
         match keeper.read() {
             Ok((names, Lists { lists, known })) => {
                 let book = Book::restored(lists, &names);
-                keeper.kept = Some(names);
+                keeper.kept = names.mark();
                 (keeper, Restored { book, known })
             }
             Err(error) => {
@@ -81,7 +81,7 @@ impl NamesKeeper {
         {
             tracing::error!("the thread that merges names ended in a panic");
         }
-        let to_keep = rules.image().filter(|image| !self.kept.as_ref().is_some_and(|kept| kept.is(image)));
+        let to_keep = rules.image().filter(|image| !self.kept.is_of(image));
         let work = match (rules.merging(), to_keep) {
             (None, None) => return,
             (Some(merging), _) => {
@@ -100,7 +100,7 @@ impl NamesKeeper {
                     "known": known,
                 }));
                 let directory = self.directory.clone();
-                self.kept = Some(image.clone());
+                self.kept = image.mark();
                 self.spawn(move || {
                     let kept = lists.map_err(io::Error::from).and_then(|lists| keep(&directory, &image, &lists));
                     if let Err(error) = kept {

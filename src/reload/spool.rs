@@ -78,7 +78,8 @@ mod tests {
     fn what_is_put_away_is_read_back_as_often_as_needed_and_leaves_no_file() {
         let directory = tempfile::tempdir().unwrap();
         let mut spool = DiskSpool::new(directory.path());
-        for bytes in [vec![7; 10], (0..=255).cycle().take(limits::SPOOLED_FROM_BYTES + 3).collect::<Vec<u8>>()]
+        for bytes in
+            [vec![7; 10], (0..=255).cycle().take(limits::SPOOLED_FROM_BYTES + 3).collect::<Vec<u8>>()]
         {
             let spooled = spool.store(bytes.clone()).unwrap();
             let (mut first, mut second) = (spooled.open().unwrap(), spooled.open().unwrap());

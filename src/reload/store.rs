@@ -151,7 +151,9 @@ impl Store {
         match &file.content {
             // Read back, not only looked for: one that was damaged would spoil every set that names it.
             Some(_) => object(&self.root, &name).is_ok(),
-            None => self.root.join("objects").join(name).metadata().is_ok_and(|kept| kept.len() == file.bytes),
+            None => {
+                self.root.join("objects").join(name).metadata().is_ok_and(|kept| kept.len() == file.bytes)
+            }
         }
     }
 

@@ -66,6 +66,7 @@ impl Swapper {
         let mut builder = Builder::new(directory, options, store.root(), restored);
         let (built, fingerprint) = builder.read(None);
         let now = clock.now();
+        metrics.lists_read(built.as_ref().map_or(0, |built| built.lists_read));
         let first = match built {
             Ok(built) => from_directory(built, &mut builder, &mut store, now),
             Err(errors) => from_last_good(errors, &builder, &store)?,
@@ -134,6 +135,7 @@ impl Swapper {
     pub fn reload(&mut self) -> Report {
         let began = Instant::now();
         let (built, fingerprint) = self.builder.read(Some(&self.gate.ruleset()));
+        self.gate.metrics().lists_read(built.as_ref().map_or(0, |built| built.lists_read));
         self.fingerprint = fingerprint;
         self.awaited = false;
         let now = self.clock.now();

@@ -186,6 +186,7 @@ fn case() -> impl Strategy<Value = Case> {
             expires,
             review: None,
             hosts,
+            lists: Vec::new(),
             except: except.unwrap_or_default(),
             origins,
             page: "default".to_owned(),

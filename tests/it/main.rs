@@ -37,6 +37,7 @@ mod connection;
 mod cut;
 mod floods;
 mod identity;
+mod names;
 mod origins;
 mod secure_origins;
 mod tls;

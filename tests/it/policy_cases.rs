@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use interdict::policy::{PolicyFiles, parse_cases};
+use interdict::policy::{Case, Pattern, PolicyFiles, parse_cases};
 
 use crate::table_cases::check_all;
 
@@ -49,12 +49,19 @@ fn every_example_case_loads_with_the_one_warning_it_is_there_to_show() {
     assert_eq!(cases.len(), 6);
 }
 
+/// All patterns of a case, those of its lists included.
+fn patterns(case: &Case) -> Vec<Pattern> {
+    let mut patterns = Vec::new();
+    case.for_each_pattern(|pattern| patterns.push(pattern)).unwrap();
+    patterns
+}
+
 #[test]
 fn the_examples_use_reserved_names_and_networks_only() {
     let (cases, _) = parse_cases(&example_files());
     let reserved = ["192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32"];
     for case in &cases {
-        for pattern in case.hosts.iter().chain(&case.except) {
+        for pattern in patterns(case).iter().chain(&case.except) {
             let name = pattern.name.as_str();
             assert!(name.ends_with(".example") || name.ends_with(".test"), "{pattern}");
         }
@@ -76,7 +83,8 @@ fn the_demo_hosts_are_blocked_for_good() {
         [("forum.example", "page"), ("www.forum.example", "page"), ("refused.example", "refuse")]
     {
         let host = interdict::hostname::Hostname::parse(host).unwrap();
-        let mut covering = cases.iter().filter(|case| case.hosts.iter().any(|pattern| pattern.covers(&host)));
+        let mut covering =
+            cases.iter().filter(|case| patterns(case).iter().any(|pattern| pattern.covers(&host)));
         let case = covering.next().unwrap();
         assert!(covering.next().is_none(), "{host} is named by two examples");
         assert_eq!((case.action.as_str(), case.mode.as_str()), (action, "enforce"));

@@ -60,7 +60,8 @@ mod tests {
 
     #[test]
     fn every_parent_has_the_hash_of_itself_and_comes_where_it_begins() {
-        for text in ["a.b.example", "example", "192.0.2.1", "[2001:db8::1]", "_x.long-label-of-a-name.co.example"]
+        for text in
+            ["a.b.example", "example", "192.0.2.1", "[2001:db8::1]", "_x.long-label-of-a-name.co.example"]
         {
             let host = Hostname::parse(text).unwrap();
             let expected: Vec<(usize, u64)> = host

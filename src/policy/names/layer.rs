@@ -327,10 +327,7 @@ impl Ordered for OrderedTable<'_> {
     }
 }
 
-fn renumbered<'n>(
-    naming: Naming<'n>,
-    numbers: &'n [Option<u32>],
-) -> impl Iterator<Item = (u32, Forms)> + 'n {
+fn renumbered<'n>(naming: Naming<'n>, numbers: &'n [Option<u32>]) -> impl Iterator<Item = (u32, Forms)> + 'n {
     naming.filter_map(|(number, forms)| Some((numbers.get(number as usize).copied().flatten()?, forms)))
 }
 

@@ -155,7 +155,8 @@ impl Layers {
         lives: impl Fn(&NamesKey) -> bool,
         image_from: u64,
     ) -> Result<Vec<Arc<Layer>>, BuildError> {
-        let (mut tables, mut layers): (Vec<_>, Vec<_>) = before.into_iter().partition(|layer| !layer.is_image());
+        let (mut tables, mut layers): (Vec<_>, Vec<_>) =
+            before.into_iter().partition(|layer| !layer.is_image());
         if fresh.is_image() {
             layers.splice(0..0, tables);
             layers.insert(0, Arc::new(fresh));

@@ -217,10 +217,7 @@ mod tests {
         assert_eq!(run.names, 4);
         let mut found = Vec::new();
         run.for_each(|pattern| found.push(pattern.to_string())).unwrap();
-        assert_eq!(
-            found,
-            ["example", "a.example", ".a.example", "*.a.example", "x.a.example", "b.example"]
-        );
+        assert_eq!(found, ["example", "a.example", ".a.example", "*.a.example", "x.a.example", "b.example"]);
     }
 
     #[test]

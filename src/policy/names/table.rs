@@ -49,7 +49,8 @@ impl Table {
         match table.entry(hasher.hash_one(name), same, rehash) {
             Entry::Occupied(entry) => {
                 let slot = posting_slot(names, *entry.get()).ok_or(IndexFull)?;
-                let (posting, is_new) = joined(links, Posting::from_bits(u32::from_le_bytes(*slot)), case, forms)?;
+                let (posting, is_new) =
+                    joined(links, Posting::from_bits(u32::from_le_bytes(*slot)), case, forms)?;
                 *slot = posting.bits().to_le_bytes();
                 Ok(is_new)
             }

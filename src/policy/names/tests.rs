@@ -24,10 +24,7 @@ fn cases() -> impl Strategy<Value = Vec<Vec<Pattern>>> {
 }
 
 fn key(number: usize, version: u8) -> NamesKey {
-    NamesKey {
-        case: CaseId::parse(&format!("c{number}")).unwrap(),
-        names: Digest::from_bytes([version; 32]),
-    }
+    NamesKey { case: CaseId::parse(&format!("c{number}")).unwrap(), names: Digest::from_bytes([version; 32]) }
 }
 
 fn names_of(number: usize, version: u8, patterns: &[Pattern]) -> NamesOf {

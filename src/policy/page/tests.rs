@@ -7,7 +7,10 @@ use crate::policy::sample::{case, legal_case, rules, second};
 use crate::policy::{Action, Case, CompileOptions, PolicyFile, PolicyFiles, RenderedPages, Ruleset};
 
 fn compiled(files: &[(&str, &[u8])], case: Case) -> Result<Option<RenderedPages>, Diagnostics> {
-    let files = files.iter().map(|(path, content)| ((*path).to_owned(), PolicyFile::new(Arc::from(*content)))).collect();
+    let files = files
+        .iter()
+        .map(|(path, content)| ((*path).to_owned(), PolicyFile::new(Arc::from(*content))))
+        .collect();
     let set = PolicyFiles { files };
     let rules = Ruleset::compile(vec![case], &set)?;
     Ok(rules.cases()[0].pages.clone())

@@ -76,8 +76,9 @@ pub fn parse_set(
             set.read(path, file, contents);
         }
     }
+    let lists_read = set.lists.loaded();
     set.found.extend(set.lists.findings());
-    ParsedSet { cases: set.cases, found: set.found.sorted() }
+    ParsedSet { cases: set.cases, found: set.found.sorted(), lists_read }
 }
 
 /// What the cases of a set share while they are read one after the other.
@@ -95,7 +96,15 @@ struct Set<'f> {
 
 impl<'f> Set<'f> {
     fn new(files: &'f PolicyFiles, lists: Lists<'f>, book: &'f Book) -> Self {
-        Self { files, lists, book, ids: BTreeMap::new(), hosts: 0, cases: Vec::new(), found: Diagnostics::new() }
+        Self {
+            files,
+            lists,
+            book,
+            ids: BTreeMap::new(),
+            hosts: 0,
+            cases: Vec::new(),
+            found: Diagnostics::new(),
+        }
     }
 
     /// Takes a case that was read before, and nothing of which has changed. One that does not go with the others is
@@ -103,7 +112,9 @@ impl<'f> Set<'f> {
     fn take_known(&mut self, path: &str, file: &PolicyFile) -> bool {
         let Some(known) = self.book.known(path, file, self.files) else { return false };
         let patterns = known.patterns;
-        if self.ids.contains_key(&known.case.id) || self.hosts.saturating_add(patterns) > limits::HOSTS_PER_SET {
+        if self.ids.contains_key(&known.case.id)
+            || self.hosts.saturating_add(patterns) > limits::HOSTS_PER_SET
+        {
             return false;
         }
         self.hosts += patterns;

@@ -31,7 +31,8 @@ impl Known {
         let seconds = snapshot.at.duration_since(UNIX_EPOCH).unwrap_or_default();
         let settled = |mark: &FileMark| {
             let (changed, nanos) = mark.changed;
-            let changed = Duration::new(changed.try_into().unwrap_or(u64::MAX), nanos.try_into().unwrap_or(0));
+            let changed =
+                Duration::new(changed.try_into().unwrap_or(u64::MAX), nanos.try_into().unwrap_or(0));
             changed.checked_add(limits::FILE_CLOCK_COARSENESS).is_some_and(|safe| safe < seconds)
         };
         let lists = snapshot.files.under("lists/").filter_map(|(name, file)| {
@@ -55,7 +56,11 @@ pub(super) fn hash(path: &Path, expected: u64) -> io::Result<PolicyFile> {
     loop {
         let read = file.read(&mut piece)?;
         if read == 0 {
-            return Ok(PolicyFile { digest: Digest::from_bytes(hash.finalize().into()), bytes, content: None });
+            return Ok(PolicyFile {
+                digest: Digest::from_bytes(hash.finalize().into()),
+                bytes,
+                content: None,
+            });
         }
         hash.update(piece.get(..read).unwrap_or_default());
         bytes += u64::try_from(read).unwrap_or_default();

@@ -1,0 +1,122 @@
+//! The real edge on ten million names.
+
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::edge::{Edge, case, cpu_us, origin, save, status};
+use crate::{LISTS, list};
+
+pub fn measure(count: usize) {
+    println!("the edge, {count} names");
+    let bare = Edge::start(origin(), |_| ());
+    assert_eq!(status(bare.address, "stranger.example"), 200);
+    let base = kib(bare.pid(), "VmRSS");
+    drop(bare);
+    let began = Instant::now();
+    let mut edge = Edge::start(origin(), |policies| write_lists(policies, count, ""));
+    println!("  first start, lists written by this bench included: {:.1?}", began.elapsed());
+    wait_for_image(&edge);
+    memory("after the first start", &edge, base, count);
+    edge.restart_timed("start from the image", "stranger.example");
+    memory("after a start from the image", &edge, base, count);
+    one_more(&edge);
+    full_reload(&edge, count, base);
+}
+
+fn write_lists(policies: &Path, count: usize, last: &str) {
+    for number in 0..LISTS {
+        let mut text = list(number, count / LISTS);
+        text.push_str(last);
+        save(policies, &format!("lists/{number}.txt"), &text);
+        let lines = format!("host_lists = [\"lists/{number}.txt\"]");
+        save(policies, &format!("cases/L-{number}.toml"), &case(&format!("L-{number}"), &lines));
+    }
+}
+
+/// The compiled names are on the disk when their file has its name.
+fn wait_for_image(edge: &Edge) {
+    let directory = edge.home.path().join("state/names").join(env!("CARGO_PKG_VERSION"));
+    let began = Instant::now();
+    while !directory.join("image").exists() && began.elapsed() < Duration::from_secs(120) {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn kib(pid: u32, field: &str) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+    line.trim_matches(|c: char| !c.is_ascii_digit()).parse().unwrap()
+}
+
+fn memory(when: &str, edge: &Edge, base: u64, count: usize) {
+    let resident = kib(edge.pid(), "VmRSS");
+    let a_name = (resident.saturating_sub(base) * 1024) as f64 / count as f64;
+    println!("  {when}: {} MiB resident, {a_name:.1} bytes a name above an empty edge", resident / 1024);
+}
+
+/// One more case, twenty times: from its file to the first blocked request.
+fn one_more(edge: &Edge) {
+    let mut times: Vec<Duration> = (0..20)
+        .map(|round| {
+            let host = format!("one-more-{round}.example");
+            assert_eq!(status(edge.address, &host), 200);
+            let began = Instant::now();
+            let text = case(&format!("N-{round}"), &format!("hosts = [\"{host}\"]"));
+            save(&edge.policies(), &format!("cases/N-{round}.toml"), &text);
+            while status(edge.address, &host) != 403 {
+                assert!(began.elapsed() < Duration::from_secs(60), "the case never came into force");
+            }
+            began.elapsed()
+        })
+        .collect();
+    times.sort();
+    println!("  one more name, file to first block: median {:.1?}, worst {:.1?}", times[10], times[19]);
+}
+
+/// Every list changes, while allowed traffic goes on.
+fn full_reload(edge: &Edge, count: usize, base: u64) {
+    let before = kib(edge.pid(), "VmRSS");
+    let quiet = allowed(edge, &AtomicBool::new(false), Duration::from_secs(5));
+    // The high-water mark starts anew (proc(5), clear_refs).
+    fs::write(format!("/proc/{}/clear_refs", edge.pid()), "5").unwrap();
+    let cpu = cpu_us(edge.pid());
+    let done = AtomicBool::new(false);
+    let (during, took) = std::thread::scope(|scope| {
+        let traffic = scope.spawn(|| allowed(edge, &done, Duration::from_secs(180)));
+        let began = Instant::now();
+        write_lists(&edge.policies(), count, "all-new.example\n");
+        while status(edge.address, "all-new.example") != 403 {
+            assert!(began.elapsed() < Duration::from_secs(180), "the reload never ended");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let took = began.elapsed();
+        done.store(true, Ordering::Relaxed);
+        (traffic.join().unwrap(), took)
+    });
+    let peak = kib(edge.pid(), "VmHWM");
+    let used = cpu_us(edge.pid());
+    println!(
+        "  full reload: {took:.1?} (writing the lists included), {:.1} s of processor time, peak {} MiB = {:.2} x resident",
+        (used.0 + used.1 - cpu.0 - cpu.1) / 1e6,
+        peak / 1024,
+        peak as f64 / before as f64,
+    );
+    println!("  allowed requests: p99 {quiet:.2?} before, {during:.2?} during the reload");
+    memory("after the reload", edge, base, count);
+}
+
+/// The 99th percentile of allowed requests, one every two milliseconds.
+fn allowed(edge: &Edge, done: &AtomicBool, at_most: Duration) -> Duration {
+    let began = Instant::now();
+    let mut times = Vec::new();
+    while began.elapsed() < at_most && !done.load(Ordering::Relaxed) {
+        let asked = Instant::now();
+        assert_eq!(status(edge.address, "stranger.example"), 200);
+        times.push(asked.elapsed());
+        std::thread::sleep(Duration::from_millis(2).saturating_sub(asked.elapsed()));
+    }
+    times.sort();
+    times[times.len() * 99 / 100]
+}
