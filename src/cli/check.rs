@@ -43,10 +43,12 @@ impl PolicySource {
     /// Reads and compiles the policies with the edge's own code; what is wrong goes to standard error.
     pub(super) fn load(&self) -> Result<(Ruleset, Diagnostics), Exit> {
         let (directory, blocked_by) = self.locate()?;
-        compile(&directory, &CompileOptions { blocked_by }).map_err(|diagnostics| {
-            eprint!("{diagnostics}");
-            Exit::No
-        })
+        compile(&directory, &CompileOptions { blocked_by, ..CompileOptions::default() }).map_err(
+            |diagnostics| {
+                eprint!("{diagnostics}");
+                Exit::No
+            },
+        )
     }
 }
 

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use super::case::Case;
 use super::files::{Digest, PolicyFile, PolicyFiles};
 use super::list::{HostList, NamedList};
+use super::merged::MergedNames;
 use super::names::{Layer, NamesKey};
 use super::page::DEFAULT_PAGE;
-use super::ruleset::{MergedNames, Ruleset};
+use super::ruleset::Ruleset;
 use crate::diagnostic::Diagnostics;
 
 /// A case as it was read, and what that took.

@@ -11,7 +11,9 @@ mod parse;
 mod pattern;
 
 mod book;
+mod compile;
 mod compiled;
+mod merged;
 mod names;
 mod page;
 mod revision;
@@ -22,16 +24,15 @@ pub(crate) mod sample;
 
 pub use book::{Book, ParsedCase, ParsedSet};
 pub use case::{Action, Basis, Case, CaseId, Exemption, Legal, Mode};
+pub use compile::{CompileError, Compiling};
 pub use compiled::CompiledCase;
 pub use files::{Contents, Digest, PolicyFile, PolicyFiles};
 pub use list::{HostList, NamedList};
+pub use merged::{MergedNames, Merging, NamesMark};
 pub use names::{MemorySpool, Run, Spool, Spooled};
 pub use page::{Body, Page, RenderedPages};
 pub(crate) use parse::absolute_url;
 pub use parse::{parse_cases, parse_set};
 pub use pattern::{Form, Pattern, PatternError};
 pub use revision::Revision;
-pub use ruleset::{
-    CompileError, CompileOptions, Compiling, MergedNames, Merging, NamesMark, Ruleset, Transition,
-    TransitionKind,
-};
+pub use ruleset::{CompileOptions, Ruleset, Transition, TransitionKind};

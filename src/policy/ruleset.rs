@@ -1,31 +1,38 @@
 //! The ruleset: a policy set compiled into the one immutable thing the data plane asks.
 
-use std::collections::HashSet;
-use std::io;
 use std::net::IpAddr;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use jiff::Timestamp;
 
-use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
+use crate::diagnostic::Diagnostics;
 use crate::hostname::Hostname;
 use crate::limits;
 use crate::network::NetworkMap;
 
 use super::book::{Book, ParsedCase};
 use super::case::{Case, CaseId};
+use super::compile::{CompileError, Compiling, set_error};
 use super::compiled::CompiledCase;
 use super::files::{Digest, PolicyFiles};
-use super::names::{BuildError, Layer, Layers, MemorySpool, Named, NamesKey, NamesOf, Run, Spool, Unsorted};
-use super::page::Templates;
+use super::merged::{MergedNames, Merging};
+use super::names::{Layer, Layers, MemorySpool, Named, NamesKey};
 use super::revision::Revision;
 
 /// What the operator says about itself and every case needs.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct CompileOptions {
     /// The URL that identifies this operator in `Link: <…>; rel="blocked-by"` (RFC 7725 §4).
     pub blocked_by: Option<String>,
+    /// From so many names on a layer of the index is an image; [`limits::IMAGE_FROM_NAMES`] by itself.
+    pub image_from_names: u64,
+}
+
+impl Default for CompileOptions {
+    fn default() -> Self {
+        Self { blocked_by: None, image_from_names: limits::IMAGE_FROM_NAMES }
+    }
 }
 
 /// A start or an end of a case that comes by itself.
@@ -51,41 +58,22 @@ pub enum TransitionKind {
 /// A policy set, compiled. Immutable; shared between all threads and swapped whole.
 #[derive(Debug)]
 pub struct Ruleset {
-    revision: Revision,
-    digest: Digest,
+    pub(super) revision: Revision,
+    pub(super) digest: Digest,
     /// Sorted by id, so that the lower position is the lower id.
-    cases: Vec<Arc<CompiledCase>>,
+    pub(super) cases: Vec<Arc<CompiledCase>>,
     /// Names to positions in `cases`.
-    hosts: Layers,
+    pub(super) hosts: Layers,
     /// Origin networks to positions in `cases`.
-    origins: NetworkMap<u32>,
+    pub(super) origins: NetworkMap<u32>,
     /// Sorted by time, then id.
-    transitions: Vec<Transition>,
+    pub(super) transitions: Vec<Transition>,
     /// When exemptions end, sorted: nobody is told, but whom they let through has to go.
-    lapses: Vec<Timestamp>,
+    pub(super) lapses: Vec<Timestamp>,
     /// What the pages of its cases were made from.
-    pages: Digest,
-}
-
-/// Why a set was not compiled.
-#[derive(Debug)]
-pub enum CompileError {
-    /// Faults of the pages or of the set as a whole.
-    Faulty(Diagnostics),
-    /// Some cases were remembered without their names, and no layer has them: the files must be read whole.
-    Forgotten,
-}
-
-/// What a set is compiled with.
-pub struct Compiling<'a> {
-    /// What the operator says about itself.
-    pub options: &'a CompileOptions,
-    /// The set in force, most of which stays as a rule.
-    pub before: Option<&'a Ruleset>,
-    /// What is known of that set, names above all.
-    pub book: &'a Book,
-    /// Where names wait until they are merged.
-    pub spool: &'a mut dyn Spool,
+    pub(super) pages: Digest,
+    /// See [`CompileOptions::image_from_names`].
+    pub(super) image_from: u64,
 }
 
 impl Ruleset {
@@ -115,55 +103,11 @@ impl Ruleset {
         })
     }
 
-    /// Compiles a set that was read, and takes over from the one before what has not changed: names that a layer has
-    /// already, and cases whose pages are made.
-    ///
-    /// # Errors
-    /// As [`CompileError`] says; nothing is taken half.
-    pub fn compile_set(
-        cases: &[ParsedCase],
-        files: &PolicyFiles,
-        with: Compiling<'_>,
-    ) -> Result<Self, CompileError> {
-        let mut diagnostics = Diagnostics::default();
-        let mut cases: Vec<&ParsedCase> = cases.iter().collect();
-        cases.sort_by(|a, b| a.case.id.cmp(&b.case.id));
-        for pair in cases.windows(2) {
-            if let [first, second] = pair
-                && first.case.id == second.case.id
-            {
-                diagnostics.push(set_error(second.case.id.as_str(), "two cases have this id"));
-            }
-        }
-        let Compiling { options, before, book, spool } = with;
-        let pages = pages_digest(files, options);
-        let kept = before.filter(|before| before.pages == pages);
-        let mut compiled = compile_cases(&cases, files, options, kept, &mut diagnostics);
-        if diagnostics.has_errors() {
-            return Err(CompileError::Faulty(diagnostics));
-        }
-        let hosts = place(&cases, book.layers(), spool)?;
-        for (case, count) in compiled.iter_mut().zip(hosts.counts(cases.len())) {
-            case.count_hosts(count as usize);
-        }
-        let compiled: Vec<Arc<CompiledCase>> = compiled.into_iter().map(Prepared::shared).collect();
-        Ok(Self {
-            revision: Revision::default(),
-            digest: Digest::default(),
-            transitions: transitions(&compiled),
-            lapses: lapses(&compiled),
-            origins: origins(&compiled),
-            cases: compiled,
-            hosts,
-            pages,
-        })
-    }
-
     /// The same rules with all their names in one layer. It takes seconds with millions of names, and is done beside the
     /// traffic; `None` when the names lie well as they are.
     #[must_use]
     pub fn merging(&self) -> Option<Merging> {
-        self.hosts.wants_merging(limits::IMAGE_FROM_NAMES).then(|| Merging(self.hosts.clone()))
+        self.hosts.wants_merging(self.image_from).then(|| Merging::of(self.hosts.clone(), self.image_from))
     }
 
     /// The same rules with their names in the layer that was merged, and those that came since beside it. Nothing when the
@@ -181,13 +125,14 @@ impl Ruleset {
             transitions: self.transitions.clone(),
             lapses: self.lapses.clone(),
             pages: self.pages,
+            image_from: self.image_from,
         })
     }
 
     /// The image that holds all or most of its names, when there is one.
     #[must_use]
     pub fn image(&self) -> Option<MergedNames> {
-        self.hosts.shared().find(|layer| layer.is_image()).map(MergedNames)
+        self.hosts.shared().find(|layer| layer.is_image()).map(MergedNames::of)
     }
 
     pub(super) fn layers(&self) -> Vec<Arc<Layer>> {
@@ -288,177 +233,11 @@ impl Ruleset {
     }
 }
 
-/// Names that are being put into one layer, beside the traffic.
-#[derive(Debug)]
-pub struct Merging(Layers);
-
-impl Merging {
-    /// Does it.
-    ///
-    /// # Errors
-    /// When the names cannot be merged; those in force stay as they are.
-    pub fn merge(&self) -> Result<MergedNames, String> {
-        let merged = self.0.merged(limits::IMAGE_FROM_NAMES).map_err(|error| error.to_string())?;
-        Ok(MergedNames(Arc::new(merged)))
-    }
-}
-
-/// The names of a set in one layer.
-#[derive(Debug, Clone)]
-pub struct MergedNames(Arc<Layer>);
-
-impl MergedNames {
-    pub(super) fn layer(&self) -> Arc<Layer> {
-        Arc::clone(&self.0)
-    }
-
-    /// To know them again, without holding them.
-    #[must_use]
-    pub fn mark(&self) -> NamesMark {
-        NamesMark(Arc::downgrade(&self.0))
-    }
-
-    /// Writes them to disk; false when they are too few to be worth it.
-    ///
-    /// # Errors
-    /// When the disk refuses.
-    pub fn write(&self, to: &mut dyn io::Write) -> io::Result<bool> {
-        self.0.write(to)
-    }
-
-    /// Reads `length` octets that were written by [`MergedNames::write`].
-    ///
-    /// # Errors
-    /// When the disk refuses, or a single bit is not as it was written.
-    pub fn read(from: &mut dyn io::Read, length: u64) -> io::Result<Self> {
-        Ok(Self(Arc::new(Layer::read(from, length)?)))
-    }
-}
-
-/// Knows the names of a set again; the default knows none.
-#[derive(Debug, Clone, Default)]
-pub struct NamesMark(Weak<Layer>);
-
-impl NamesMark {
-    /// Whether these are the names it was made for.
-    #[must_use]
-    pub fn is_of(&self, names: &MergedNames) -> bool {
-        Weak::ptr_eq(&self.0, &Arc::downgrade(&names.0))
-    }
-}
-
-/// A case of the new set: one of the set before, or one that nobody shares yet.
-enum Prepared {
-    Kept(Arc<CompiledCase>),
-    New(CompiledCase),
-}
-
-impl Prepared {
-    fn count_hosts(&mut self, count: usize) {
-        if let Self::New(case) = self {
-            case.host_count = count;
-        }
-    }
-
-    fn shared(self) -> Arc<CompiledCase> {
-        match self {
-            Self::Kept(case) => case,
-            Self::New(case) => Arc::new(case),
-        }
-    }
-}
-
-fn compile_cases(
-    cases: &[&ParsedCase],
-    files: &PolicyFiles,
-    options: &CompileOptions,
-    kept: Option<&Ruleset>,
-    diagnostics: &mut Diagnostics,
-) -> Vec<Prepared> {
-    let unchanged = |parsed: &ParsedCase| {
-        let before = kept?.case(&parsed.case.id)?;
-        before.is_of(parsed.file, parsed.names()).then(|| Arc::clone(before))
-    };
-    // Pages are only looked at when one has to be made, or has changed.
-    let mut templates = kept.is_none().then(|| Templates::load(files, diagnostics));
-    let mut compiled = Vec::with_capacity(cases.len());
-    for parsed in cases {
-        if let Some(before) = unchanged(parsed) {
-            compiled.push(Prepared::Kept(before));
-            continue;
-        }
-        let templates = templates.get_or_insert_with(|| Templates::load(files, diagnostics));
-        let pages = templates.render(&parsed.case, options, diagnostics);
-        match CompiledCase::new(&parsed.case, pages, parsed.file, parsed.names()) {
-            Ok(case) => compiled.push(Prepared::New(case)),
-            Err(full) => diagnostics.push(set_error("", &full.to_string())),
-        }
-    }
-    compiled
-}
-
-/// What the pages of a set are made from: their files, and what the operator says about itself.
-fn pages_digest(files: &PolicyFiles, options: &CompileOptions) -> Digest {
-    let mut all = options.blocked_by.clone().unwrap_or_default().into_bytes();
-    for (path, file) in files.under("pages/") {
-        all.push(0);
-        all.extend(path.as_bytes());
-        all.extend(file.digest.as_bytes());
-    }
-    Digest::of(&all)
-}
-
-/// Finds every case in a layer of the set before, and makes one of the names that are new.
-fn place(
-    cases: &[&ParsedCase],
-    before: &[Arc<Layer>],
-    spool: &mut dyn Spool,
-) -> Result<Layers, CompileError> {
-    let keys: Vec<NamesKey> = cases.iter().map(|parsed| parsed.key.clone()).collect();
-    let missing = match Layers::place(&keys, before.to_vec()) {
-        Ok(layers) => return Ok(layers),
-        Err(missing) => missing,
-    };
-    let fault =
-        |error: &dyn std::fmt::Display| CompileError::Faulty(set_error("", &error.to_string()).into());
-    let mut names = Vec::with_capacity(missing.len());
-    for parsed in missing.into_iter().filter_map(|position| cases.get(position)) {
-        if !parsed.has_names {
-            return Err(CompileError::Forgotten);
-        }
-        names.push(names_of(parsed, spool).map_err(|error| fault(&error))?);
-    }
-    let live: HashSet<&NamesKey> = keys.iter().collect();
-    let fresh = Layer::new(&names, limits::IMAGE_FROM_NAMES);
-    let layers = fresh
-        .and_then(|fresh| {
-            Layers::folded(fresh, before.to_vec(), |key| live.contains(key), limits::IMAGE_FROM_NAMES)
-        })
-        .map_err(|error: BuildError| fault(&error))?;
-    Layers::place(&keys, layers).map_err(|_| CompileError::Forgotten)
-}
-
-/// The names of a case: those in its file, and the runs of its lists.
-fn names_of(parsed: &ParsedCase, spool: &mut dyn Spool) -> io::Result<NamesOf> {
-    let mut written = Unsorted::default();
-    for pattern in &parsed.case.hosts {
-        if !written.push(pattern) {
-            return Err(io::Error::other("a case has more names than the index can address"));
-        }
-    }
-    let mut runs = vec![Run::new(written, spool)?];
-    for named in &parsed.case.lists {
-        let gone = || io::Error::other(format!("the names of `{}` are not at hand", named.list.path));
-        runs.push(named.list.names().ok_or_else(gone)?.clone());
-    }
-    Ok(NamesOf { key: parsed.key.clone(), runs })
-}
-
-fn origins(cases: &[Arc<CompiledCase>]) -> NetworkMap<u32> {
+pub(super) fn origins(cases: &[Arc<CompiledCase>]) -> NetworkMap<u32> {
     (0..).zip(cases).flat_map(|(number, case)| case.origins.iter().map(move |net| (*net, number))).collect()
 }
 
-fn transitions(cases: &[Arc<CompiledCase>]) -> Vec<Transition> {
+pub(super) fn transitions(cases: &[Arc<CompiledCase>]) -> Vec<Transition> {
     let mut transitions = Vec::new();
     for case in cases {
         // A case that ends before it starts is never in force and has nothing to announce.
@@ -474,24 +253,11 @@ fn transitions(cases: &[Arc<CompiledCase>]) -> Vec<Transition> {
     transitions
 }
 
-fn lapses(cases: &[Arc<CompiledCase>]) -> Vec<Timestamp> {
+pub(super) fn lapses(cases: &[Arc<CompiledCase>]) -> Vec<Timestamp> {
     let mut lapses: Vec<Timestamp> = cases.iter().flat_map(|case| case.lapses()).collect();
     lapses.sort_unstable();
     lapses.dedup();
     lapses
-}
-
-/// A fault that belongs to the set, not to a place in a file.
-fn set_error(text: &str, message: &str) -> Diagnostic {
-    Diagnostic {
-        severity: Severity::Error,
-        file: "cases".to_owned(),
-        line: 1,
-        column: 1,
-        text: text.to_owned(),
-        message: message.to_owned(),
-        hint: None,
-    }
 }
 
 #[cfg(test)]

@@ -185,7 +185,7 @@ impl Enforcement {
         record_start(&audit, &recovery);
         let swapper = Swapper::start(
             options.policies,
-            CompileOptions { blocked_by: options.blocked_by },
+            CompileOptions { blocked_by: options.blocked_by, ..CompileOptions::default() },
             store,
             Arc::clone(&audit),
             metrics,

@@ -62,8 +62,8 @@ fn a_change_reads_no_list_that_has_not_changed() {
     edge.get("www.two.example").assert_blocked(403);
     edge.change(|policies| policies.remove_case("one"));
     edge.get("www.two.example").assert_forwarded();
-    // Another statement for the same names.
-    let restated = listed("long").key("statement = \"Ended.\"");
+    // The same names under another review.
+    let restated = listed("long").key("review = 2090-01-01");
     edge.change(|policies| policies.write(&restated));
     assert_eq!(lists_read(&edge), 1);
     assert_the_long_list_holds(&edge);

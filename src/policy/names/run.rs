@@ -126,11 +126,17 @@ impl Spooled for Vec<u8> {
 }
 
 /// A run that was put away.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Run {
     pub(super) names: u64,
     pub(super) middle: Arc<[u8]>,
     bytes: Arc<dyn Spooled>,
+}
+
+impl fmt::Debug for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} names", self.names)
+    }
 }
 
 impl Run {
