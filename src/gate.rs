@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 use tokio::sync::watch;
 
 use crate::act::{self, Answer, Ask, Prepared};
-use crate::audit::{Audit, Enforcement, Event, Kind, Pending, RequestFacts};
+use crate::audit::{Audit, Enforcement, Event, EventId, Kind, Pending, RequestFacts};
 use crate::clock::Clock;
 use crate::decide::{self, Match, Subject, Verdict};
 use crate::diagnostic::Diagnostics;
@@ -317,23 +317,25 @@ impl Gate {
         })
     }
 
-    /// Records that a policy set comes into force; `from` says where it came from.
-    pub fn record_application(&self, ruleset: &Ruleset, from: &str) {
-        let detail = object(json!({
+    /// Records that a policy set comes into force; `from` says where it came from, `more` what else there is to say.
+    /// Returns the record's id.
+    pub fn record_application(&self, ruleset: &Ruleset, from: &str, mut more: Map<String, Value>) -> EventId {
+        let mut detail = object(json!({
             "result": from,
             "digest": ruleset.digest().to_string(),
             "cases": ruleset.cases().len(),
             "hosts": ruleset.host_count(),
         }));
-        self.record_plain(Kind::PolicyApplied, ruleset.revision().0, &detail);
+        detail.append(&mut more);
+        self.record_plain(Kind::PolicyApplied, ruleset.revision().0, &detail)
     }
 
-    /// Records that a policy set was refused, with its first errors.
-    pub fn record_rejection(&self, diagnostics: &Diagnostics) {
+    /// Records that a policy set was refused, with its first errors. Returns the record's id.
+    pub fn record_rejection(&self, diagnostics: &Diagnostics) -> EventId {
         let errors: Vec<String> =
             diagnostics.errors().take(limits::REPORTED_DIAGNOSTICS).map(ToString::to_string).collect();
         let detail = object(json!({ "error_count": diagnostics.error_count(), "errors": errors }));
-        self.record_plain(Kind::PolicyRejected, self.ruleset().revision().0, &detail);
+        self.record_plain(Kind::PolicyRejected, self.ruleset().revision().0, &detail)
     }
 
     /// Records that a case has started or ended by itself.
@@ -362,8 +364,8 @@ impl Gate {
         let _receipt = pending.wait();
     }
 
-    /// Records something that concerns no request, and waits until it is acknowledged.
-    pub fn record_plain(&self, kind: Kind, revision: u64, detail: &Map<String, Value>) {
+    /// Records something that concerns no request, and waits until it is acknowledged. Returns the record's id.
+    pub fn record_plain(&self, kind: Kind, revision: u64, detail: &Map<String, Value>) -> EventId {
         let pending = self.audit.record(&Event {
             kind,
             revision,
@@ -371,7 +373,7 @@ impl Gate {
             request: None,
             detail: Some(detail),
         });
-        let _receipt = pending.wait();
+        pending.wait().id()
     }
 }
 

@@ -45,6 +45,12 @@ pub struct Gauges {
     pub cases: IntGauge,
     /// Host patterns in the set in force.
     pub hosts: IntGauge,
+    /// Seconds to the next end of a case or exemption; infinite when there is none.
+    pub next_expiry: Gauge,
+    /// Cases and exemptions that end within seven days.
+    pub expiring: IntGauge,
+    /// Cases whose review is late.
+    pub reviews_overdue: IntGauge,
     /// Whether the last reload succeeded: 1 or 0.
     pub reload_ok: IntGauge,
     /// Seconds since the last reload.
@@ -116,6 +122,14 @@ impl Metrics {
                 revision: add.gauge("interdict_policy_revision", "Revision in force.")?,
                 cases: add.gauge("interdict_policy_cases", "Cases in the set in force.")?,
                 hosts: add.gauge("interdict_policy_hosts", "Host patterns in the set in force.")?,
+                next_expiry: add.float(
+                    "interdict_policy_next_expiry_seconds",
+                    "Seconds to the next end of a case or exemption; infinite when there is none.",
+                )?,
+                expiring: add
+                    .gauge("interdict_policy_expiring", "Cases and exemptions that end within seven days.")?,
+                reviews_overdue: add
+                    .gauge("interdict_policy_reviews_overdue", "Cases whose review is late.")?,
                 reload_ok: add.gauge("interdict_policy_reload_ok", "1 when the last reload succeeded.")?,
                 reload_age: add
                     .float("interdict_policy_reload_age_seconds", "Seconds since the last reload.")?,

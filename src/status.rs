@@ -1,5 +1,7 @@
 //! The state of a running edge, as `/status` and `interdict status` show it.
 
+mod due;
+
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -55,7 +57,8 @@ impl Status {
             "cases": ruleset.cases().len(),
             "cases_in_force": in_force,
             "hosts": ruleset.host_count(),
-            "reviews_overdue": overdue(&ruleset, now),
+            "reviews_overdue": due::overdue(&ruleset, now),
+            "expiring": due::expiring(&ruleset, now),
             "connections": self.gate.metrics().connections(),
             "cache": self.cache(),
             "upstream_connections": self.gate.metrics().upstream_connections(),
@@ -127,6 +130,10 @@ impl Status {
         gauges.revision.set(count(ruleset.revision().0));
         gauges.cases.set(count(ruleset.cases().len() as u64));
         gauges.hosts.set(count(ruleset.host_count() as u64));
+        let due = due::figures(&ruleset, self.gate.clock().now());
+        gauges.next_expiry.set(due.next_expiry_seconds);
+        gauges.expiring.set(count(due.expiring as u64));
+        gauges.reviews_overdue.set(count(due.overdue as u64));
         let ok = matches!(report.result, ReloadResult::Applied | ReloadResult::Unchanged);
         gauges.reload_ok.set(i64::from(ok));
         gauges.reload_age.set(age_seconds(report.at, self.gate.clock().now()));
@@ -141,13 +148,6 @@ impl Status {
         gauges.audit_sealing.set(i64::from(audit.sealing_ok));
         gauges.audit_unsynced.set(count(audit.unsynced));
     }
-}
-
-/// Ids of the cases whose review day has passed.
-fn overdue(ruleset: &crate::policy::Ruleset, now: Timestamp) -> Vec<String> {
-    let today = now.to_zoned(jiff::tz::TimeZone::UTC).date();
-    let late = |case: &&Arc<crate::policy::CompiledCase>| case.review.is_some_and(|day| day < today);
-    ruleset.cases().iter().filter(late).map(|case| case.id.to_string()).collect()
 }
 
 fn age_seconds(at: Timestamp, now: Timestamp) -> f64 {

@@ -6,6 +6,7 @@ mod files;
 
 mod case;
 mod check;
+mod draft;
 mod list;
 mod parse;
 mod pattern;
@@ -21,6 +22,7 @@ pub(crate) mod sample;
 
 pub use case::{Action, Basis, Case, CaseId, Exemption, Legal, Mode};
 pub use compiled::CompiledCase;
+pub use draft::{CaseDraft, LegalDraft};
 pub use files::{Digest, PolicyFiles};
 pub use page::{Body, Page, RenderedPages};
 pub(crate) use parse::absolute_url;

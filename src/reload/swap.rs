@@ -5,15 +5,19 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
+use serde_json::json;
 
 use super::authority::Authority;
+use super::history;
+use super::note::Note;
 use super::report::{Report, Result as ReloadResult, SharedReport};
+use super::rollback;
 use super::source::{self, Fingerprint, SourceError};
 use super::store::{Kept, Store, StoreError};
-use crate::audit::Audit;
+use crate::audit::{Audit, EventId};
 use crate::clock::Clock;
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::gate::Gate;
+use crate::gate::{Gate, object};
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::policy::{self, CompileOptions, PolicyFiles, Revision, Ruleset};
@@ -40,6 +44,8 @@ pub struct Swapper {
     report: SharedReport,
     /// A set that the successor has not put in force yet was read: it is looked for again.
     awaited: bool,
+    /// The `policy.applied` of the set in force; none when a successor has recorded it.
+    applied: Option<EventId>,
     /// The directory as it was when last read, in force or not.
     fingerprint: Fingerprint,
     /// Replaced rulesets that a request may still hold. They are dropped here, never on a request thread.
@@ -81,8 +87,9 @@ impl Swapper {
         if first.result == ReloadResult::LastGood {
             gate.record_rejection(&first.problems);
         }
-        gate.record_application(&gate.ruleset(), first.result.as_str());
+        let applied = gate.record_application(&gate.ruleset(), first.result.as_str(), object(json!({})));
         let report = report(first.result, &first.problems, now, began);
+        let report = identified(report, &gate.ruleset(), Some(applied));
         gate.metrics().reloaded(report.result.as_str());
         log_report(&report, &gate.ruleset());
         Ok(Self {
@@ -93,6 +100,7 @@ impl Swapper {
             clock,
             report: SharedReport::new(report),
             awaited: false,
+            applied: Some(applied),
             fingerprint,
             retired: Vec::new(),
         })
@@ -137,27 +145,30 @@ impl Swapper {
         source::fingerprint(&self.directory) != self.fingerprint
     }
 
-    /// Reads the directory and, when it holds a good set that is not in force, swaps it in.
-    pub fn reload(&mut self) -> Report {
+    /// Reads the directory and, when it holds a good set that is not in force, swaps it in. The record of that says
+    /// what `notes` say.
+    pub fn reload(&mut self, notes: &[Note]) -> Report {
         let began = Instant::now();
         let (built, fingerprint) = read_and_build(&self.directory, &self.options);
         self.fingerprint = fingerprint;
         self.awaited = false;
         let now = self.clock.now();
+        let mut told = None;
         let report = match built {
             Err(errors) => {
                 // What a successor refuses, it records.
                 if self.authority.is_own() {
-                    self.gate.record_rejection(&errors);
+                    told = Some(self.gate.record_rejection(&errors));
                 }
                 report(ReloadResult::Rejected, &errors, now, began)
             }
             Ok(built) if built.files.digest() == self.gate.ruleset().digest() => {
                 report(ReloadResult::Unchanged, &built.warnings, now, began)
             }
-            Ok(built) if self.authority.is_own() => return self.apply(built, now, began),
+            Ok(built) if self.authority.is_own() => return self.apply(built, notes, now, began),
             Ok(built) => self.follow(built, now, began),
         };
+        let report = identified(report, &self.gate.ruleset(), told.or(self.applied));
         self.publish(&report);
         report
     }
@@ -170,16 +181,20 @@ impl Swapper {
 
     /// Record, then swap: no record may name a revision that the log has not introduced. Keeping the set
     /// comes last, since a block must not wait for a disk to sync; the revision is safe in the log by then.
-    fn apply(&mut self, built: Built, now: Timestamp, began: Instant) -> Report {
+    fn apply(&mut self, built: Built, notes: &[Note], now: Timestamp, began: Instant) -> Report {
         let Authority::Own(store) = &mut self.authority else { return self.follow(built, now, began) };
         let revision = Revision(store.take_revision());
         let ruleset = Arc::new(built.ruleset.with_identity(revision, built.files.digest()));
-        self.gate.record_application(&ruleset, ReloadResult::Applied.as_str());
+        let more = if notes.is_empty() { json!({}) } else { json!({ "changes": notes }) };
+        let applied = self.gate.record_application(&ruleset, ReloadResult::Applied.as_str(), object(more));
+        self.applied = Some(applied);
         self.retired.push(self.gate.swap(ruleset));
         let report = report(ReloadResult::Applied, &built.warnings, now, began);
+        let report = identified(report, &self.gate.ruleset(), self.applied);
         self.publish(&report);
         if let Authority::Own(store) = &self.authority {
             keep(store, revision, &built.files, now);
+            history::note(store.root(), revision.0, applied, notes);
         }
         report
     }
@@ -192,6 +207,7 @@ impl Swapper {
             return report(ReloadResult::Unchanged, &built.warnings, now, began);
         };
         self.retired.push(self.gate.swap(Arc::new(built.ruleset.with_identity(revision, digest))));
+        self.applied = None;
         report(ReloadResult::Applied, &built.warnings, now, began)
     }
 
@@ -240,6 +256,9 @@ fn read_and_build(
     directory: &std::path::Path,
     options: &CompileOptions,
 ) -> (Result<Built, Diagnostics>, Fingerprint) {
+    if let Some(errors) = rollback::cut_off(directory) {
+        return (Err(errors), Fingerprint::default());
+    }
     match source::read(directory) {
         Ok(snapshot) => (build(snapshot.files, options), snapshot.fingerprint),
         Err(SourceError::Unreadable(errors, fingerprint)) => (Err(errors), fingerprint),
@@ -278,7 +297,16 @@ fn report(result: ReloadResult, diagnostics: &Diagnostics, at: Timestamp, began:
         seconds: began.elapsed().as_secs_f64(),
         errors: lines(diagnostics.errors().collect()),
         warnings: lines(diagnostics.warnings().collect()),
+        revision: 0,
+        digest: String::new(),
+        event: None,
     }
+}
+
+/// A report that says what is in force after it, and where that is recorded.
+fn identified(report: Report, in_force: &Ruleset, event: Option<EventId>) -> Report {
+    let (revision, digest) = (in_force.revision().0, in_force.digest().to_string());
+    Report { revision, digest, event: event.map(|event| event.to_string()), ..report }
 }
 
 fn log_report(report: &Report, ruleset: &Ruleset) {
