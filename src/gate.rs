@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use smallvec::SmallVec;
 use tokio::sync::watch;
@@ -20,7 +21,7 @@ use crate::diagnostic::Diagnostics;
 use crate::identify::Identity;
 use crate::limits;
 use crate::metrics::Metrics;
-use crate::policy::{Action, CompiledCase, Ruleset, Transition, TransitionKind};
+use crate::policy::{Action, CompiledCase, Ruleset};
 use crate::rate::{Rate, Rates};
 
 /// What the gate must know of a request.
@@ -330,22 +331,18 @@ impl Gate {
         self.record_plain(Kind::PolicyApplied, ruleset.revision().0, &detail)
     }
 
-    /// Records that a policy set was refused, with its first errors. Returns the record's id.
-    pub fn record_rejection(&self, diagnostics: &Diagnostics) -> EventId {
+    /// Records that a policy set was refused, with its first errors, and `more` about it. Returns the record's id.
+    pub fn record_rejection(&self, diagnostics: &Diagnostics, mut more: Map<String, Value>) -> EventId {
         let errors: Vec<String> =
             diagnostics.errors().take(limits::REPORTED_DIAGNOSTICS).map(ToString::to_string).collect();
-        let detail = object(json!({ "error_count": diagnostics.error_count(), "errors": errors }));
+        let mut detail = object(json!({ "error_count": diagnostics.error_count(), "errors": errors }));
+        detail.append(&mut more);
         self.record_plain(Kind::PolicyRejected, self.ruleset().revision().0, &detail)
     }
 
-    /// Records that a case has started or ended by itself.
-    pub fn record_transition(&self, ruleset: &Ruleset, transition: &Transition) {
-        let kind = match transition.kind {
-            TransitionKind::Effective => Kind::CaseEffective,
-            TransitionKind::Expired => Kind::CaseExpired,
-        };
-        let case = &transition.case;
-        tracing::info!(case = %case.id, at = %transition.at, kind = kind.as_str(), "a case changed by itself");
+    /// Records that something about a case has come to pass by itself, at a moment of the clock.
+    pub fn record_turn(&self, ruleset: &Ruleset, kind: Kind, case: &CompiledCase, at: Timestamp) {
+        tracing::info!(case = %case.id, %at, kind = kind.as_str(), "a case changed by itself");
         let pending = self.audit.record(&Event {
             kind,
             revision: ruleset.revision().0,
@@ -359,7 +356,7 @@ impl Gate {
                 also: &[],
             }),
             request: None,
-            detail: Some(&object(json!({ "at": transition.at.to_string() }))),
+            detail: Some(&object(json!({ "at": at.to_string() }))),
         });
         let _receipt = pending.wait();
     }

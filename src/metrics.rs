@@ -1,6 +1,7 @@
 //! Counters and gauges in the Prometheus text format.
 
 mod cache;
+mod due;
 
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use prometheus::{
 };
 
 pub use cache::CacheMetrics;
+pub use due::DueMetrics;
 
 /// Why the metrics could not be set up or written.
 #[derive(Debug, thiserror::Error)]
@@ -45,12 +47,8 @@ pub struct Gauges {
     pub cases: IntGauge,
     /// Host patterns in the set in force.
     pub hosts: IntGauge,
-    /// Seconds to the next end of a case or exemption; infinite when there is none.
-    pub next_expiry: Gauge,
-    /// Cases and exemptions that end within seven days.
-    pub expiring: IntGauge,
-    /// Cases whose review is late.
-    pub reviews_overdue: IntGauge,
+    /// What ends soon, and what is late.
+    pub due: DueMetrics,
     /// Whether the last reload succeeded: 1 or 0.
     pub reload_ok: IntGauge,
     /// Seconds since the last reload.
@@ -122,14 +120,7 @@ impl Metrics {
                 revision: add.gauge("interdict_policy_revision", "Revision in force.")?,
                 cases: add.gauge("interdict_policy_cases", "Cases in the set in force.")?,
                 hosts: add.gauge("interdict_policy_hosts", "Host patterns in the set in force.")?,
-                next_expiry: add.float(
-                    "interdict_policy_next_expiry_seconds",
-                    "Seconds to the next end of a case or exemption; infinite when there is none.",
-                )?,
-                expiring: add
-                    .gauge("interdict_policy_expiring", "Cases and exemptions that end within seven days.")?,
-                reviews_overdue: add
-                    .gauge("interdict_policy_reviews_overdue", "Cases whose review is late.")?,
+                due: DueMetrics::new(&add)?,
                 reload_ok: add.gauge("interdict_policy_reload_ok", "1 when the last reload succeeded.")?,
                 reload_age: add
                     .float("interdict_policy_reload_age_seconds", "Seconds since the last reload.")?,

@@ -131,9 +131,9 @@ impl Status {
         gauges.cases.set(count(ruleset.cases().len() as u64));
         gauges.hosts.set(count(ruleset.host_count() as u64));
         let due = due::figures(&ruleset, self.gate.clock().now());
-        gauges.next_expiry.set(due.next_expiry_seconds);
-        gauges.expiring.set(count(due.expiring as u64));
-        gauges.reviews_overdue.set(count(due.overdue as u64));
+        gauges.due.next_expiry.set(due.next_expiry_seconds);
+        gauges.due.expiring.set(count(due.expiring as u64));
+        gauges.due.reviews_overdue.set(count(due.overdue as u64));
         let ok = matches!(report.result, ReloadResult::Applied | ReloadResult::Unchanged);
         gauges.reload_ok.set(i64::from(ok));
         gauges.reload_age.set(age_seconds(report.at, self.gate.clock().now()));

@@ -51,6 +51,9 @@ impl PolicySource {
 }
 
 fn compile(directory: &Path, options: &CompileOptions) -> Result<(Ruleset, Diagnostics), Diagnostics> {
+    if let Some(errors) = reload::cut_off(directory) {
+        return Err(errors);
+    }
     compile_files(&read(directory)?, options)
 }
 

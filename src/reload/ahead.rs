@@ -1,4 +1,5 @@
-//! Starts and ends that were announced although the clock has not reached them: it was set back since.
+//! What comes to pass by itself, and what of it was announced although the clock has not reached it: it was set back
+//! since.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,22 +8,34 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::policy::{Transition, TransitionKind};
+use crate::audit::Kind;
 
-/// One start or end of one case at one moment.
+/// Something about one case that comes to pass by itself at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Turn {
     pub(super) at: Timestamp,
-    case: String,
-    ends: bool,
+    pub(super) case: String,
+    pub(super) what: What,
 }
 
-impl Turn {
-    pub(super) fn of(transition: &Transition) -> Self {
-        Self {
-            at: transition.at,
-            case: transition.case.id.to_string(),
-            ends: transition.kind == TransitionKind::Expired,
+/// What comes to pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum What {
+    Effective,
+    Expired,
+    Exemption,
+    Review,
+}
+
+impl What {
+    /// The kind of its record.
+    pub(super) const fn kind(self) -> Kind {
+        match self {
+            Self::Effective => Kind::CaseEffective,
+            Self::Expired => Kind::CaseExpired,
+            Self::Exemption => Kind::ExemptionExpired,
+            Self::Review => Kind::ReviewOverdue,
         }
     }
 }

@@ -25,7 +25,7 @@ pub use keeper::{Keeper, KeeperHandle, ReloadRequest, request_reload};
 pub use note::Note;
 pub use placing::{Draft, Moved, sync_directory};
 pub use report::{Report, Result as ReloadResult, SharedReport};
-pub use rollback::{Plan, Prepared, RollbackError, is_unchanged};
+pub use rollback::{Plan, Prepared, RollbackError, cut_off, is_unchanged};
 pub use source::{Snapshot, SourceError, read};
 pub use store::{Kept, Manifest, Store, StoreError, kept};
 pub use swap::{StartError, Swapper};

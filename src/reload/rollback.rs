@@ -102,6 +102,9 @@ impl Prepared {
     /// At the first step that fails; the mark stays up then, and the rollback has to be run again.
     pub fn carry_out(self, archive: &Path) -> Result<(), RollbackError> {
         let Self { plan, drafts } = self;
+        if plan.is_empty() {
+            return Ok(());
+        }
         let mark = plan.directory.join(MARK);
         put_up(&mark).map_err(failed("write", &mark))?;
         for ((target, draft), path) in drafts.into_iter().zip(plan.writes.keys()) {
@@ -146,7 +149,7 @@ pub fn is_unchanged(directory: &Path, snapshot: &Snapshot) -> bool {
 
 /// The error of a directory in which a rollback was cut off.
 #[must_use]
-pub(super) fn cut_off(directory: &Path) -> Option<Diagnostics> {
+pub fn cut_off(directory: &Path) -> Option<Diagnostics> {
     let mark = directory.join(MARK);
     let is_there = mark.symlink_metadata().is_ok();
     is_there.then(|| {

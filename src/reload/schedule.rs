@@ -1,14 +1,18 @@
-//! Cases that start or end by themselves, announced in the audit log.
+//! Cases that start or end by themselves, exemptions that end and reviews that fall due, announced in the audit log.
 //!
 //! The data plane needs none of this: it holds every case against the clock with each request. What happens
 //! here is the record of it, and that what is under way is judged again.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use super::ahead::Turn;
+use super::ahead::{Turn, What};
 use crate::gate::Gate;
+use crate::policy::{CompiledCase, Ruleset, Transition, TransitionKind};
 
 /// A clock that goes back by less than this is being corrected, not set.
 const SET_BACK: SignedDuration = SignedDuration::from_secs(1);
@@ -58,18 +62,18 @@ impl Schedule {
             return true;
         }
         let ruleset = gate.ruleset();
-        let transitions = ruleset.transitions(self.announced, now);
-        for transition in transitions {
-            if !self.ahead.remove(&Turn::of(transition)) {
-                gate.record_transition(&ruleset, transition);
+        let turns = turns(&ruleset, self.announced, now);
+        for (turn, case) in &turns {
+            if !self.ahead.remove(turn) {
+                gate.record_turn(&ruleset, turn.what.kind(), case, turn.at);
             }
         }
-        if !transitions.is_empty() || ruleset.has_lapse(self.announced, now) {
+        if turns.iter().any(|(turn, _)| turn.what != What::Review) {
             gate.changed();
         }
         self.ahead.retain(|turn| turn.at > now);
         self.announced = now;
-        !transitions.is_empty()
+        !turns.is_empty()
     }
 
     fn go_back(&mut self, gate: &Gate, now: Timestamp) {
@@ -78,11 +82,11 @@ impl Schedule {
             tracing::warn!(seconds = back.as_secs(), "the clock was set back; cases go by it as it is now");
         }
         let ruleset = gate.ruleset();
-        let undone = ruleset.transitions(now, self.announced);
-        self.ahead.extend(undone.iter().map(Turn::of));
-        if !undone.is_empty() || ruleset.has_lapse(now, self.announced) {
+        let undone = turns(&ruleset, now, self.announced);
+        if undone.iter().any(|(turn, _)| turn.what != What::Review) {
             gate.changed();
         }
+        self.ahead.extend(undone.into_iter().map(|(turn, _)| turn));
         self.announced = now;
     }
 
@@ -90,6 +94,43 @@ impl Schedule {
     pub(super) fn next(&self, gate: &Gate) -> Option<Timestamp> {
         gate.ruleset().next_transition(self.announced)
     }
+}
+
+/// Everything that comes to pass with `from < at <= to`, in order of time.
+fn turns(ruleset: &Ruleset, from: Timestamp, to: Timestamp) -> Vec<(Turn, Arc<CompiledCase>)> {
+    let mut turns = Vec::new();
+    let mut push = |at, case: &Arc<CompiledCase>, what| {
+        turns.push((Turn { at, case: case.id.to_string(), what }, Arc::clone(case)));
+    };
+    for Transition { at, case, kind } in ruleset.transitions(from, to) {
+        let what = if *kind == TransitionKind::Effective { What::Effective } else { What::Expired };
+        push(*at, case, what);
+    }
+    // All cases are gone through only when there is something to be found.
+    let is_near = |case: &CompiledCase, at| from < at && at <= to && case.expires.is_none_or(|end| at < end);
+    if ruleset.has_lapse(from, to) {
+        for case in ruleset.cases() {
+            case.lapses().filter(|at| is_near(case, *at)).for_each(|at| push(at, case, What::Exemption));
+        }
+    }
+    if day(from) != day(to) {
+        for case in ruleset.cases() {
+            let late = case.review.and_then(overdue_from).filter(|at| is_near(case, *at));
+            late.into_iter().for_each(|at| push(at, case, What::Review));
+        }
+    }
+    turns.sort_by(|(a, _), (b, _)| a.cmp(b));
+    turns.dedup_by(|(a, _), (b, _)| a == b);
+    turns
+}
+
+fn day(at: Timestamp) -> Date {
+    at.to_zoned(TimeZone::UTC).date()
+}
+
+/// A review is overdue when its day has passed.
+fn overdue_from(review: Date) -> Option<Timestamp> {
+    Some(review.tomorrow().ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp())
 }
 
 #[cfg(test)]

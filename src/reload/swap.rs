@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::authority::Authority;
 use super::history;
@@ -46,6 +46,8 @@ pub struct Swapper {
     awaited: bool,
     /// The `policy.applied` of the set in force; none when a successor has recorded it.
     applied: Option<EventId>,
+    /// Whether a rollback was under way when the directory was last read.
+    cut_off: bool,
     /// The directory as it was when last read, in force or not.
     fingerprint: Fingerprint,
     /// Replaced rulesets that a request may still hold. They are dropped here, never on a request thread.
@@ -73,6 +75,7 @@ impl Swapper {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
         let began = Instant::now();
+        let cut_off = rollback::cut_off(&directory).is_some();
         let (built, fingerprint) = read_and_build(&directory, &options);
         let (kept, problems) = store.last_good()?;
         for problem in problems {
@@ -85,9 +88,9 @@ impl Swapper {
         };
         let gate = Gate::new(Arc::new(first.ruleset), audit, metrics, Arc::clone(&clock));
         if first.result == ReloadResult::LastGood {
-            gate.record_rejection(&first.problems);
+            gate.record_rejection(&first.problems, Map::new());
         }
-        let applied = gate.record_application(&gate.ruleset(), first.result.as_str(), object(json!({})));
+        let applied = gate.record_application(&gate.ruleset(), first.result.as_str(), Map::new());
         let report = report(first.result, &first.problems, now, began);
         let report = identified(report, &gate.ruleset(), Some(applied));
         gate.metrics().reloaded(report.result.as_str());
@@ -101,6 +104,7 @@ impl Swapper {
             report: SharedReport::new(report),
             awaited: false,
             applied: Some(applied),
+            cut_off,
             fingerprint,
             retired: Vec::new(),
         })
@@ -142,13 +146,15 @@ impl Swapper {
     /// Whether the directory has changed since it was last read.
     #[must_use]
     pub fn is_stale(&self) -> bool {
-        source::fingerprint(&self.directory) != self.fingerprint
+        let cut_off = rollback::cut_off(&self.directory).is_some();
+        cut_off != self.cut_off || source::fingerprint(&self.directory) != self.fingerprint
     }
 
     /// Reads the directory and, when it holds a good set that is not in force, swaps it in. The record of that says
     /// what `notes` say.
     pub fn reload(&mut self, notes: &[Note]) -> Report {
         let began = Instant::now();
+        self.cut_off = rollback::cut_off(&self.directory).is_some();
         let (built, fingerprint) = read_and_build(&self.directory, &self.options);
         self.fingerprint = fingerprint;
         self.awaited = false;
@@ -158,7 +164,7 @@ impl Swapper {
             Err(errors) => {
                 // What a successor refuses, it records.
                 if self.authority.is_own() {
-                    told = Some(self.gate.record_rejection(&errors));
+                    told = Some(self.gate.record_rejection(&errors, changes(notes)));
                 }
                 report(ReloadResult::Rejected, &errors, now, began)
             }
@@ -185,8 +191,8 @@ impl Swapper {
         let Authority::Own(store) = &mut self.authority else { return self.follow(built, now, began) };
         let revision = Revision(store.take_revision());
         let ruleset = Arc::new(built.ruleset.with_identity(revision, built.files.digest()));
-        let more = if notes.is_empty() { json!({}) } else { json!({ "changes": notes }) };
-        let applied = self.gate.record_application(&ruleset, ReloadResult::Applied.as_str(), object(more));
+        let result = ReloadResult::Applied.as_str();
+        let applied = self.gate.record_application(&ruleset, result, changes(notes));
         self.applied = Some(applied);
         self.retired.push(self.gate.swap(ruleset));
         let report = report(ReloadResult::Applied, &built.warnings, now, began);
@@ -257,7 +263,7 @@ fn read_and_build(
     options: &CompileOptions,
 ) -> (Result<Built, Diagnostics>, Fingerprint) {
     if let Some(errors) = rollback::cut_off(directory) {
-        return (Err(errors), Fingerprint::default());
+        return (Err(errors), source::fingerprint(directory));
     }
     match source::read(directory) {
         Ok(snapshot) => (build(snapshot.files, options), snapshot.fingerprint),
@@ -301,6 +307,11 @@ fn report(result: ReloadResult, diagnostics: &Diagnostics, at: Timestamp, began:
         digest: String::new(),
         event: None,
     }
+}
+
+/// What a record says of those who asked for a change.
+fn changes(notes: &[Note]) -> Map<String, Value> {
+    if notes.is_empty() { Map::new() } else { object(json!({ "changes": notes })) }
 }
 
 /// A report that says what is in force after it, and where that is recorded.

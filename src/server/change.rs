@@ -15,6 +15,7 @@
 use std::io::{self, BufRead, Read, Write};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -22,13 +23,22 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Take};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::control::{ControlError, Desk, line_of};
 use crate::decide::{Subject, Verdict, decide};
+use crate::gate::Gate;
 use crate::limits;
 use crate::policy::{CaseId, Form, Pattern, Ruleset};
-use crate::reload::Note;
+use crate::reload::{Changes, Note, ReloadRequest};
+
+/// How the control socket reaches the keeper of the policies, and what is in force.
+pub(super) struct KeeperLine {
+    pub(super) gate: Arc<Gate>,
+    pub(super) reloads: mpsc::Sender<ReloadRequest>,
+    pub(super) changes: Changes,
+}
 
 /// What a command asks once it has moved its files.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -58,8 +68,8 @@ pub(super) async fn converse(
         Err(cause) => return error(&format!("no note of a change: {cause}")),
     };
     let case = note.case.as_deref().and_then(CaseId::parse);
-    let Some(change) = desk.changes.begin(note).await else { return error("the edge is stopping") };
-    let ready = json!({ "ready": true, "case": case_of(&desk.gate.ruleset(), case.as_ref()) });
+    let Some(change) = desk.keeper.changes.begin(note).await else { return error("the edge is stopping") };
+    let ready = json!({ "ready": true, "case": case_of(&desk.keeper.gate.ruleset(), case.as_ref()) });
     writer.write_all(&line_of(&ready)).await?;
     reader.get_mut().set_limit(limits::CHANGE_LINE_BYTES);
     let mut line = String::new();
@@ -71,11 +81,11 @@ pub(super) async fn converse(
             "the change took too long, or the edge is stopping; what was changed is read in a moment",
         );
     };
-    let ruleset = desk.gate.ruleset();
+    let ruleset = desk.keeper.gate.ruleset();
     let mut answer = json!(report);
     if let Some(fields) = answer.as_object_mut() {
         fields.insert("case".to_owned(), case_of(&ruleset, case.as_ref()));
-        fields.insert("still".to_owned(), still(&ruleset, &done.hosts, desk.gate.clock().now()));
+        fields.insert("still".to_owned(), still(&ruleset, &done.hosts, desk.keeper.gate.clock().now()));
     }
     Ok(line_of(&answer))
 }

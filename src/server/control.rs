@@ -12,19 +12,18 @@ use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::change;
+use super::change::{self, KeeperLine};
 use super::retention::Archivist;
 use super::settings::Reconfigure;
 use super::systemd;
 use super::upgrade::Upgrader;
-use crate::gate::Gate;
 use crate::limits;
 use crate::listen::{Cache, Removed};
 use crate::policy::Pattern;
-use crate::reload::{Changes, ReloadRequest, request_reload};
+use crate::reload::request_reload;
 use crate::status::Status;
 
 /// The control socket cannot be used.
@@ -57,9 +56,7 @@ pub(super) struct Control {
 /// What the socket answers from.
 pub(super) struct Desk {
     pub(super) status: Arc<Status>,
-    pub(super) gate: Arc<Gate>,
-    pub(super) reloads: mpsc::Sender<ReloadRequest>,
-    pub(super) changes: Changes,
+    pub(super) keeper: KeeperLine,
     pub(super) archivist: Arc<Archivist>,
     pub(super) upgrader: Arc<Upgrader>,
     pub(super) reconfigure: Arc<Reconfigure>,
@@ -159,7 +156,7 @@ async fn reload(desk: &Desk) -> Vec<u8> {
     systemd::reloading();
     let reconfigure = Arc::clone(&desk.reconfigure);
     let config = tokio::task::spawn_blocking(move || reconfigure.reload()).await;
-    let report = request_reload(&desk.reloads).await.map(|report| json!(report));
+    let report = request_reload(&desk.keeper.reloads).await.map(|report| json!(report));
     systemd::ready();
     match report {
         Some(mut report) => {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::sync::mpsc;
 
+use super::change::KeeperLine;
 use super::predecessor::Predecessor;
 use super::retention::Archivist;
 use crate::audit::{self, Acknowledge, Audit, ClientPrivacy, Kind, OpenError, Period, Pseudonyms, Recovery};
@@ -18,8 +19,7 @@ use crate::metrics::{Metrics, MetricsError};
 use crate::policy::CompileOptions;
 use crate::pulse::Pulse;
 use crate::reload::{
-    Changes, Keeper, KeeperHandle, ReloadRequest, SharedReport, StartError, StateHold, Store, StoreError,
-    Swapper,
+    Keeper, KeeperHandle, ReloadRequest, SharedReport, StartError, StateHold, Store, StoreError, Swapper,
 };
 
 /// Where enforcement finds its files, and how it behaves.
@@ -229,9 +229,10 @@ impl Enforcement {
         self.keeper.requests()
     }
 
-    /// A way to change the policy directory while the keeper holds still.
-    pub(super) fn changes(&self) -> Changes {
-        self.keeper.changes()
+    /// How the control socket reaches the keeper.
+    pub(super) fn keeper_line(&self) -> KeeperLine {
+        let (reloads, changes) = (self.keeper.requests(), self.keeper.changes());
+        KeeperLine { gate: Arc::clone(&self.gate), reloads, changes }
     }
 
     /// Has the keeper let go of the state directory.

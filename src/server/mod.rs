@@ -182,9 +182,7 @@ fn serve(
     vitals.wait_for_service()?;
     let desk = control::Desk {
         status,
-        gate: Arc::clone(&gate),
-        reloads: enforcement.reload_requests(),
-        changes: enforcement.changes(),
+        keeper: enforcement.keeper_line(),
         archivist: enforcement.archivist(),
         upgrader: Arc::clone(&upgrader),
         reconfigure: Arc::new(Reconfigure::new(origin.config_path.to_owned(), config.clone(), live, origins)),

@@ -132,11 +132,24 @@ fn a_restart_on_a_clock_that_was_set_back_meanwhile_announces_nothing_twice() {
 }
 
 #[test]
-fn an_exemption_that_ends_twice_is_felt_twice() {
+fn the_end_of_an_exemption_is_recorded_once_and_felt_each_time() {
     let clients = vec!["198.51.100.0/24".parse().unwrap()];
     let exempt = vec![Exemption { clients, reason: "evidence".to_owned(), expires: Some(second(10)) }];
     let mut bench = Bench::new(vec![Case { exempt, ..case("a", &["a.example"]) }]);
-    assert_eq!(bench.at(11), (0, true));
+    assert_eq!(bench.at(11), (1, true));
     assert_eq!(bench.at(5), (0, true), "it runs again");
     assert_eq!(bench.at(11), (0, true));
+}
+
+#[test]
+fn a_review_is_recorded_as_overdue_when_its_day_has_passed_and_changes_no_verdict() {
+    let day = second(0).to_zoned(TimeZone::UTC).date();
+    let reviewed = Case { review: Some(day), ..case("a", &["a.example"]) };
+    let over = Case { review: Some(day), expires: Some(second(5)), ..case("b", &["b.example"]) };
+    let mut bench = Bench::new(vec![reviewed, over]);
+    assert_eq!(bench.at(6), (1, true), "the end of the other case");
+    assert_eq!(bench.at(24 * 3600), (1, false));
+    assert_eq!(bench.at(48 * 3600), (0, false));
+    assert_eq!(bench.at(7), (0, false));
+    assert_eq!(bench.at(48 * 3600), (0, false));
 }
