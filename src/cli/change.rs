@@ -9,11 +9,12 @@ use serde_json::{Map, Value, json};
 
 use super::{Exit, complain};
 use crate::config::Config;
+use crate::limits;
 use crate::reload::Note;
 use crate::server::{ControlError, Conversation};
 
 /// Between two looks at an edge that is being succeeded by another process.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Args)]
 pub(super) struct ChangeArgs {
@@ -182,7 +183,7 @@ fn error_in(answer: &Value) -> String {
 /// Whoever runs the command, also behind `sudo`.
 pub(super) fn operator() -> String {
     let named = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
-    named
-        .filter(|name| !name.trim().is_empty())
-        .unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
+    let named = named.filter(|name| !name.trim().is_empty());
+    let name = named.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()));
+    name.chars().take(limits::SHORT_TEXT_CHARS).collect()
 }

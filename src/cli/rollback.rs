@@ -59,8 +59,15 @@ impl Rollback<'_> {
     /// The kept set, which this program must be able to take as well: it may have been another one that did.
     fn wanted(&self) -> Result<Kept, Exit> {
         let revision = self.args.revision;
-        let kept = kept(&self.command.config.policy.state, revision);
-        let Some(kept) = kept.map_err(|error| complain(Exit::Io, &error))? else {
+        let read =
+            || kept(&self.command.config.policy.state, revision).map_err(|error| complain(Exit::Io, &error));
+        let mut kept = read()?;
+        if kept.is_none() {
+            // A set is in force before it is kept. An edge that holds still has kept what it has put in force.
+            drop(self.command.hold()?);
+            kept = read()?;
+        }
+        let Some(kept) = kept else {
             let message =
                 format!("revision {revision} is not kept; `interdict history` lists those that are");
             return Err(complain(Exit::No, &message));

@@ -175,7 +175,7 @@ fn a_set_that_the_edge_refuses_leaves_no_file() {
     let origin = Origin::start();
     let edge = edge(&origin);
     // The list has been cut to nothing since: this command does not read it, the edge does.
-    edge.policies().write_list("empty.txt", "# nothing\n");
+    edge.change(|policies| policies.write_list("empty.txt", "# nothing\n"));
     let output = terminate(&edge, "TS-1", "new.example", &["--host-list", "lists/empty.txt"]);
     let told = answer(&output, 1);
     assert_eq!(told["result"], "refused");
@@ -185,8 +185,9 @@ fn a_set_that_the_edge_refuses_leaves_no_file() {
     edge.get("first.example").assert_blocked(403);
     wait_until("the edge is content again", || edge.status().last_result() == "unchanged");
     let records = edge.finish();
-    assert_eq!(record(&records, &told["event"]).kind(), "policy.rejected");
-    assert_eq!(of_kind(&records, "policy.applied").len(), 1);
+    let refused = record(&records, &told["event"]);
+    assert_eq!((refused.kind(), &refused.0["changes"][0]["case"]), ("policy.rejected", &"TS-1".into()));
+    assert_eq!(of_kind(&records, "policy.applied").len(), 2);
 }
 
 #[test]
