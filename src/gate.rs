@@ -8,19 +8,20 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use smallvec::SmallVec;
 use tokio::sync::watch;
 
 use crate::act::{self, Answer, Ask, Prepared};
-use crate::audit::{Audit, Enforcement, Event, Kind, Pending, RequestFacts};
+use crate::audit::{Audit, Enforcement, Event, EventId, Kind, Pending, RequestFacts};
 use crate::clock::Clock;
 use crate::decide::{self, Match, Subject, Verdict};
 use crate::diagnostic::Diagnostics;
 use crate::identify::Identity;
 use crate::limits;
 use crate::metrics::Metrics;
-use crate::policy::{Action, CompiledCase, Ruleset, Transition, TransitionKind};
+use crate::policy::{Action, CompiledCase, Ruleset};
 use crate::rate::{Rate, Rates};
 
 /// What the gate must know of a request.
@@ -323,33 +324,31 @@ impl Gate {
         })
     }
 
-    /// Records that a policy set comes into force; `from` says where it came from.
-    pub fn record_application(&self, ruleset: &Ruleset, from: &str) {
-        let detail = object(json!({
+    /// Records that a policy set comes into force; `from` says where it came from, `more` what else there is to say.
+    /// Returns the record's id.
+    pub fn record_application(&self, ruleset: &Ruleset, from: &str, mut more: Map<String, Value>) -> EventId {
+        let mut detail = object(json!({
             "result": from,
             "digest": ruleset.digest().to_string(),
             "cases": ruleset.cases().len(),
             "hosts": ruleset.host_count(),
         }));
-        self.record_plain(Kind::PolicyApplied, ruleset.revision().0, &detail);
+        detail.append(&mut more);
+        self.record_plain(Kind::PolicyApplied, ruleset.revision().0, &detail)
     }
 
-    /// Records that a policy set was refused, with its first errors.
-    pub fn record_rejection(&self, diagnostics: &Diagnostics) {
+    /// Records that a policy set was refused, with its first errors, and `more` about it. Returns the record's id.
+    pub fn record_rejection(&self, diagnostics: &Diagnostics, mut more: Map<String, Value>) -> EventId {
         let errors: Vec<String> =
             diagnostics.errors().take(limits::REPORTED_DIAGNOSTICS).map(ToString::to_string).collect();
-        let detail = object(json!({ "error_count": diagnostics.error_count(), "errors": errors }));
-        self.record_plain(Kind::PolicyRejected, self.ruleset().revision().0, &detail);
+        let mut detail = object(json!({ "error_count": diagnostics.error_count(), "errors": errors }));
+        detail.append(&mut more);
+        self.record_plain(Kind::PolicyRejected, self.ruleset().revision().0, &detail)
     }
 
-    /// Records that a case has started or ended by itself.
-    pub fn record_transition(&self, ruleset: &Ruleset, transition: &Transition) {
-        let kind = match transition.kind {
-            TransitionKind::Effective => Kind::CaseEffective,
-            TransitionKind::Expired => Kind::CaseExpired,
-        };
-        let case = &transition.case;
-        tracing::info!(case = %case.id, at = %transition.at, kind = kind.as_str(), "a case changed by itself");
+    /// Records that something about a case has come to pass by itself, at a moment of the clock.
+    pub fn record_turn(&self, ruleset: &Ruleset, kind: Kind, case: &CompiledCase, at: Timestamp) {
+        tracing::info!(case = %case.id, %at, kind = kind.as_str(), "a case changed by itself");
         let pending = self.audit.record(&Event {
             kind,
             revision: ruleset.revision().0,
@@ -363,13 +362,13 @@ impl Gate {
                 also: &[],
             }),
             request: None,
-            detail: Some(&object(json!({ "at": transition.at.to_string() }))),
+            detail: Some(&object(json!({ "at": at.to_string() }))),
         });
         let _receipt = pending.wait();
     }
 
-    /// Records something that concerns no request, and waits until it is acknowledged.
-    pub fn record_plain(&self, kind: Kind, revision: u64, detail: &Map<String, Value>) {
+    /// Records something that concerns no request, and waits until it is acknowledged. Returns the record's id.
+    pub fn record_plain(&self, kind: Kind, revision: u64, detail: &Map<String, Value>) -> EventId {
         let pending = self.audit.record(&Event {
             kind,
             revision,
@@ -377,7 +376,7 @@ impl Gate {
             request: None,
             detail: Some(detail),
         });
-        let _receipt = pending.wait();
+        pending.wait().id()
     }
 }
 

@@ -223,6 +223,18 @@ pub const KEPT_REVISIONS: usize = 10;
 pub const REPORTED_DIAGNOSTICS: usize = 20;
 /// Requests for a reload that wait at a time.
 pub const RELOAD_REQUESTS: usize = 16;
+/// For a command to move its files while the keeper holds still.
+pub const CHANGE_AT_MOST: Duration = Duration::from_secs(10);
+/// Octets of the line that says that a change is complete: so many names of 255 octets, in quotes.
+pub const CHANGE_LINE_BYTES: u64 = 32 * 1024;
+/// Octets of the answer to it.
+pub const CHANGE_ANSWER_BYTES: u64 = 4 * 1024 * 1024;
+/// Names that a command asks about after a change.
+pub const CHANGE_HOSTS: usize = 100;
+/// How long before its end a case or an exemption is announced as ending, in seconds: a week.
+pub const EXPIRING_WITHIN_SECONDS: i64 = 7 * 24 * 3600;
+/// Cases that end soon that the status names.
+pub const REPORTED_EXPIRIES: usize = 1_000;
 
 // ---- control and tools ----
 

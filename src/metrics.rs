@@ -1,6 +1,7 @@
 //! Counters and gauges in the Prometheus text format.
 
 mod cache;
+mod due;
 
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use prometheus::{
 };
 
 pub use cache::CacheMetrics;
+pub use due::DueMetrics;
 
 /// Why the metrics could not be set up or written.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +50,8 @@ pub struct Gauges {
     pub hosts: IntGauge,
     /// Memory of the index of their names, in bytes.
     pub index_bytes: IntGauge,
+    /// What ends soon, and what is late.
+    pub due: DueMetrics,
     /// Whether the last reload succeeded: 1 or 0.
     pub reload_ok: IntGauge,
     /// Seconds since the last reload.
@@ -123,6 +127,7 @@ impl Metrics {
                 hosts: add.gauge("interdict_policy_hosts", "Host patterns in the set in force.")?,
                 index_bytes: add
                     .gauge("interdict_policy_index_bytes", "Memory of the index of their names.")?,
+                due: DueMetrics::new(&add)?,
                 reload_ok: add.gauge("interdict_policy_reload_ok", "1 when the last reload succeeded.")?,
                 reload_age: add
                     .float("interdict_policy_reload_age_seconds", "Seconds since the last reload.")?,

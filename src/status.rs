@@ -1,5 +1,7 @@
 //! The state of a running edge, as `/status` and `interdict status` show it.
 
+mod due;
+
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -59,7 +61,8 @@ impl Status {
                 "bytes": ruleset.index_bytes(),
                 "lists_read": self.gate.metrics().lists_read_so_far(),
             },
-            "reviews_overdue": overdue(&ruleset, now),
+            "reviews_overdue": due::overdue(&ruleset, now),
+            "expiring": due::expiring(&ruleset, now),
             "connections": self.gate.metrics().connections(),
             "cache": self.cache(),
             "upstream_connections": self.gate.metrics().upstream_connections(),
@@ -132,6 +135,10 @@ impl Status {
         gauges.cases.set(count(ruleset.cases().len() as u64));
         gauges.hosts.set(count(ruleset.host_count() as u64));
         gauges.index_bytes.set(count(ruleset.index_bytes() as u64));
+        let due = due::figures(&ruleset, self.gate.clock().now());
+        gauges.due.next_expiry.set(due.next_expiry_seconds);
+        gauges.due.expiring.set(count(due.expiring as u64));
+        gauges.due.reviews_overdue.set(count(due.overdue as u64));
         let ok = matches!(report.result, ReloadResult::Applied | ReloadResult::Unchanged);
         gauges.reload_ok.set(i64::from(ok));
         gauges.reload_age.set(age_seconds(report.at, self.gate.clock().now()));
@@ -146,13 +153,6 @@ impl Status {
         gauges.audit_sealing.set(i64::from(audit.sealing_ok));
         gauges.audit_unsynced.set(count(audit.unsynced));
     }
-}
-
-/// Ids of the cases whose review day has passed.
-fn overdue(ruleset: &crate::policy::Ruleset, now: Timestamp) -> Vec<String> {
-    let today = now.to_zoned(jiff::tz::TimeZone::UTC).date();
-    let late = |case: &&Arc<crate::policy::CompiledCase>| case.review.is_some_and(|day| day < today);
-    ruleset.cases().iter().filter(late).map(|case| case.id.to_string()).collect()
 }
 
 fn age_seconds(at: Timestamp, now: Timestamp) -> f64 {

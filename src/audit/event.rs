@@ -62,6 +62,10 @@ kinds! {
     HoldReleased = "hold.released",
     /// Old segments were removed by retention.
     AuditPruned = "audit.pruned",
+    /// An exemption ended by itself.
+    ExemptionExpired = "exemption.expired",
+    /// The day on which a case was to be looked at again has passed.
+    ReviewOverdue = "review.overdue",
 }
 
 impl Kind {

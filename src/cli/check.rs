@@ -7,8 +7,8 @@ use clap::Args;
 use super::{Exit, complain};
 use crate::config::Config;
 use crate::diagnostic::Diagnostics;
-use crate::policy::{self, CompileOptions, Revision, Ruleset};
-use crate::reload::{self, SourceError};
+use crate::policy::{self, CompileOptions, PolicyFiles, Revision, Ruleset};
+use crate::reload::{self, Snapshot, SourceError};
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
@@ -53,21 +53,39 @@ impl PolicySource {
 }
 
 fn compile(directory: &Path, options: &CompileOptions) -> Result<(Ruleset, Diagnostics), Diagnostics> {
-    let snapshot = reload::read(directory).map_err(|error| match error {
+    if let Some(errors) = reload::cut_off(directory) {
+        return Err(errors);
+    }
+    compile_files(&read(directory)?, options)
+}
+
+/// The files of a policy directory as they are now.
+pub(super) fn read(directory: &Path) -> Result<PolicyFiles, Diagnostics> {
+    snapshot(directory).map(|snapshot| snapshot.files)
+}
+
+/// The same, with what tells whether it has changed since.
+pub(super) fn snapshot(directory: &Path) -> Result<Snapshot, Diagnostics> {
+    reload::read(directory).map_err(|error| match error {
         SourceError::Unreadable(diagnostics, _) => diagnostics,
         SourceError::Unsettled => {
-            let mut diagnostics = Diagnostics::default();
             let file = directory.display().to_string();
-            diagnostics.push(crate::diagnostic::Diagnostic::error(file, SourceError::Unsettled.to_string()));
-            diagnostics
+            crate::diagnostic::Diagnostic::error(file, SourceError::Unsettled.to_string()).into()
         }
-    })?;
-    let (cases, diagnostics) = policy::parse_cases(&snapshot.files);
+    })
+}
+
+/// Compiles files with the edge's own code.
+pub(super) fn compile_files(
+    files: &PolicyFiles,
+    options: &CompileOptions,
+) -> Result<(Ruleset, Diagnostics), Diagnostics> {
+    let (cases, diagnostics) = policy::parse_cases(files);
     if diagnostics.has_errors() {
         return Err(diagnostics);
     }
-    let digest = snapshot.files.digest();
-    let ruleset = Ruleset::compile_with(cases, &snapshot.files, options)?;
+    let digest = files.digest();
+    let ruleset = Ruleset::compile_with(cases, files, options)?;
     Ok((ruleset.with_identity(Revision::default(), digest), diagnostics))
 }
 

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::check::PolicySource;
 use super::{Exit, complain};
-use crate::decide::{Explanation, Subject, decide};
+use crate::decide::{Explanation, Subject};
 use crate::hostname::Hostname;
 
 #[derive(Debug, Args)]
@@ -41,8 +41,7 @@ pub(super) fn run(args: &ExplainArgs) -> Exit {
         Err(_) => return Exit::Usage,
     };
     let subject = Subject { names: &names, client: args.client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) };
-    let verdict = decide(&ruleset, &subject, args.at.unwrap_or_else(Timestamp::now));
-    let explanation = Explanation::of(&verdict);
+    let explanation = Explanation::whole(&ruleset, &subject, args.at.unwrap_or_else(Timestamp::now));
     if args.json {
         match serde_json::to_string(&explanation) {
             Ok(line) => println!("{line}"),
@@ -51,6 +50,9 @@ pub(super) fn run(args: &ExplainArgs) -> Exit {
     } else {
         let asked: Vec<&str> = names.iter().map(Hostname::as_str).collect();
         println!("{}: {explanation}", asked.join(" and "));
+        for (number, candidate) in (1..).zip(&explanation.candidates) {
+            println!("  {number}. {candidate}");
+        }
     }
     Exit::Fine
 }

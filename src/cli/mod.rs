@@ -2,9 +2,15 @@
 
 mod audit;
 mod cache;
+mod change;
 mod check;
 mod edge;
 mod explain;
+mod history;
+mod preview;
+mod reinstate;
+mod rollback;
+mod terminate;
 
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -52,6 +58,14 @@ enum Command {
     Check(check::CheckArgs),
     /// Tell what the edge would do with a host, and why.
     Explain(explain::ExplainArgs),
+    /// End service for a customer: writes the case, and waits until the running edge enforces it.
+    Terminate(Box<terminate::TerminateArgs>),
+    /// Take a case back: moves its file to `ended/`, and waits until the running edge lets its names through.
+    Reinstate(reinstate::ReinstateArgs),
+    /// List the policy sets that are kept, and what each one changed.
+    History(history::HistoryArgs),
+    /// Put the policy directory back to an earlier set, as a new revision.
+    Rollback(rollback::RollbackArgs),
     /// Read the audit log.
     Audit(audit::AuditArgs),
     /// Take objects out of the cache of the running edge.
@@ -94,6 +108,10 @@ pub fn run(cli: Cli) -> Exit {
         Command::Run(args) => edge::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Terminate(args) => terminate::run(&args),
+        Command::Reinstate(args) => reinstate::run(&args),
+        Command::History(args) => history::run(&args),
+        Command::Rollback(args) => rollback::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Cache(args) => cache::run(&args),
         Command::Status(args) => edge::ask(&args, "status"),

@@ -86,6 +86,8 @@ pub struct Policy {
     /// How long the directory must be quiet before a change is read: `debounce_ms`, 0 to 60,000.
     /// Default: 20 ms.
     pub debounce: Duration,
+    /// How many policy sets are kept to go back to: `keep_revisions`, 1 to 1,000. Default: 10.
+    pub keep_revisions: usize,
     /// The URL of whoever runs this edge, for `Link: …; rel="blocked-by"` (RFC 7725 §4): `blocked_by`.
     pub blocked_by: Option<String>,
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Admin, Config, EdgeName, Policy, audit, cache, limits, listen, route};
 use crate::diagnostic::Diagnostics;
 use crate::document::{self, Table, Text, Value};
-use crate::limits::SETTLE_QUIET;
+use crate::limits::{KEPT_REVISIONS, SETTLE_QUIET};
 use crate::policy::absolute_url;
 
 /// The keys at the top of the file.
@@ -94,10 +94,13 @@ pub(super) fn socket_address(text: &Text<'_>) -> Option<SocketAddr> {
 fn policy(table: Option<&Table<'_>>, paths: &Paths<'_>) -> Policy {
     let value = |key| table.and_then(|table| table.optional(key));
     let debounce_ms = value("debounce_ms").and_then(|value| value.integer(0..=60_000));
+    let keep_revisions = value("keep_revisions").and_then(|value| value.integer(1..=1_000));
+    let keep_revisions = keep_revisions.and_then(|kept| usize::try_from(kept).ok());
     let policy = Policy {
         directory: paths.or_default(value("directory"), "policies"),
         state: paths.or_default(value("state"), "state"),
         debounce: debounce_ms.map_or(SETTLE_QUIET, Duration::from_millis),
+        keep_revisions: keep_revisions.unwrap_or(KEPT_REVISIONS),
         blocked_by: value("blocked_by").and_then(|value| absolute_url(&value.string()?)),
     };
     if let Some(table) = table {

@@ -30,7 +30,7 @@ pub(super) enum Matched<'s> {
 impl Matched<'_> {
     /// Greater is more specific: exact over suffix, longer suffix (in octets) over shorter, longer prefix
     /// over shorter. `.a` and `*.a` are equal.
-    fn specificity(&self) -> usize {
+    pub(super) fn specificity(&self) -> usize {
         match self {
             Self::Host { form: Form::Exact, .. } => usize::MAX,
             Self::Host { name, .. } => name.len(),
@@ -57,11 +57,14 @@ pub(super) fn ranked<'r, 's>(
     if found.len() > 1 {
         found.sort_by_key(|one| (one.position, Reverse(one.matched.specificity())));
         found.dedup_by_key(|one| one.position);
-        found.sort_by_key(|one| {
-            let watched = one.case.mode == Mode::Shadow;
-            let answered = one.case.action == Action::Page;
-            (Reverse(one.matched.specificity()), watched, answered, one.position)
-        });
+        found.sort_by_key(rank);
     }
     found
+}
+
+/// The lower of two goes first.
+pub(super) fn rank(one: &Candidate<'_, '_>) -> (Reverse<usize>, bool, bool, u32) {
+    let watched = one.case.mode == Mode::Shadow;
+    let answered = one.case.action == Action::Page;
+    (Reverse(one.matched.specificity()), watched, answered, one.position)
 }

@@ -2,11 +2,12 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::policy::{Action, Basis, Mode};
+use crate::policy::{Action, Basis, Mode, Ruleset};
 
-use super::Verdict;
+use super::{Subject, Verdict, Weighed, chain, decide};
 
 /// A verdict as `explain` prints it: serialised for `--json`, displayed for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -23,6 +24,8 @@ pub struct Explanation {
     pub status: Option<u16>,
     /// The ids of the other cases, best first.
     pub also: Vec<String>,
+    /// Every case that names the subject, whether it has a say or not, the strongest first.
+    pub candidates: Vec<Weighed>,
     #[serde(skip)]
     basis: Option<Basis>,
     #[serde(skip)]
@@ -30,6 +33,13 @@ pub struct Explanation {
 }
 
 impl Explanation {
+    /// What the data plane does with a subject, and the whole chain that leads there.
+    #[must_use]
+    pub fn whole(rules: &Ruleset, subject: &Subject<'_>, now: Timestamp) -> Self {
+        let verdict = decide(rules, subject, now);
+        Self { candidates: chain(rules, subject, now, &verdict), ..Self::of(&verdict) }
+    }
+
     /// Puts a verdict of [`decide`](super::decide()) or [`judge_origin`](super::judge_origin) into words.
     #[must_use]
     pub fn of(verdict: &Verdict<'_>) -> Self {
@@ -42,6 +52,7 @@ impl Explanation {
             action: case.map(|case| case.action.as_str()),
             status: case.filter(|case| case.action == Action::Page).map(|case| case.status),
             also: found.iter().flat_map(|found| &found.also).map(|case| case.id.to_string()).collect(),
+            candidates: Vec::new(),
             basis: case.map(|case| case.basis),
             mode: case.map(|case| case.mode),
         }

@@ -4,6 +4,7 @@
 //! plane call the same two functions.
 
 mod candidate;
+mod chain;
 mod explanation;
 mod reach;
 
@@ -18,6 +19,7 @@ use crate::policy::{CompiledCase, Mode, Ruleset};
 
 use candidate::{Candidate, Matched, ranked};
 
+pub use chain::{Reason, Weighed, chain};
 pub use explanation::Explanation;
 pub use reach::{may_block, may_close};
 

@@ -171,7 +171,7 @@ fn the_explanation_is_the_verdict_as_json_and_in_words() {
     let (json, text) = explained("a.example");
     assert_eq!(
         json,
-        r#"{"verdict":"block","case":"TS-1","matched":"a.example","action":"refuse","status":null,"also":["TS-2"]}"#
+        r#"{"verdict":"block","case":"TS-1","matched":"a.example","action":"refuse","status":null,"also":["TS-2"],"candidates":[]}"#
     );
     let expected =
         "block: case TS-1 (terms-of-service, enforce) matched `a.example`; refused without an answer";
@@ -180,7 +180,7 @@ fn the_explanation_is_the_verdict_as_json_and_in_words() {
     let (json, text) = explained("b.example");
     assert_eq!(
         json,
-        r#"{"verdict":"shadow","case":"TS-2","matched":".example","action":"page","status":403,"also":[]}"#
+        r#"{"verdict":"shadow","case":"TS-2","matched":".example","action":"page","status":403,"also":[],"candidates":[]}"#
     );
     assert!(
         text.ends_with("recorded and let through; enforced it would be answered with a page, status 403")
@@ -189,7 +189,7 @@ fn the_explanation_is_the_verdict_as_json_and_in_words() {
     let (json, text) = explained("a.test");
     assert_eq!(
         json,
-        r#"{"verdict":"allow","case":null,"matched":null,"action":null,"status":null,"also":[]}"#
+        r#"{"verdict":"allow","case":null,"matched":null,"action":null,"status":null,"also":[],"candidates":[]}"#
     );
     assert_eq!(text, "allow: no case in force concerns this request");
 }

@@ -128,7 +128,7 @@ impl CompiledCase {
     }
 
     /// When its exemptions end, in the order of the file.
-    pub(super) fn lapses(&self) -> impl Iterator<Item = Timestamp> {
+    pub fn lapses(&self) -> impl Iterator<Item = Timestamp> {
         self.exempt.iter().filter_map(|one| one.expires)
     }
 

@@ -6,6 +6,7 @@ mod files;
 
 mod case;
 mod check;
+mod draft;
 mod list;
 mod parse;
 mod pattern;
@@ -26,6 +27,7 @@ pub use book::{Book, ParsedCase, ParsedSet};
 pub use case::{Action, Basis, Case, CaseId, Exemption, Legal, Mode};
 pub use compile::{CompileError, Compiling};
 pub use compiled::CompiledCase;
+pub use draft::{CaseDraft, LegalDraft};
 pub use files::{Contents, Digest, PolicyFile, PolicyFiles};
 pub use list::{HostList, NamedList};
 pub use merged::{MergedNames, Merging, NamesMark};

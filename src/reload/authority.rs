@@ -4,11 +4,13 @@
 //! then on it makes no revisions: it goes on enforcing, and follows what the next one has put in force, so that its
 //! last connections are judged by the same rules. When the next one does not come to serve, it takes everything back.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
+use super::ahead::{self, Turn};
 use super::store::{self, Store, StoreError};
 use crate::policy::Revision;
 
@@ -23,6 +25,8 @@ pub(super) enum Authority {
         root: PathBuf,
         /// The newest revision this process has given.
         newest: u64,
+        /// How many sets it keeps.
+        kept: usize,
     },
 }
 
@@ -32,7 +36,7 @@ impl Authority {
         match self {
             Self::Own(store) => {
                 let newest = store.newest();
-                *self = Self::Successor { root: store.root().to_owned(), newest };
+                *self = Self::Successor { root: store.root().to_owned(), newest, kept: store.kept() };
                 newest
             }
             Self::Successor { newest, .. } => *newest,
@@ -41,8 +45,8 @@ impl Authority {
 
     /// Takes the state directory again, whose lock must be free by now.
     pub(super) fn take_back(&mut self) -> Result<(), StoreError> {
-        if let Self::Successor { root, newest } = self {
-            let mut store = Store::open(root)?;
+        if let Self::Successor { root, newest, kept } = self {
+            let mut store = Store::open(root)?.keeping(*kept);
             store.seen(*newest);
             *self = Self::Own(store);
         }
@@ -64,6 +68,20 @@ impl Authority {
     pub(super) fn note_announced(&self, at: Timestamp) {
         if let Self::Own(store) = self {
             store.note_announced(at);
+        }
+    }
+
+    /// Starts and ends that were announced before the clock was set back.
+    pub(super) fn ahead(&self) -> BTreeSet<Turn> {
+        match self {
+            Self::Own(store) => ahead::read(store.root()),
+            Self::Successor { .. } => BTreeSet::new(),
+        }
+    }
+
+    pub(super) fn note_ahead(&self, turns: &BTreeSet<Turn>) {
+        if let Self::Own(store) = self {
+            ahead::write(store.root(), turns);
         }
     }
 

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::names::Restored;
+use super::rollback;
 use super::source::known::{DirectoryContents, Known};
 use super::source::{self, Fingerprint, SourceError};
 use super::spool::DiskSpool;
@@ -59,6 +60,9 @@ impl Builder {
 
     /// Reads the directory and compiles what it holds, beside the set in force.
     pub(super) fn read(&self, before: Option<&Ruleset>) -> (Result<Built, Diagnostics>, Fingerprint) {
+        if let Some(errors) = rollback::cut_off(self.directory()) {
+            return (Err(errors), source::fingerprint(self.directory()));
+        }
         let snapshot = match source::read_changed(self.directory(), &self.known) {
             Ok(snapshot) => snapshot,
             Err(SourceError::Unreadable(errors, fingerprint)) => return (Err(errors), fingerprint),

@@ -11,6 +11,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::authority::{StateHold, StateRequest};
+use super::change::{self, ChangeRequest, Changes, Hold};
+use super::note::Note;
 use super::report::Report;
 use super::schedule::Schedule;
 use super::swap::Swapper;
@@ -24,6 +26,8 @@ use crate::pulse::Pulse;
 #[derive(Debug)]
 pub struct ReloadRequest {
     answer: oneshot::Sender<Report>,
+    /// What the reload is to be recorded with.
+    note: Option<Note>,
 }
 
 /// Everything the keeper's thread works with.
@@ -44,6 +48,7 @@ pub struct Keeper {
 #[derive(Debug)]
 pub struct KeeperHandle {
     requests: mpsc::Sender<ReloadRequest>,
+    changes: Changes,
     state: StateHold,
     pulse: Pulse,
     stop: Option<oneshot::Sender<()>>,
@@ -55,6 +60,12 @@ impl KeeperHandle {
     #[must_use]
     pub fn requests(&self) -> mpsc::Sender<ReloadRequest> {
         self.requests.clone()
+    }
+
+    /// A way to change the policy directory while the keeper holds still.
+    #[must_use]
+    pub fn changes(&self) -> Changes {
+        self.changes.clone()
     }
 
     /// Has the keeper let go of the state directory for the process that succeeds this one.
@@ -94,7 +105,7 @@ impl Drop for KeeperHandle {
 /// Asks for a reload and waits for its report; nothing when the keeper has ended.
 pub async fn request_reload(requests: &mpsc::Sender<ReloadRequest>) -> Option<Report> {
     let (answer, report) = oneshot::channel();
-    requests.send(ReloadRequest { answer }).await.ok()?;
+    requests.send(ReloadRequest { answer, note: None }).await.ok()?;
     report.await.ok()
 }
 
@@ -105,9 +116,10 @@ impl Keeper {
     /// When the system gives no thread, no inotify instance or no signal handler.
     pub fn spawn(self) -> io::Result<KeeperHandle> {
         let (requests, reloads) = mpsc::channel(limits::RELOAD_REQUESTS);
+        let (change, changes) = mpsc::channel(limits::RELOAD_REQUESTS);
         let (state, states) = mpsc::channel(1);
         let pulse = Pulse::default();
-        let inbox = Inbox { reloads, states, pulse: pulse.clone() };
+        let inbox = Inbox { reloads, changes, states, pulse: pulse.clone() };
         let (stop, stopped) = oneshot::channel();
         let (started, outcome) = std::sync::mpsc::channel();
         let thread = std::thread::Builder::new().name("keeper".to_owned()).spawn(move || {
@@ -121,8 +133,8 @@ impl Keeper {
         })?;
         match outcome.recv() {
             Ok(Ok(())) => {
-                let state = StateHold { requests: state };
-                Ok(KeeperHandle { requests, state, pulse, stop: Some(stop), thread: Some(thread) })
+                let (state, changes) = (StateHold { requests: state }, Changes(change));
+                Ok(KeeperHandle { requests, changes, state, pulse, stop: Some(stop), thread: Some(thread) })
             }
             Ok(Err(error)) => Err(error),
             Err(_) => Err(io::Error::other("the keeper ended before it had started")),
@@ -150,15 +162,18 @@ impl Keeper {
         tend.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             inbox.pulse.beat();
-            let due = work.settling.due();
+            let held = work.hold.is_some();
+            let due = work.settling.due().filter(|_| !held);
             let transition = work.next_transition();
             tokio::select! {
                 _ = &mut stopped => return,
                 Some(request) = inbox.states.recv() => work.hand_over(request),
-                Some(request) = inbox.reloads.recv() => work.reload_for(request),
+                complete = change::over(&mut work.hold) => work.end_hold(complete),
+                Some(request) = inbox.changes.recv(), if !held => work.hold = request.hold(),
+                Some(request) = inbox.reloads.recv(), if !held => work.reload_for(request),
                 change = work.watcher.change() => work.note(change),
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => drop(work.reload()),
-                () = hung_up(&mut work.hangup) => work.reload_soon(),
+                () = hung_up(&mut work.hangup), if !held => work.reload_soon(),
                 () = sleep_until(transition) => work.announce(),
                 _ = look.tick() => work.look(),
                 _ = tend.tick() => work.tend(),
@@ -170,6 +185,7 @@ impl Keeper {
 /// What the keeper is asked, and how it shows that it listens.
 struct Inbox {
     reloads: mpsc::Receiver<ReloadRequest>,
+    changes: mpsc::Receiver<ChangeRequest>,
     states: mpsc::Receiver<StateRequest>,
     pulse: Pulse,
 }
@@ -193,19 +209,23 @@ struct Work {
     hangup: Option<Signal>,
     /// Asked for while a file was being written; they get the report of the reload that follows.
     waiting: Vec<ReloadRequest>,
+    /// A command is changing the directory: nothing is read until it has done so.
+    hold: Option<Hold>,
     clock: Arc<dyn Clock>,
 }
 
 impl Work {
     fn new(keeper: Keeper, gate: Arc<Gate>) -> io::Result<Self> {
+        let schedule = Schedule::new(keeper.announced, keeper.swapper.authority().ahead());
         Ok(Self {
             watcher: Watcher::new(keeper.swapper.directory())?,
             hangup: keeper.hangup.then(|| signal(SignalKind::hangup())).transpose()?,
             swapper: keeper.swapper,
             gate,
-            schedule: Schedule::new(keeper.announced),
+            schedule,
             settling: Settling::new(keeper.debounce),
             waiting: Vec::new(),
+            hold: None,
             clock: keeper.clock,
         })
     }
@@ -224,8 +244,9 @@ impl Work {
         self.announce();
         // Directories first: what changes in a new one while the set is read must be heard.
         self.watcher.refresh();
-        let report = self.swapper.reload();
-        self.swapper.authority().note_announced(self.clock.now());
+        let notes: Vec<Note> = self.waiting.iter().filter_map(|request| request.note.clone()).collect();
+        let report = self.swapper.reload(&notes);
+        self.swapper.authority().note_announced(self.schedule.announced());
         for request in self.waiting.drain(..) {
             // Whoever asked may have gone away; the reload stands.
             request.answer.send(report.clone()).ok();
@@ -238,6 +259,12 @@ impl Work {
         self.reload_soon();
     }
 
+    /// What a command has changed is read at once. What it has abandoned is read when it has settled, like any change.
+    fn end_hold(&mut self, complete: bool) {
+        let Some(Hold { note, answer, .. }) = self.hold.take().filter(|_| complete) else { return };
+        self.reload_for(ReloadRequest { answer, note: Some(note) });
+    }
+
     /// Now, unless somebody is in the middle of writing a file: half a list is a valid, shorter list. What
     /// settles then is read anyway.
     fn reload_soon(&mut self) {
@@ -248,7 +275,7 @@ impl Work {
 
     /// Catches what inotify cannot tell: network file systems, links whose target changed, lost events.
     fn look(&mut self) {
-        if self.settling.due().is_none() && self.swapper.is_stale() {
+        if self.hold.is_none() && self.settling.due().is_none() && self.swapper.is_stale() {
             self.settling.note(Change::Unknown, Instant::now());
         }
     }
@@ -257,7 +284,7 @@ impl Work {
         self.swapper.drop_retired();
         self.swapper.tend_names();
         self.announce();
-        if self.swapper.is_awaited() {
+        if self.hold.is_none() && self.swapper.is_awaited() {
             self.reload();
         }
     }
@@ -269,6 +296,7 @@ impl Work {
         }
         let now = self.clock.now();
         if self.schedule.announce(&self.gate, now) {
+            self.swapper.authority().note_ahead(self.schedule.ahead());
             self.swapper.authority().note_announced(now);
         }
     }
@@ -285,7 +313,7 @@ impl Work {
                 let outcome = self.swapper.authority_mut().take_back();
                 if outcome.is_ok() {
                     let announced = self.swapper.authority().announced();
-                    self.schedule.skip_to(announced);
+                    self.schedule.skip_to(announced, self.swapper.authority().ahead());
                     self.reload();
                 }
                 answer.send(outcome).ok();

@@ -48,6 +48,13 @@ pub struct Report {
     pub errors: Vec<String>,
     /// Its warnings, one line each; the first ones when there are many.
     pub warnings: Vec<String>,
+    /// The revision in force after it.
+    pub revision: u64,
+    /// The digest of the set in force after it, in hexadecimal.
+    pub digest: String,
+    /// The id of the record that tells of it: of the `policy.rejected` of a set that was refused, else of the
+    /// `policy.applied` of the set in force. None when another process has recorded that.
+    pub event: Option<String>,
 }
 
 /// The last report, shared with whoever shows it. Written by the keeper only.

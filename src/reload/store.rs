@@ -68,6 +68,8 @@ pub struct Store {
     root: PathBuf,
     /// The newest revision ever given, whether or not its set can still be read.
     newest: u64,
+    /// How many sets are kept.
+    kept: usize,
     _lock: File,
 }
 
@@ -89,7 +91,8 @@ impl Store {
             Err(rustix::io::Errno::WOULDBLOCK) => return Err(StoreError::InUse(root.to_path_buf())),
             Err(error) => return Err(failed("lock", &lock_path)(error.into())),
         }
-        let mut store = Self { root: root.to_path_buf(), newest: 0, _lock: lock };
+        let mut store =
+            Self { root: root.to_path_buf(), newest: 0, kept: limits::KEPT_REVISIONS, _lock: lock };
         let kept = store.revisions()?.last().copied().unwrap_or(0);
         let counted = fs::read_to_string(store.counter_path()).ok().and_then(|text| text.trim().parse().ok());
         store.newest = kept.max(counted.unwrap_or(0));
@@ -243,7 +246,7 @@ impl Store {
     /// Drops all but the newest few sets, and the objects none of these names.
     fn forget_old(&self) -> Result<(), StoreError> {
         let revisions = self.revisions()?;
-        let surplus = revisions.len().saturating_sub(limits::KEPT_REVISIONS);
+        let surplus = revisions.len().saturating_sub(self.kept);
         if surplus == 0 {
             return Ok(());
         }
@@ -271,6 +274,29 @@ impl Store {
     fn manifest_path(&self, revision: u64) -> PathBuf {
         manifest_path(&self.root, revision)
     }
+}
+
+impl Store {
+    /// From here on so many sets are kept, at least one. Default: [`limits::KEPT_REVISIONS`].
+    #[must_use]
+    pub fn keeping(self, kept: usize) -> Self {
+        Self { kept: kept.max(1), ..self }
+    }
+
+    /// How many sets are kept.
+    #[must_use]
+    pub(super) fn kept(&self) -> usize {
+        self.kept
+    }
+}
+
+/// What the state directory `root` keeps, oldest first; a manifest that cannot be read is left out. It needs no lock.
+///
+/// # Errors
+/// When the directory cannot be listed.
+pub(super) fn manifests(root: &Path) -> Result<Vec<Manifest>, StoreError> {
+    let read = |revision: u64| serde_json::from_slice(&fs::read(manifest_path(root, revision)).ok()?).ok();
+    Ok(revisions_in(root)?.into_iter().filter_map(read).collect())
 }
 
 fn revisions_in(root: &Path) -> Result<Vec<u64>, StoreError> {
@@ -324,7 +350,7 @@ fn load(root: &Path, revision: u64) -> Result<Kept, StoreError> {
     Ok(Kept { manifest, files })
 }
 
-fn object(root: &Path, sha256: &str) -> Result<Arc<[u8]>, StoreError> {
+pub(super) fn object(root: &Path, sha256: &str) -> Result<Arc<[u8]>, StoreError> {
     let path = root.join("objects").join(sha256);
     let bytes = fs::read(&path).map_err(failed("read", &path))?;
     if Digest::of(&bytes).to_string() != sha256 {

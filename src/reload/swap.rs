@@ -5,17 +5,21 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
+use serde_json::{Map, Value, json};
 
 use super::authority::Authority;
 use super::build::{Builder, Built};
+use super::history;
 use super::names::NamesKeeper;
+use super::note::Note;
 use super::report::{Report, Result as ReloadResult, SharedReport};
+use super::rollback;
 use super::source::{self, Fingerprint};
 use super::store::{Kept, Store, StoreError};
-use crate::audit::Audit;
+use crate::audit::{Audit, EventId};
 use crate::clock::Clock;
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::gate::Gate;
+use crate::gate::{Gate, object};
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::policy::{CompileOptions, Contents, PolicyFiles, Revision, Ruleset};
@@ -42,6 +46,10 @@ pub struct Swapper {
     report: SharedReport,
     /// A set that the successor has not put in force yet was read: it is looked for again.
     awaited: bool,
+    /// The `policy.applied` of the set in force; none when a successor has recorded it.
+    applied: Option<EventId>,
+    /// Whether a rollback was under way when the directory was last read.
+    cut_off: bool,
     /// The directory as it was when last read, in force or not.
     fingerprint: Fingerprint,
     /// Replaced rulesets that a request may still hold. They are dropped here, never on a request thread.
@@ -62,6 +70,7 @@ impl Swapper {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
         let began = Instant::now();
+        let cut_off = rollback::cut_off(&directory).is_some();
         let (names, restored) = NamesKeeper::open(store.root());
         let mut builder = Builder::new(directory, options, store.root(), restored);
         let (built, fingerprint) = builder.read(None);
@@ -73,10 +82,11 @@ impl Swapper {
         };
         let gate = Gate::new(Arc::new(first.ruleset), audit, metrics, Arc::clone(&clock));
         if first.result == ReloadResult::LastGood {
-            gate.record_rejection(&first.problems);
+            gate.record_rejection(&first.problems, Map::new());
         }
-        gate.record_application(&gate.ruleset(), first.result.as_str());
+        let applied = gate.record_application(&gate.ruleset(), first.result.as_str(), Map::new());
         let report = report(first.result, &first.problems, now, began);
+        let report = identified(report, &gate.ruleset(), Some(applied));
         gate.metrics().reloaded(report.result.as_str());
         log_report(&report, &gate.ruleset());
         Ok(Self {
@@ -87,6 +97,8 @@ impl Swapper {
             clock,
             report: SharedReport::new(report),
             awaited: false,
+            applied: Some(applied),
+            cut_off,
             fingerprint,
             retired: Vec::new(),
         })
@@ -128,22 +140,26 @@ impl Swapper {
     /// Whether the directory has changed since it was last read.
     #[must_use]
     pub fn is_stale(&self) -> bool {
-        source::fingerprint(self.directory()) != self.fingerprint
+        let cut_off = rollback::cut_off(self.directory()).is_some();
+        cut_off != self.cut_off || source::fingerprint(self.directory()) != self.fingerprint
     }
 
-    /// Reads the directory and, when it holds a good set that is not in force, swaps it in.
-    pub fn reload(&mut self) -> Report {
+    /// Reads the directory and, when it holds a good set that is not in force, swaps it in. The record of that says
+    /// what `notes` say.
+    pub fn reload(&mut self, notes: &[Note]) -> Report {
         let began = Instant::now();
+        self.cut_off = rollback::cut_off(self.directory()).is_some();
         let (built, fingerprint) = self.builder.read(Some(&self.gate.ruleset()));
         self.gate.metrics().lists_read(built.as_ref().map_or(0, |built| built.lists_read));
         self.fingerprint = fingerprint;
         self.awaited = false;
         let now = self.clock.now();
+        let mut told = None;
         let report = match built {
             Err(errors) => {
                 // What a successor refuses, it records.
                 if self.authority.is_own() {
-                    self.gate.record_rejection(&errors);
+                    told = Some(self.gate.record_rejection(&errors, changes(notes)));
                 }
                 report(ReloadResult::Rejected, &errors, now, began)
             }
@@ -152,9 +168,10 @@ impl Swapper {
                 self.builder.moved(&self.gate.ruleset());
                 report(ReloadResult::Unchanged, &warnings, now, began)
             }
-            Ok(built) if self.authority.is_own() => return self.apply(built, now, began),
+            Ok(built) if self.authority.is_own() => return self.apply(built, notes, now, began),
             Ok(built) => self.follow(built, now, began),
         };
+        let report = identified(report, &self.gate.ruleset(), told.or(self.applied));
         self.publish(&report);
         report
     }
@@ -167,17 +184,21 @@ impl Swapper {
 
     /// Record, then swap: no record may name a revision that the log has not introduced. Keeping the set
     /// comes last, since a block must not wait for a disk to sync; the revision is safe in the log by then.
-    fn apply(&mut self, built: Built, now: Timestamp, began: Instant) -> Report {
+    fn apply(&mut self, built: Built, notes: &[Note], now: Timestamp, began: Instant) -> Report {
         let Authority::Own(store) = &mut self.authority else { return self.follow(built, now, began) };
         let revision = Revision(store.take_revision());
         let (files, ruleset, warnings) = self.builder.settle(built);
         let ruleset = Arc::new(ruleset.with_identity(revision, files.digest()));
-        self.gate.record_application(&ruleset, ReloadResult::Applied.as_str());
+        let result = ReloadResult::Applied.as_str();
+        let applied = self.gate.record_application(&ruleset, result, changes(notes));
+        self.applied = Some(applied);
         self.retired.push(self.gate.swap(ruleset));
         let report = report(ReloadResult::Applied, &warnings, now, began);
+        let report = identified(report, &self.gate.ruleset(), self.applied);
         self.publish(&report);
         if let Authority::Own(store) = &self.authority {
             keep(store, revision, &files, self.builder.contents(), now);
+            history::note(store.root(), revision.0, applied, notes);
         }
         report
     }
@@ -191,6 +212,7 @@ impl Swapper {
         };
         let (_, ruleset, warnings) = self.builder.settle(built);
         self.retired.push(self.gate.swap(Arc::new(ruleset.with_identity(revision, digest))));
+        self.applied = None;
         report(ReloadResult::Applied, &warnings, now, began)
     }
 
@@ -266,7 +288,21 @@ fn report(result: ReloadResult, diagnostics: &Diagnostics, at: Timestamp, began:
         seconds: began.elapsed().as_secs_f64(),
         errors: lines(diagnostics.errors().collect()),
         warnings: lines(diagnostics.warnings().collect()),
+        revision: 0,
+        digest: String::new(),
+        event: None,
     }
+}
+
+/// What a record says of those who asked for a change.
+fn changes(notes: &[Note]) -> Map<String, Value> {
+    if notes.is_empty() { Map::new() } else { object(json!({ "changes": notes })) }
+}
+
+/// A report that says what is in force after it, and where that is recorded.
+fn identified(report: Report, in_force: &Ruleset, event: Option<EventId>) -> Report {
+    let (revision, digest) = (in_force.revision().0, in_force.digest().to_string());
+    Report { revision, digest, event: event.map(|event| event.to_string()), ..report }
 }
 
 fn log_report(report: &Report, ruleset: &Ruleset) {

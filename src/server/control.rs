@@ -12,9 +12,10 @@ use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use super::change::{self, KeeperLine};
 use super::retention::Archivist;
 use super::settings::Reconfigure;
 use super::systemd;
@@ -22,15 +23,23 @@ use super::upgrade::Upgrader;
 use crate::limits;
 use crate::listen::{Cache, Removed};
 use crate::policy::Pattern;
-use crate::reload::{ReloadRequest, request_reload};
+use crate::reload::request_reload;
 use crate::status::Status;
 
 /// The control socket cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("control socket `{path}`: {cause}")]
 pub struct ControlError {
-    path: PathBuf,
-    cause: io::Error,
+    pub(super) path: PathBuf,
+    pub(super) cause: io::Error,
+}
+
+impl ControlError {
+    /// Whether there is no edge to be asked, rather than one that does not answer.
+    #[must_use]
+    pub fn is_nobody(&self) -> bool {
+        matches!(self.cause.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+    }
 }
 
 /// The socket of a running edge, served by a thread of its own.
@@ -47,7 +56,7 @@ pub(super) struct Control {
 /// What the socket answers from.
 pub(super) struct Desk {
     pub(super) status: Arc<Status>,
-    pub(super) reloads: mpsc::Sender<ReloadRequest>,
+    pub(super) keeper: KeeperLine,
     pub(super) archivist: Arc<Archivist>,
     pub(super) upgrader: Arc<Upgrader>,
     pub(super) reconfigure: Arc<Reconfigure>,
@@ -147,7 +156,7 @@ async fn reload(desk: &Desk) -> Vec<u8> {
     systemd::reloading();
     let reconfigure = Arc::clone(&desk.reconfigure);
     let config = tokio::task::spawn_blocking(move || reconfigure.reload()).await;
-    let report = request_reload(&desk.reloads).await.map(|report| json!(report));
+    let report = request_reload(&desk.keeper.reloads).await.map(|report| json!(report));
     systemd::ready();
     match report {
         Some(mut report) => {
@@ -192,6 +201,7 @@ async fn serve(listener: std::os::unix::net::UnixListener, desk: Arc<Desk>) {
 }
 
 async fn answer(stream: UnixStream, desk: &Desk) -> io::Result<()> {
+    let uid = stream.peer_cred().ok().map(|peer| peer.uid());
     let (reader, mut writer) = stream.into_split();
     let mut line = String::new();
     let mut reader = BufReader::new(reader.take(limits::CONTROL_LINE_BYTES));
@@ -201,6 +211,9 @@ async fn answer(stream: UnixStream, desk: &Desk) -> io::Result<()> {
         "reload" => reload(desk).await,
         "upgrade" => upgrade(desk).await,
         line if matches!(line.split(' ').next(), Some("hold" | "prune")) => retain(line, desk).await,
+        line if change::is_change(line) => {
+            change::converse(line, uid, &mut reader, &mut writer, desk).await?
+        }
         line if line.starts_with("cache purge ") => purge(line, desk).await,
         other => line_of(&json!({ "error": format!("unknown command `{}`", other.escape_debug()) })),
     };
@@ -231,7 +244,7 @@ async fn purge(line: &str, desk: &Desk) -> Vec<u8> {
     }
 }
 
-fn line_of(value: &impl serde::Serialize) -> Vec<u8> {
+pub(super) fn line_of(value: &impl serde::Serialize) -> Vec<u8> {
     let mut line = serde_json::to_vec(value).unwrap_or_default();
     line.push(b'\n');
     line

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::sync::mpsc;
 
+use super::change::KeeperLine;
 use super::predecessor::Predecessor;
 use super::retention::Archivist;
 use crate::audit::{self, Acknowledge, Audit, ClientPrivacy, Kind, OpenError, Period, Pseudonyms, Recovery};
@@ -44,6 +45,8 @@ pub struct Options {
     pub segment_bytes: u64,
     /// How long the policy directory must be still before it is read.
     pub debounce: Duration,
+    /// How many policy sets are kept in the state directory.
+    pub keep_revisions: usize,
     /// The URL of whoever runs this edge, for `Link: …; rel="blocked-by"` (RFC 7725 §4).
     pub blocked_by: Option<String>,
     /// Whether the keeper itself listens for `SIGHUP` and reloads. The edge listens elsewhere.
@@ -74,6 +77,7 @@ impl Options {
             audit: audit.into(),
             segment_bytes: audit::SEGMENT_BYTES,
             debounce: limits::SETTLE_QUIET,
+            keep_revisions: limits::KEPT_REVISIONS,
             blocked_by: None,
             hangup: false,
         }
@@ -93,6 +97,7 @@ impl Options {
             spare: config.audit.spare.clone(),
             segment_bytes: config.audit.segment_bytes,
             debounce: config.policy.debounce,
+            keep_revisions: config.policy.keep_revisions,
             blocked_by: config.policy.blocked_by.clone(),
             hangup: false,
         }
@@ -177,7 +182,7 @@ impl Enforcement {
         let audit = Arc::new(audit);
         let given = predecessor.map(Predecessor::take_state).transpose();
         let given = given.map_err(EnforcementError::Predecessor)?;
-        let mut store = Store::open(&options.state)?;
+        let mut store = Store::open(&options.state)?.keeping(options.keep_revisions);
         store.seen(given.unwrap_or(0));
         let announced = store.announced().or(recovery.last_time).unwrap_or_else(|| clock.now());
         store.note_announced(announced);
@@ -222,6 +227,12 @@ impl Enforcement {
     #[must_use]
     pub fn reload_requests(&self) -> mpsc::Sender<ReloadRequest> {
         self.keeper.requests()
+    }
+
+    /// How the control socket reaches the keeper.
+    pub(super) fn keeper_line(&self) -> KeeperLine {
+        let (reloads, changes) = (self.keeper.requests(), self.keeper.changes());
+        KeeperLine { gate: Arc::clone(&self.gate), reloads, changes }
     }
 
     /// Has the keeper let go of the state directory.

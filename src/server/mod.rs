@@ -5,6 +5,7 @@
 //! the keeper, record `edge.stopped`, close the log.
 
 mod certificates;
+mod change;
 mod control;
 mod enforcement;
 mod handover;
@@ -36,6 +37,7 @@ use sockets::Sockets;
 use stop::Departure;
 use upgrade::Upgrader;
 
+pub use change::Conversation;
 pub use control::{ControlError, ask};
 pub use enforcement::{Enforcement, EnforcementError, Options};
 pub use retention::{HoldChange, RetainError, RetentionRequest, holds, retain};
@@ -180,7 +182,7 @@ fn serve(
     vitals.wait_for_service()?;
     let desk = control::Desk {
         status,
-        reloads: enforcement.reload_requests(),
+        keeper: enforcement.keeper_line(),
         archivist: enforcement.archivist(),
         upgrader: Arc::clone(&upgrader),
         reconfigure: Arc::new(Reconfigure::new(origin.config_path.to_owned(), config.clone(), live, origins)),

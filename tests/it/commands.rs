@@ -328,3 +328,41 @@ fn an_address_in_use_is_an_io_error_that_names_it() {
     assert_eq!(output.code, 3, "{output:?}");
     assert!(output.stderr.contains(&address.to_string()), "{output:?}");
 }
+
+#[test]
+fn explain_tells_the_whole_chain_and_why_each_case_does_not_decide() {
+    let exempt = "[[exempt]]\nclients = [\"192.0.2.0/24\"]\nreason = \"evidence preservation\"";
+    let policies = Policies::of(&[
+        CaseFile::new("b", &["www.site.example"]).table(exempt),
+        CaseFile::new("c", &["www.site.example"]).refuse(),
+        CaseFile::new("d", &["www.site.example"]).shadow(),
+        site(),
+        CaseFile::new("later", &[".example"]).key("effective = 2099-01-01T00:00:00Z"),
+        CaseFile::new("over", &["*.example"]).key("expires = 2026-01-06T00:00:00Z"),
+        CaseFile::new("but", &[".site.example"]).key("except = [\"www.site.example\"]"),
+        CaseFile::new("land", &[".site.example"]).by_court_order().table("territory = [\"198.51.100.0/24\"]"),
+    ]);
+    let reasons = |arguments: &[&str]| -> Vec<String> {
+        let answer = explain(&policies, arguments);
+        let told = answer["candidates"].as_array().unwrap().iter();
+        told.map(|one| format!("{} {}", one["case"].as_str().unwrap(), one["reason"].as_str().unwrap()))
+            .collect()
+    };
+    let expected = [
+        "c decides",
+        "b page",
+        "d shadow",
+        "but excepted",
+        "land territory",
+        "site less-specific",
+        "later not-yet",
+        "over ended",
+    ];
+    assert_eq!(reasons(&["www.site.example"]), expected);
+    assert_eq!(reasons(&["www.site.example", "--client", "192.0.2.9"])[1], "b exempt");
+    let words = policies.command(&["explain", "www.site.example"]);
+    for word in ["1. c `www.site.example`", "shows a page, while c refuses", "not in force before 2099-01-01"]
+    {
+        assert!(words.stdout.contains(word), "no `{word}` in {}", words.stdout);
+    }
+}

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::net::IpAddr;
 
-use interdict::decide::{Subject, Verdict, decide, judge_origin};
+use interdict::decide::{Reason, Subject, Verdict, chain, decide, judge_origin};
 use interdict::hostname::Hostname;
 use interdict::policy::{
     Action, Basis, Case, CaseId, Exemption, Form, Legal, Mode, Pattern, PolicyFiles, Ruleset,
@@ -222,7 +222,19 @@ proptest! {
         });
         let expected = Judged::by_the_book(concerned.collect(), client, now);
         let subject = Subject { names: &names, client };
-        prop_assert_eq!(Judged::by_the_code(&decide(&rules, &subject, now)), expected);
+        let verdict = decide(&rules, &subject, now);
+        prop_assert_eq!(Judged::by_the_code(&verdict), expected);
+        // The chain that `explain` prints tells of the same race: one case decides, the others run, and every case that
+        // covers a name is in it.
+        let chain = chain(&rules, &subject, now, &verdict);
+        let deciding = chain.iter().filter(|one| one.reason == Reason::Decides).map(|one| &one.case);
+        let winner = verdict.found().map(|found| found.case.id.to_string());
+        prop_assert_eq!(deciding.cloned().collect::<Vec<_>>(), winner.into_iter().collect::<Vec<_>>());
+        let out = [Reason::NotYet, Reason::Ended, Reason::Territory, Reason::Excepted];
+        let running = chain.iter().filter(|one| !out.contains(&one.reason)).count();
+        prop_assert_eq!(running, verdict.found().map_or(0, |found| 1 + found.also.len()));
+        let naming = |case: &&Case| names.iter().any(|name| case.hosts.iter().any(|host| host.covers(name)));
+        prop_assert_eq!(chain.len(), cases.iter().filter(naming).count());
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::audit::{self, Log, Record};
 use super::ledger::Ledger;
 use super::process::{Ended, Process};
 use super::status::{AuditCounters, Status};
+use super::tools::{Output, interdict};
 use super::{CaseFile, Client, Http2, Origin, PolicyDir, Response, wait_for};
 
 /// An edge that is still being set up.
@@ -79,6 +80,12 @@ impl Setup {
     pub fn balanced(self, origins: &[&Origin], lines: &str) -> Self {
         let addresses: Vec<String> = origins.iter().map(|origin| origin.address().to_string()).collect();
         self.table(&format!("[[route]]\nhosts = [\"*\"]\norigins = {addresses:?}\n{lines}"))
+    }
+
+    /// One more line under `[policy]`.
+    pub fn policy(mut self, line: &str) -> Self {
+        writeln!(self.policy_keys, "{line}").unwrap();
+        self
     }
 
     /// One more line under `[audit]`.
@@ -341,6 +348,13 @@ impl Edge {
     pub fn restart(&mut self) {
         self.stop();
         self.start_again().unwrap_or_else(|ended| panic!("{}\n{}", ended.status, ended.stderr));
+    }
+
+    /// A command with this edge's configuration.
+    #[track_caller]
+    pub fn command(&self, arguments: &[&str]) -> Output {
+        let config = self.config();
+        interdict(arguments.iter().copied().chain(["--config", config.to_str().unwrap()]))
     }
 
     /// All records so far, read while it runs.

@@ -53,6 +53,15 @@ impl PolicyDir {
         fs::remove_file(self.case_path(name)).unwrap();
     }
 
+    /// The names of the files in one of its directories, hidden ones too, sorted.
+    pub fn names(&self, directory: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.0.join(directory)).into_iter().flatten();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
     fn replace(&self, path: &Path, content: &[u8]) {
         let beside = path.with_extension("partial");
         fs::write(&beside, content).unwrap();

@@ -128,6 +128,7 @@ fn of_kind(kind: Kind, fields: &mut Fields, options: ExportOptions) -> Event {
         Kind::PolicyRejected => upkeep::rejected(fields),
         Kind::CaseEffective => upkeep::case(fields, true),
         Kind::CaseExpired => upkeep::case(fields, false),
+        Kind::ExemptionExpired | Kind::ReviewOverdue => upkeep::turn(kind, fields),
         Kind::HoldPlaced => upkeep::hold(fields, true),
         Kind::HoldReleased => upkeep::hold(fields, false),
         Kind::EdgeStarted => upkeep::started(fields),

@@ -56,7 +56,9 @@ fn detail(kind: Kind) -> Map<String, Value> {
     let detail = match kind {
         Kind::PolicyApplied => json!({"result": "reload", "digest": "ab12", "cases": 3, "hosts": 9}),
         Kind::PolicyRejected => json!({"error_count": 2, "errors": ["a", "b"]}),
-        Kind::CaseEffective | Kind::CaseExpired => json!({"at": "2026-11-20T22:30:00Z"}),
+        Kind::CaseEffective | Kind::CaseExpired | Kind::ExemptionExpired | Kind::ReviewOverdue => {
+            json!({"at": "2026-11-20T22:30:00Z"})
+        }
         Kind::EdgeStarted => json!({"version": "0.1.0", "recovered": {"torn_bytes": 3}}),
         Kind::AuditGap => json!({
             "missed": 3, "counts": [{"case": "TS-1", "kind": "request.blocked", "count": 3}],
@@ -88,7 +90,10 @@ fn record(kind: Kind) -> Vec<u8> {
     };
     let enforces = kind.required().contains(&"matched");
     let status = ENFORCEMENT.status.filter(|_| kind == Kind::RequestBlocked);
-    let case = matches!(kind, Kind::CaseEffective | Kind::CaseExpired);
+    let case = matches!(
+        kind,
+        Kind::CaseEffective | Kind::CaseExpired | Kind::ExemptionExpired | Kind::ReviewOverdue
+    );
     let (matched, also): (_, &[&str]) = if case { ("", &[]) } else { (ENFORCEMENT.matched, &["TS-9"]) };
     line(&Event {
         kind,
@@ -119,6 +124,7 @@ fn kinds_have_the_class_and_activity_they_are_documented_with() {
         Kind::UpstreamRefused | Kind::ConnectionCut => 400_203,
         Kind::HandshakeRefused => 400_105,
         Kind::PolicyApplied | Kind::PolicyRejected => 300_403,
+        Kind::ExemptionExpired | Kind::ReviewOverdue => 300_403,
         Kind::CaseEffective => 300_410,
         Kind::CaseExpired => 300_411,
         Kind::HoldPlaced => 300_401,

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::fields::{Fields, object};
 use super::{Class, Event, OTHER, Severity, Status};
+use crate::audit::Kind;
 
 const EVENT_LOG_ACTIVITY: Class =
     Class { uid: 1008, name: "Event Log Activity", category: "System Activity" };
@@ -58,15 +59,28 @@ pub(super) fn rejected(fields: &mut Fields) -> Event {
 /// `case.effective` and `case.expired`: a transient change of state, which is how the schema tells Activate from
 /// Enable.
 pub(super) fn case(fields: &mut Fields, effective: bool) -> Event {
-    let mut policy = object(json!({ "type": "case", "is_applied": effective }));
-    policy.insert("uid".into(), fields.take_text("case").unwrap_or_default().into());
-    fields.move_text("basis", &mut policy, "desc");
-    let attributes = policy_entity(policy);
+    let attributes = case_entity(fields, effective);
     if effective {
         plain(ENTITY_MANAGEMENT, (10, "Activate"), "a scheduled case started", attributes)
     } else {
         plain(ENTITY_MANAGEMENT, (11, "Deactivate"), "a case ended by itself", attributes)
     }
+}
+
+/// `exemption.expired` and `review.overdue`: the case goes on, and something about it is another thing now.
+pub(super) fn turn(kind: Kind, fields: &mut Fields) -> Event {
+    let message = match kind {
+        Kind::ExemptionExpired => "an exemption from a case ended by itself",
+        _ => "the review of a case is overdue",
+    };
+    plain(ENTITY_MANAGEMENT, (3, "Update"), message, case_entity(fields, true))
+}
+
+fn case_entity(fields: &mut Fields, applied: bool) -> Map<String, Value> {
+    let mut policy = object(json!({ "type": "case", "is_applied": applied }));
+    policy.insert("uid".into(), fields.take_text("case").unwrap_or_default().into());
+    fields.move_text("basis", &mut policy, "desc");
+    policy_entity(policy)
 }
 
 /// An entity of type Policy, whose name, uid and version are those of its policy, as the schema asks.

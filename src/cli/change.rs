@@ -1,0 +1,189 @@
+//! What `terminate`, `reinstate` and `rollback` have in common: they change the policy directory while the running edge
+//! holds still, and say what came of it.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+use super::{Exit, complain};
+use crate::config::Config;
+use crate::limits;
+use crate::reload::Note;
+use crate::server::{ControlError, Conversation};
+
+/// Between two looks at an edge that is being succeeded by another process.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+#[derive(Debug, Args)]
+pub(super) struct ChangeArgs {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE", default_value = "edge.toml")]
+    config: PathBuf,
+    /// Only show what would change.
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(super) json: bool,
+    /// That no edge is running is fine: the next start takes it up.
+    #[arg(long)]
+    offline: bool,
+    /// How long to wait for the edge.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    timeout: u64,
+}
+
+/// A command that changes the policy directory.
+pub(super) struct Command<'a> {
+    pub(super) args: &'a ChangeArgs,
+    pub(super) config: Config,
+    note: Note,
+    began: Instant,
+}
+
+/// What became of a change.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// It is in force.
+    Taken(Value),
+    /// The edge refuses the set; the one before stays in force.
+    Refused(Value),
+    /// A guard holds it back until somebody approves.
+    Held(Value),
+    /// No edge runs.
+    Nobody,
+    /// The edge did not say, or not in time.
+    Unknown(String),
+}
+
+impl<'a> Command<'a> {
+    pub(super) fn new(args: &'a ChangeArgs, began: Instant, note: Note) -> Result<Self, Exit> {
+        let config = Config::load(&args.config).map_err(|error| complain(Exit::Usage, &error))?;
+        let note = Note { operator: Some(operator()), ..note };
+        Ok(Self { args, config, note, began })
+    }
+
+    fn left(&self) -> Duration {
+        Duration::from_secs(self.args.timeout).saturating_sub(self.began.elapsed())
+    }
+
+    /// Has the running edge hold still; nothing when none runs. What it says of the case comes with it.
+    pub(super) fn hold(&self) -> Result<Option<(Conversation, Value)>, Exit> {
+        match Conversation::begin(&self.config.policy.state, &self.note, self.left()) {
+            Ok((conversation, ready)) if ready.get("ready").is_some() => Ok(Some((conversation, ready))),
+            Ok((_, answer)) => Err(complain(Exit::Io, &error_in(&answer))),
+            Err(error) if error.is_nobody() => Ok(None),
+            Err(error) => Err(complain(Exit::Io, &error)),
+        }
+    }
+
+    /// Has the edge take up what was changed, and waits until `is_there` finds it in the answer. An edge that is being
+    /// succeeded leaves that to its successor, which is asked again.
+    pub(super) fn settle(
+        &self,
+        mut conversation: Conversation,
+        hosts: &[String],
+        is_there: impl Fn(&Value) -> bool,
+    ) -> Outcome {
+        loop {
+            let answer = match conversation.complete(hosts) {
+                Ok(answer) => answer,
+                Err(error) => return Outcome::Unknown(error.to_string()),
+            };
+            match answer.get("result").and_then(Value::as_str) {
+                Some("rejected") => return Outcome::Refused(answer),
+                Some("held") => return Outcome::Held(answer),
+                Some("applied" | "unchanged") if is_there(&answer) => return Outcome::Taken(answer),
+                Some("applied" | "unchanged") => {}
+                _ => return Outcome::Unknown(error_in(&answer)),
+            }
+            if self.left().is_zero() {
+                return Outcome::Unknown("it has not taken the change up yet".to_owned());
+            }
+            std::thread::sleep(LOOK_AGAIN);
+            conversation = match self.again() {
+                Ok(conversation) => conversation,
+                Err(error) => return Outcome::Unknown(error.to_string()),
+            };
+        }
+    }
+
+    fn again(&self) -> Result<Conversation, ControlError> {
+        let begun = Conversation::begin(&self.config.policy.state, &self.note, self.left());
+        begun.map(|(conversation, _)| conversation)
+    }
+
+    /// Says how it ended: the fields as JSON, or else the sentence, and what the edge says against it.
+    pub(super) fn report(&self, outcome: &Outcome, sentence: &str, fields: Value) -> Exit {
+        let (exit, result, answer) = match outcome {
+            Outcome::Taken(answer) => (Exit::Fine, "in-force", Some(answer)),
+            Outcome::Refused(answer) => (Exit::No, "refused", Some(answer)),
+            Outcome::Held(answer) => (Exit::No, "held", Some(answer)),
+            Outcome::Nobody if self.args.offline => (Exit::Fine, "offline", None),
+            Outcome::Nobody => (Exit::Io, "offline", None),
+            Outcome::Unknown(_) => (Exit::Io, "unknown", None),
+        };
+        let took = self.began.elapsed();
+        if self.args.json {
+            let mut all = Map::new();
+            all.insert("result".to_owned(), result.into());
+            all.insert("milliseconds".to_owned(), json!(took.as_secs_f64() * 1e3));
+            for key in ["revision", "digest", "event", "errors", "warnings", "still"] {
+                if let Some(value) = answer.and_then(|answer| answer.get(key)) {
+                    all.insert(key.to_owned(), value.clone());
+                }
+            }
+            all.extend(fields.as_object().cloned().unwrap_or_default());
+            println!("{}", Value::Object(all));
+        } else if exit == Exit::Fine {
+            println!("{sentence}{}", answer.map(|answer| figures(answer, took)).unwrap_or_default());
+        }
+        self.complain_of(outcome, sentence);
+        exit
+    }
+
+    fn complain_of(&self, outcome: &Outcome, sentence: &str) {
+        match outcome {
+            Outcome::Taken(_) => {}
+            Outcome::Nobody if self.args.offline => {}
+            Outcome::Refused(answer) => {
+                eprintln!("interdict: {sentence}");
+                for error in answer.get("errors").and_then(Value::as_array).into_iter().flatten() {
+                    eprintln!("{}", error.as_str().unwrap_or_default());
+                }
+            }
+            Outcome::Held(answer) => {
+                let digest = ["/held/digest", "/digest"].iter().find_map(|at| answer.pointer(at)?.as_str());
+                eprintln!("interdict: {sentence}");
+                eprintln!("  to put it in force: interdict approve {}", digest.unwrap_or("DIGEST"));
+            }
+            Outcome::Nobody => {
+                eprintln!("interdict: {sentence}; no edge runs, so that nobody enforces it yet")
+            }
+            Outcome::Unknown(why) => eprintln!("interdict: {sentence}; the edge: {why}"),
+        }
+    }
+}
+
+/// ` in 12 ms; revision 7, event 0193…`
+fn figures(answer: &Value, took: Duration) -> String {
+    let number = |key| answer.get(key).map(Value::to_string).unwrap_or_default();
+    let event = answer.get("event").and_then(Value::as_str);
+    let event = event.map(|event| format!(", event {event}")).unwrap_or_default();
+    format!(" after {:.1} ms; revision {}{event}", took.as_secs_f64() * 1e3, number("revision"))
+}
+
+fn error_in(answer: &Value) -> String {
+    let error = answer.get("error").and_then(Value::as_str);
+    error.map_or_else(|| format!("an answer that is none: {answer}"), str::to_owned)
+}
+
+/// Whoever runs the command, also behind `sudo`.
+pub(super) fn operator() -> String {
+    let named = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
+    let named = named.filter(|name| !name.trim().is_empty());
+    let name = named.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()));
+    name.chars().take(limits::SHORT_TEXT_CHARS).collect()
+}

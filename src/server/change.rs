@@ -1,0 +1,173 @@
+//! A change of the policy directory over the control socket.
+//!
+//! ```text
+//! command                         edge
+//!   change {"command":…} -------->     the keeper holds still
+//!             <---------- {"ready":true,"case":…}
+//!   moves its files
+//!   done {"hosts":[…]} ---------->     reads the directory, records, swaps
+//!             <---------- what came of it
+//! ```
+//!
+//! The command moves the files, since an edge may well be allowed to read its policies and nothing more. When it goes
+//! away before it is done, the edge goes on as if it had not been asked.
+
+use std::io::{self, BufRead, Read, Write};
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Take};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::control::{ControlError, Desk, line_of};
+use crate::decide::{Subject, Verdict, decide};
+use crate::gate::Gate;
+use crate::limits;
+use crate::policy::{CaseId, Form, Pattern, Ruleset};
+use crate::reload::{Changes, Note, ReloadRequest};
+
+/// How the control socket reaches the keeper of the policies, and what is in force.
+pub(super) struct KeeperLine {
+    pub(super) gate: Arc<Gate>,
+    pub(super) reloads: mpsc::Sender<ReloadRequest>,
+    pub(super) changes: Changes,
+}
+
+/// What a command asks once it has moved its files.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Done {
+    /// Host patterns of which it wants to know whether they are blocked by now.
+    #[serde(default)]
+    hosts: Vec<String>,
+}
+
+/// Whether a line on the control socket begins such a conversation.
+pub(super) fn is_change(line: &str) -> bool {
+    line.starts_with("change ")
+}
+
+/// The edge's part.
+pub(super) async fn converse(
+    line: &str,
+    uid: Option<u32>,
+    reader: &mut BufReader<Take<OwnedReadHalf>>,
+    writer: &mut OwnedWriteHalf,
+    desk: &Desk,
+) -> io::Result<Vec<u8>> {
+    let error = |text: &str| Ok(line_of(&json!({ "error": text })));
+    let note = match serde_json::from_str::<Note>(line.trim_start_matches("change ")) {
+        Ok(note) => note.signed(uid),
+        Err(cause) => return error(&format!("no note of a change: {cause}")),
+    };
+    let case = note.case.as_deref().and_then(CaseId::parse);
+    let Some(change) = desk.keeper.changes.begin(note).await else { return error("the edge is stopping") };
+    let ready = json!({ "ready": true, "case": case_of(&desk.keeper.gate.ruleset(), case.as_ref()) });
+    writer.write_all(&line_of(&ready)).await?;
+    reader.get_mut().set_limit(limits::CHANGE_LINE_BYTES);
+    let mut line = String::new();
+    timeout(limits::CHANGE_AT_MOST, reader.read_line(&mut line)).await??;
+    let done = line.trim().strip_prefix("done").map(|text| serde_json::from_str::<Done>(text.trim()));
+    let Some(Ok(done)) = done else { return error("the change was not completed") };
+    let Some(report) = change.complete().await else {
+        return error(
+            "the change took too long, or the edge is stopping; what was changed is read in a moment",
+        );
+    };
+    let ruleset = desk.keeper.gate.ruleset();
+    let mut answer = json!(report);
+    if let Some(fields) = answer.as_object_mut() {
+        fields.insert("case".to_owned(), case_of(&ruleset, case.as_ref()));
+        fields.insert("still".to_owned(), still(&ruleset, &done.hosts, desk.keeper.gate.clock().now()));
+    }
+    Ok(line_of(&answer))
+}
+
+/// A case as it is in the set in force; null when it is not.
+fn case_of(ruleset: &Ruleset, id: Option<&CaseId>) -> Value {
+    let Some(case) = id.and_then(|id| ruleset.case(id)) else { return Value::Null };
+    json!({
+        "id": case.id.as_str(),
+        "mode": case.mode.as_str(),
+        "action": case.action.as_str(),
+        "effective": case.effective,
+        "expires": case.expires,
+        "hosts": case.host_count,
+    })
+}
+
+/// Which of these patterns are not simply let through: a name of each is judged, for a client in no network.
+fn still(ruleset: &Ruleset, hosts: &[String], now: Timestamp) -> Value {
+    let client = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    let patterns = hosts.iter().take(limits::CHANGE_HOSTS).filter_map(|host| Pattern::parse(host).ok());
+    let held = patterns.filter_map(|pattern| {
+        let name = match pattern.form {
+            Form::Below => crate::hostname::Hostname::parse(&format!("www.{}", pattern.name)).ok()?,
+            Form::Exact | Form::Subtree => pattern.name.clone(),
+        };
+        let verdict = decide(ruleset, &Subject { names: &[name], client }, now);
+        let case = match &verdict {
+            Verdict::Allow => return None,
+            verdict => verdict.found()?.case.id.to_string(),
+        };
+        Some(json!({ "host": pattern.to_string(), "verdict": verdict.as_str(), "case": case }))
+    });
+    held.collect()
+}
+
+/// The command's part: the edge holds still as long as this lives, ten seconds at most.
+#[derive(Debug)]
+pub struct Conversation {
+    stream: io::BufReader<std::os::unix::net::UnixStream>,
+    path: std::path::PathBuf,
+}
+
+impl Conversation {
+    /// Has the edge that uses the state directory `state` hold still. Returns what it says as well.
+    ///
+    /// # Errors
+    /// When no edge answers within `patience`.
+    pub fn begin(state: &Path, note: &Note, patience: Duration) -> Result<(Self, Value), ControlError> {
+        let path = state.join("control.sock");
+        let failed = |cause| ControlError { path: path.clone(), cause };
+        let line = serde_json::to_string(note).map_err(|error| failed(error.into()))?;
+        let stream = std::os::unix::net::UnixStream::connect(&path).map_err(failed)?;
+        // A span of zero would be refused.
+        let patience = patience.max(Duration::from_millis(1));
+        stream.set_read_timeout(Some(patience)).map_err(failed)?;
+        stream.set_write_timeout(Some(patience)).map_err(failed)?;
+        let mut conversation = Self { stream: io::BufReader::new(stream), path: path.clone() };
+        let answer = conversation.say(&format!("change {line}\n"))?;
+        Ok((conversation, answer))
+    }
+
+    /// Has the edge read what is there now, and says which of these patterns are still blocked after it.
+    ///
+    /// # Errors
+    /// When the edge does not answer in time; it may take the change up all the same.
+    pub fn complete(mut self, hosts: &[String]) -> Result<Value, ControlError> {
+        let hosts = hosts.iter().take(limits::CHANGE_HOSTS).cloned().collect();
+        let line = serde_json::to_string(&Done { hosts }).unwrap_or_default();
+        self.say(&format!("done {line}\n"))
+    }
+
+    fn say(&mut self, line: &str) -> Result<Value, ControlError> {
+        let mut talk = || {
+            self.stream.get_mut().write_all(line.as_bytes())?;
+            let mut answer = String::new();
+            self.stream.by_ref().take(limits::CHANGE_ANSWER_BYTES).read_line(&mut answer)?;
+            if answer.is_empty() {
+                return Err(io::Error::other("the edge went away before it had answered"));
+            }
+            Ok(serde_json::from_str(&answer)?)
+        };
+        talk().map_err(|cause| ControlError { path: self.path.clone(), cause })
+    }
+}
