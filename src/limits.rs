@@ -221,6 +221,27 @@ pub const REPORTED_DIAGNOSTICS: usize = 20;
 /// Requests for a reload that wait at a time.
 pub const RELOAD_REQUESTS: usize = 16;
 
+// ---- guard rails ----
+
+/// Names that are new or gone in one swap, up to which one that several cases have is counted once: eight octets each.
+pub const GUARD_NAMES_TOLD_APART: usize = 1 << 20;
+/// Names, cases and hosts that a finding of the guard tells.
+pub const GUARD_NAMES_TOLD: usize = 5;
+/// Hosts that routes must name before a share of them says anything.
+pub const GUARD_ROUTES_AT_LEAST: u64 = 10;
+/// How long one stretch of the sketch of traffic is.
+pub const TRAFFIC_STRETCH: Duration = Duration::from_secs(300);
+/// Stretches that make an hour.
+pub const TRAFFIC_STRETCHES: usize = 12;
+/// Requests of one stretch whose hosts are kept, chosen at random.
+pub const TRAFFIC_SAMPLE: usize = 512;
+/// Octets of the manifest of a policy set.
+pub const MANIFEST_BYTES: u64 = 64 * 1024 * 1024;
+/// Octets of the signatures of a policy set, and of a key.
+pub const SIGNATURE_BYTES: u64 = 64 * 1024;
+/// Keys that policies or approvals may be signed with.
+pub const POLICY_KEYS: usize = 64;
+
 // ---- control and tools ----
 
 /// Octets of one line on the control socket.

@@ -4,6 +4,8 @@
 
 mod files;
 
+pub mod guard;
+
 mod case;
 mod check;
 mod list;
