@@ -3,6 +3,7 @@
 //! It holds the ruleset in force and the audit log, and is the same for HTTP/1, HTTP/2 and proxies that
 //! embed this crate. It knows neither sockets nor Pingora: the facts of a request come in, a ruling goes out.
 
+use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -22,6 +23,7 @@ use crate::limits;
 use crate::metrics::Metrics;
 use crate::policy::{Action, CompiledCase, Ruleset, Transition, TransitionKind};
 use crate::rate::{Rate, Rates};
+use crate::traffic::Traffic;
 
 /// What the gate must know of a request.
 #[derive(Debug, Clone, Copy)]
@@ -95,6 +97,8 @@ pub struct Gate {
     changes: watch::Sender<u64>,
     /// How often each client network gets the whole answer of a case; always when it is not set.
     whole_answers: OnceLock<Rates>,
+    /// Which hosts the last hour's requests were for.
+    traffic: Traffic,
 }
 
 impl Gate {
@@ -108,7 +112,8 @@ impl Gate {
     ) -> Self {
         let changes = watch::Sender::new(0);
         let ruleset = ArcSwap::new(ruleset);
-        Self { ruleset, audit, metrics, clock, changes, whole_answers: OnceLock::new() }
+        let traffic = Traffic::new(clock.now(), RandomState::new().hash_one(()));
+        Self { ruleset, audit, metrics, clock, changes, whole_answers: OnceLock::new(), traffic }
     }
 
     /// From here on a client network that is blocked more often than this gets short answers; records stay whole. The
@@ -153,6 +158,12 @@ impl Gate {
         self.changes.subscribe()
     }
 
+    /// Which hosts the last hour's requests were for.
+    #[must_use]
+    pub fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
     /// The audit log behind this gate.
     #[must_use]
     pub fn audit(&self) -> &Arc<Audit> {
@@ -175,6 +186,7 @@ impl Gate {
     #[must_use]
     pub fn judge(&self, ruleset: &Ruleset, asked: &Asked<'_>) -> Ruling {
         let began = Instant::now();
+        self.traffic.note(&asked.identity.host);
         let subject = Subject { names: &asked.identity.names, client: asked.client };
         let verdict = decide::decide(ruleset, &subject, self.clock.now());
         self.metrics.judged(began.elapsed());
@@ -317,22 +329,24 @@ impl Gate {
         })
     }
 
-    /// Records that a policy set comes into force; `from` says where it came from.
-    pub fn record_application(&self, ruleset: &Ruleset, from: &str) {
-        let detail = object(json!({
+    /// Records that a policy set comes into force; `from` says where it came from, `more` who approved of it.
+    pub fn record_application(&self, ruleset: &Ruleset, from: &str, mut more: Map<String, Value>) {
+        let mut detail = object(json!({
             "result": from,
             "digest": ruleset.digest().to_string(),
             "cases": ruleset.cases().len(),
             "hosts": ruleset.host_count(),
         }));
+        detail.append(&mut more);
         self.record_plain(Kind::PolicyApplied, ruleset.revision().0, &detail);
     }
 
-    /// Records that a policy set was refused, with its first errors.
-    pub fn record_rejection(&self, diagnostics: &Diagnostics) {
+    /// Records that a policy set was refused, with its first errors, and `more` about them.
+    pub fn record_rejection(&self, diagnostics: &Diagnostics, mut more: Map<String, Value>) {
         let errors: Vec<String> =
             diagnostics.errors().take(limits::REPORTED_DIAGNOSTICS).map(ToString::to_string).collect();
-        let detail = object(json!({ "error_count": diagnostics.error_count(), "errors": errors }));
+        let mut detail = object(json!({ "error_count": diagnostics.error_count(), "errors": errors }));
+        detail.append(&mut more);
         self.record_plain(Kind::PolicyRejected, self.ruleset().revision().0, &detail);
     }
 

@@ -229,6 +229,10 @@ pub const GUARD_NAMES_TOLD_APART: usize = 1 << 20;
 pub const GUARD_NAMES_TOLD: usize = 5;
 /// Hosts that routes must name before a share of them says anything.
 pub const GUARD_ROUTES_AT_LEAST: u64 = 10;
+/// Starts of cases to come at which the guard looks what would be blocked.
+pub const GUARD_STARTS: usize = 16;
+/// Approvals that wait at a time.
+pub const APPROVAL_REQUESTS: usize = 16;
 /// How long one stretch of the sketch of traffic is.
 pub const TRAFFIC_STRETCH: Duration = Duration::from_secs(300);
 /// Stretches that make an hour.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::forward::Origins;
 use crate::gate::Gate;
 use crate::metrics::Metrics;
-use crate::reload::{ReloadResult, SharedReport};
+use crate::reload::{Held, ReloadResult, SharedReport};
 
 /// Gathers the state of one edge when it is asked for.
 #[derive(Debug)]
@@ -36,6 +36,12 @@ impl Status {
         let mut text = self.value().to_string().into_bytes();
         text.push(b'\n');
         text
+    }
+
+    /// The policy set that is held back, if one is.
+    #[must_use]
+    pub fn held(&self) -> Option<Held> {
+        self.report.latest().held
     }
 
     fn value(&self) -> Value {
@@ -68,6 +74,7 @@ impl Status {
                 "errors": report.errors,
                 "warnings": report.warnings,
             },
+            "held": report.held,
             "audit": {
                 "decided": audit.decided,
                 "durable": audit.durable,
@@ -128,6 +135,7 @@ impl Status {
         gauges.cases.set(count(ruleset.cases().len() as u64));
         gauges.hosts.set(count(ruleset.host_count() as u64));
         let ok = matches!(report.result, ReloadResult::Applied | ReloadResult::Unchanged);
+        gauges.held.set(i64::from(report.held.is_some()));
         gauges.reload_ok.set(i64::from(ok));
         gauges.reload_age.set(age_seconds(report.at, self.gate.clock().now()));
         gauges.reload_seconds.set(report.seconds);

@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use jiff::Timestamp;
 
 use super::{Exit, complain};
 use crate::config::Config;
 use crate::diagnostic::Diagnostics;
 use crate::policy::{self, CompileOptions, Revision, Ruleset};
 use crate::reload::{self, SourceError};
+use crate::server;
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
@@ -70,17 +72,51 @@ fn compile(directory: &Path, options: &CompileOptions) -> Result<(Ruleset, Diagn
 }
 
 pub(super) fn run(args: &CheckArgs) -> Exit {
+    if let Some(file) = &args.source.config {
+        return match Config::load(file) {
+            Ok(config) => check_for(&config),
+            Err(error) => complain(Exit::Usage, &error),
+        };
+    }
     match args.source.load() {
         Ok((ruleset, warnings)) => {
             eprint!("{warnings}");
-            println!(
-                "{} cases with {} host patterns can be taken; digest {}",
-                ruleset.cases().len(),
-                ruleset.host_count(),
-                ruleset.digest()
-            );
+            println!("{}", summary(&ruleset));
             Exit::Fine
         }
         Err(exit) => exit,
     }
+}
+
+fn summary(ruleset: &Ruleset) -> String {
+    let (cases, hosts) = (ruleset.cases().len(), ruleset.host_count());
+    format!("{cases} cases with {hosts} host patterns can be taken; digest {}", ruleset.digest())
+}
+
+/// What an edge with this configuration would say, its guard included.
+fn check_for(config: &Config) -> Exit {
+    let options = CompileOptions { blocked_by: config.policy.blocked_by.clone() };
+    let (directory, state) = (&config.policy.directory, &config.policy.state);
+    let preview = reload::preview(directory, state, &options, &server::rules(config), Timestamp::now());
+    let preview = match preview {
+        Ok(preview) => preview,
+        Err(diagnostics) => {
+            eprint!("{diagnostics}");
+            return Exit::No;
+        }
+    };
+    eprint!("{}", preview.warnings);
+    if preview.refusal.has_errors() {
+        eprintln!("{}", preview.refusal);
+        return Exit::No;
+    }
+    println!("{}", summary(&preview.ruleset));
+    match preview.against {
+        Some(revision) if !preview.findings.is_empty() => {
+            println!("it would be held back until it is approved, beside revision {revision}:");
+            preview.findings.iter().for_each(|finding| println!("  {finding}"));
+        }
+        _ => {}
+    }
+    Exit::Fine
 }

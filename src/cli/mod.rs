@@ -1,10 +1,13 @@
 //! The command line.
 
+mod approve;
 mod audit;
 mod cache;
 mod check;
 mod edge;
 mod explain;
+mod policy;
+mod signer;
 
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -56,6 +59,10 @@ enum Command {
     Audit(audit::AuditArgs),
     /// Take objects out of the cache of the running edge.
     Cache(cache::CacheArgs),
+    /// Put a policy set in force that the guard holds back.
+    Approve(approve::ApproveArgs),
+    /// Make keys, sign policy sets and check their signatures.
+    Policy(policy::PolicyArgs),
     /// Show the state of the running edge.
     Status(ConfigArgs),
     /// Have the running edge read its policies now, and show what came of it.
@@ -96,6 +103,8 @@ pub fn run(cli: Cli) -> Exit {
         Command::Explain(args) => explain::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Cache(args) => cache::run(&args),
+        Command::Approve(args) => approve::run(&args),
+        Command::Policy(args) => policy::run(&args),
         Command::Status(args) => edge::ask(&args, "status"),
         Command::Reload(args) => edge::ask(&args, "reload"),
         Command::Upgrade(args) => edge::ask(&args, "upgrade"),

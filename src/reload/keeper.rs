@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde_json::{Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
@@ -26,6 +27,15 @@ pub struct ReloadRequest {
     answer: oneshot::Sender<Report>,
 }
 
+/// Somebody approves of the set that is held back, and waits for what comes of it.
+#[derive(Debug)]
+pub struct ApprovalRequest {
+    digest: String,
+    note: Option<String>,
+    user: String,
+    answer: oneshot::Sender<Value>,
+}
+
 /// Everything the keeper's thread works with.
 pub struct Keeper {
     /// Carries out reloads.
@@ -44,6 +54,7 @@ pub struct Keeper {
 #[derive(Debug)]
 pub struct KeeperHandle {
     requests: mpsc::Sender<ReloadRequest>,
+    approvals: mpsc::Sender<ApprovalRequest>,
     state: StateHold,
     pulse: Pulse,
     stop: Option<oneshot::Sender<()>>,
@@ -55,6 +66,12 @@ impl KeeperHandle {
     #[must_use]
     pub fn requests(&self) -> mpsc::Sender<ReloadRequest> {
         self.requests.clone()
+    }
+
+    /// A way to approve of what is held back that can be handed on.
+    #[must_use]
+    pub fn approvals(&self) -> mpsc::Sender<ApprovalRequest> {
+        self.approvals.clone()
     }
 
     /// Has the keeper let go of the state directory for the process that succeeds this one.
@@ -98,6 +115,19 @@ pub async fn request_reload(requests: &mpsc::Sender<ReloadRequest>) -> Option<Re
     report.await.ok()
 }
 
+/// Approves of the set with this digest, with a signed statement or as a user of the control socket, and waits for
+/// what comes of it; nothing when the keeper has ended.
+pub async fn request_approval(
+    approvals: &mpsc::Sender<ApprovalRequest>,
+    digest: String,
+    note: Option<String>,
+    user: String,
+) -> Option<Value> {
+    let (answer, outcome) = oneshot::channel();
+    approvals.send(ApprovalRequest { digest, note, user, answer }).await.ok()?;
+    outcome.await.ok()
+}
+
 impl Keeper {
     /// Starts the thread.
     ///
@@ -105,9 +135,10 @@ impl Keeper {
     /// When the system gives no thread, no inotify instance or no signal handler.
     pub fn spawn(self) -> io::Result<KeeperHandle> {
         let (requests, reloads) = mpsc::channel(limits::RELOAD_REQUESTS);
+        let (approvals, approving) = mpsc::channel(limits::APPROVAL_REQUESTS);
         let (state, states) = mpsc::channel(1);
         let pulse = Pulse::default();
-        let inbox = Inbox { reloads, states, pulse: pulse.clone() };
+        let inbox = Inbox { reloads, approving, states, pulse: pulse.clone() };
         let (stop, stopped) = oneshot::channel();
         let (started, outcome) = std::sync::mpsc::channel();
         let thread = std::thread::Builder::new().name("keeper".to_owned()).spawn(move || {
@@ -122,7 +153,7 @@ impl Keeper {
         match outcome.recv() {
             Ok(Ok(())) => {
                 let state = StateHold { requests: state };
-                Ok(KeeperHandle { requests, state, pulse, stop: Some(stop), thread: Some(thread) })
+                Ok(KeeperHandle { requests, approvals, state, pulse, stop: Some(stop), thread: Some(thread) })
             }
             Ok(Err(error)) => Err(error),
             Err(_) => Err(io::Error::other("the keeper ended before it had started")),
@@ -156,6 +187,7 @@ impl Keeper {
                 _ = &mut stopped => return,
                 Some(request) = inbox.states.recv() => work.hand_over(request),
                 Some(request) = inbox.reloads.recv() => work.reload_for(request),
+                Some(request) = inbox.approving.recv() => work.approve(request),
                 change = work.watcher.change() => work.note(change),
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => drop(work.reload()),
                 () = hung_up(&mut work.hangup) => work.reload_soon(),
@@ -170,6 +202,7 @@ impl Keeper {
 /// What the keeper is asked, and how it shows that it listens.
 struct Inbox {
     reloads: mpsc::Receiver<ReloadRequest>,
+    approving: mpsc::Receiver<ApprovalRequest>,
     states: mpsc::Receiver<StateRequest>,
     pulse: Pulse,
 }
@@ -238,6 +271,20 @@ impl Work {
         self.reload_soon();
     }
 
+    /// The last approval that is needed puts the set in force, if it still lies in the directory.
+    fn approve(&mut self, request: ApprovalRequest) {
+        let ApprovalRequest { digest, note, user, answer } = request;
+        let value = match self.swapper.approve(&digest, note.as_deref(), &user) {
+            Err(error) => json!({ "error": error.to_string() }),
+            Ok(held) if held.is_approved() => json!(self.reload()),
+            Ok(held) => {
+                json!({ "result": "noted", "approvals": held.approvals, "needed": held.needed })
+            }
+        };
+        // Whoever asked may have gone away; the approval stands.
+        answer.send(value).ok();
+    }
+
     /// Now, unless somebody is in the middle of writing a file: half a list is a valid, shorter list. What
     /// settles then is read anyway.
     fn reload_soon(&mut self) {
@@ -255,6 +302,7 @@ impl Work {
 
     fn tend(&mut self) {
         self.swapper.drop_retired();
+        self.gate.traffic().turn(self.clock.now());
         self.announce();
         if self.swapper.is_awaited() {
             self.reload();

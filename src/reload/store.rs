@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::hex;
 use crate::limits;
 use crate::policy::PolicyFiles;
 
@@ -236,7 +237,7 @@ impl Store {
     }
 }
 
-fn revisions_in(root: &Path) -> Result<Vec<u64>, StoreError> {
+pub(super) fn revisions_in(root: &Path) -> Result<Vec<u64>, StoreError> {
     let path = root.join("revisions");
     let entries = fs::read_dir(&path).map_err(failed("list", &path))?;
     let mut found: Vec<u64> = entries
@@ -318,13 +319,4 @@ fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
 
 fn sync_directory(path: &Path) -> Result<(), StoreError> {
     File::open(path).and_then(|directory| directory.sync_all()).map_err(failed("sync", path))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing into a String cannot fail.
-        write!(text, "{byte:02x}").ok();
-        text
-    })
 }

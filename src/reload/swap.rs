@@ -5,17 +5,23 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
+use serde_json::Map;
 
+use super::approval::ApprovalError;
 use super::authority::Authority;
+use super::first::{Kind, from_last_good, guarded};
+use super::guarding::{Candidate, Guarding, Judgement, Passport, held_detail};
+use super::held::Held;
 use super::report::{Report, Result as ReloadResult, SharedReport};
 use super::source::{self, Fingerprint, SourceError};
-use super::store::{Kept, Store, StoreError};
+use super::store::{Store, StoreError};
 use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::gate::Gate;
 use crate::limits;
 use crate::metrics::Metrics;
+use crate::policy::guard::CaseSet;
 use crate::policy::{self, CompileOptions, PolicyFiles, Revision, Ruleset};
 
 /// Why an edge cannot start.
@@ -35,6 +41,7 @@ pub struct Swapper {
     directory: PathBuf,
     options: CompileOptions,
     authority: Authority,
+    guarding: Guarding,
     gate: Arc<Gate>,
     clock: Arc<dyn Clock>,
     report: SharedReport,
@@ -46,11 +53,18 @@ pub struct Swapper {
     retired: Vec<Arc<Ruleset>>,
 }
 
-/// A policy set that has passed every check, with its warnings.
-struct Built {
-    files: PolicyFiles,
-    ruleset: Ruleset,
-    warnings: Diagnostics,
+/// A policy set that has passed every check, with its warnings. The guard has not seen it yet.
+pub(super) struct Built {
+    pub(super) files: PolicyFiles,
+    pub(super) ruleset: Ruleset,
+    pub(super) facts: CaseSet,
+    pub(super) warnings: Diagnostics,
+}
+
+impl Built {
+    pub(super) fn candidate(&self) -> Candidate<'_> {
+        Candidate { files: &self.files, facts: &self.facts, ruleset: &self.ruleset }
+    }
 }
 
 impl Swapper {
@@ -65,30 +79,46 @@ impl Swapper {
         audit: Arc<Audit>,
         metrics: Arc<Metrics>,
         clock: Arc<dyn Clock>,
+        mut guarding: Guarding,
     ) -> Result<Self, StartError> {
         let began = Instant::now();
-        let (built, fingerprint) = read_and_build(&directory, &options);
+        let (built, fingerprint) = read_and_build(&directory, &options, None);
         let (kept, problems) = store.last_good()?;
         for problem in problems {
             tracing::error!(%problem, "a kept policy set cannot be used");
         }
         let now = clock.now();
         let first = match built {
-            Ok(built) => from_directory(built, kept, &mut store, now),
-            Err(errors) => from_last_good(errors, kept, &options)?,
+            Ok(built) => guarded(built, kept, &mut store, (&options, &mut guarding), now)?,
+            Err(errors) => from_last_good(errors, kept, &options, Kind::LastGood(Map::new()))?,
         };
         let gate = Gate::new(Arc::new(first.ruleset), audit, metrics, Arc::clone(&clock));
-        if first.result == ReloadResult::LastGood {
-            gate.record_rejection(&first.problems);
+        let (result, passport) = match first.kind {
+            Kind::Directory(passport) => (ReloadResult::Applied, passport),
+            Kind::LastGood(detail) => {
+                gate.record_rejection(&first.problems, detail);
+                (ReloadResult::LastGood, Passport::default())
+            }
+            Kind::Held(held) => {
+                gate.record_rejection(&first.problems, held_detail(&held));
+                (ReloadResult::Held, Passport::default())
+            }
+        };
+        guarding.took(first.facts, result == ReloadResult::Applied);
+        let from = if result == ReloadResult::Held { ReloadResult::LastGood } else { result };
+        gate.record_application(&gate.ruleset(), from.as_str(), passport.detail());
+        if result == ReloadResult::Applied {
+            guarding.settle(&passport);
         }
-        gate.record_application(&gate.ruleset(), first.result.as_str());
-        let report = report(first.result, &first.problems, now, began);
+        let mut report = report(result, &first.problems, now, began);
+        report.held = guarding.held().cloned();
         gate.metrics().reloaded(report.result.as_str());
         log_report(&report, &gate.ruleset());
         Ok(Self {
             directory,
             options,
             authority: Authority::Own(store),
+            guarding,
             gate: Arc::new(gate),
             clock,
             report: SharedReport::new(report),
@@ -134,13 +164,14 @@ impl Swapper {
     /// Whether the directory has changed since it was last read.
     #[must_use]
     pub fn is_stale(&self) -> bool {
-        source::fingerprint(&self.directory) != self.fingerprint
+        source::fingerprint(&self.directory) != self.fingerprint || self.guarding.is_stale()
     }
 
     /// Reads the directory and, when it holds a good set that is not in force, swaps it in.
     pub fn reload(&mut self) -> Report {
         let began = Instant::now();
-        let (built, fingerprint) = read_and_build(&self.directory, &self.options);
+        let known = Some(self.guarding.in_force());
+        let (built, fingerprint) = read_and_build(&self.directory, &self.options, known);
         self.fingerprint = fingerprint;
         self.awaited = false;
         let now = self.clock.now();
@@ -148,36 +179,73 @@ impl Swapper {
             Err(errors) => {
                 // What a successor refuses, it records.
                 if self.authority.is_own() {
-                    self.gate.record_rejection(&errors);
+                    self.gate.record_rejection(&errors, Map::new());
                 }
                 report(ReloadResult::Rejected, &errors, now, began)
             }
             Ok(built) if built.files.digest() == self.gate.ruleset().digest() => {
+                self.guarding.withdraw();
                 report(ReloadResult::Unchanged, &built.warnings, now, began)
             }
-            Ok(built) if self.authority.is_own() => return self.apply(built, now, began),
+            Ok(built) if self.authority.is_own() => return self.consider(built, now, began),
             Ok(built) => self.follow(built, now, began),
         };
-        self.publish(&report);
-        report
+        self.publish(report)
     }
 
-    fn publish(&self, report: &Report) {
+    /// Has the guard judge a set, and does what it says.
+    fn consider(&mut self, built: Built, now: Timestamp, began: Instant) -> Report {
+        let before = self.gate.ruleset();
+        match self.guarding.judge(&built.candidate(), Some(&before), Some(self.gate.traffic()), now) {
+            Judgement::Taken(passport) => self.apply(built, &passport, now, began),
+            Judgement::Refused(refusal) => {
+                self.gate.record_rejection(&refusal.errors, refusal.detail());
+                self.publish(report(ReloadResult::Rejected, &refusal.errors, now, began))
+            }
+            Judgement::Held(held) => {
+                let errors = held.diagnostics();
+                self.gate.record_rejection(&errors, held_detail(&held));
+                self.publish(report(ReloadResult::Held, &errors, now, began))
+            }
+        }
+    }
+
+    /// Takes an approval of the set that is held back. When it was the last one needed, the directory is to be read.
+    ///
+    /// # Errors
+    /// When it does not count.
+    pub(super) fn approve(
+        &mut self,
+        digest: &str,
+        note: Option<&str>,
+        user: &str,
+    ) -> Result<Held, ApprovalError> {
+        if !self.authority.is_own() {
+            return Err(ApprovalError::Succeeded);
+        }
+        self.guarding.approve(digest, note, user, self.clock.now())
+    }
+
+    fn publish(&self, mut report: Report) -> Report {
+        report.held = self.guarding.held().cloned();
         self.report.set(report.clone());
         self.gate.metrics().reloaded(report.result.as_str());
-        log_report(report, &self.gate.ruleset());
+        log_report(&report, &self.gate.ruleset());
+        report
     }
 
     /// Record, then swap: no record may name a revision that the log has not introduced. Keeping the set
     /// comes last, since a block must not wait for a disk to sync; the revision is safe in the log by then.
-    fn apply(&mut self, built: Built, now: Timestamp, began: Instant) -> Report {
+    fn apply(&mut self, built: Built, passport: &Passport, now: Timestamp, began: Instant) -> Report {
         let Authority::Own(store) = &mut self.authority else { return self.follow(built, now, began) };
         let revision = Revision(store.take_revision());
         let ruleset = Arc::new(built.ruleset.with_identity(revision, built.files.digest()));
-        self.gate.record_application(&ruleset, ReloadResult::Applied.as_str());
+        self.guarding.admit(passport);
+        self.gate.record_application(&ruleset, ReloadResult::Applied.as_str(), passport.detail());
         self.retired.push(self.gate.swap(ruleset));
-        let report = report(ReloadResult::Applied, &built.warnings, now, began);
-        self.publish(&report);
+        self.guarding.took(built.facts, true);
+        self.guarding.settle(passport);
+        let report = self.publish(report(ReloadResult::Applied, &built.warnings, now, began));
         if let Authority::Own(store) = &self.authority {
             keep(store, revision, &built.files, now);
         }
@@ -192,6 +260,8 @@ impl Swapper {
             return report(ReloadResult::Unchanged, &built.warnings, now, began);
         };
         self.retired.push(self.gate.swap(Arc::new(built.ruleset.with_identity(revision, digest))));
+        // The successor has judged it, by rules that may be others.
+        self.guarding.took(built.facts, false);
         report(ReloadResult::Applied, &built.warnings, now, began)
     }
 
@@ -201,47 +271,13 @@ impl Swapper {
     }
 }
 
-/// What an edge starts on.
-struct First {
-    ruleset: Ruleset,
-    result: ReloadResult,
-    problems: Diagnostics,
-}
-
-fn from_directory(built: Built, kept: Option<Kept>, store: &mut Store, now: Timestamp) -> First {
-    let digest = built.files.digest();
-    // The very set that was in force before keeps its revision.
-    let known = kept.map(|kept| kept.manifest).filter(|known| known.revision + 1 == store.next_revision());
-    let revision = match known {
-        Some(manifest) if manifest.digest == digest.to_string() => Revision(manifest.revision),
-        _ => {
-            let revision = Revision(store.take_revision());
-            keep(store, revision, &built.files, now);
-            revision
-        }
-    };
-    let ruleset = built.ruleset.with_identity(revision, digest);
-    First { ruleset, result: ReloadResult::Applied, problems: built.warnings }
-}
-
-fn from_last_good(
-    errors: Diagnostics,
-    kept: Option<Kept>,
-    options: &CompileOptions,
-) -> Result<First, StartError> {
-    let Some(Kept { manifest, files }) = kept else { return Err(StartError::NoPolicy(errors)) };
-    let digest = files.digest();
-    let Ok(built) = build(files, options) else { return Err(StartError::NoPolicy(errors)) };
-    let ruleset = built.ruleset.with_identity(Revision(manifest.revision), digest);
-    Ok(First { ruleset, result: ReloadResult::LastGood, problems: errors })
-}
-
-fn read_and_build(
+pub(super) fn read_and_build(
     directory: &std::path::Path,
     options: &CompileOptions,
+    known: Option<&CaseSet>,
 ) -> (Result<Built, Diagnostics>, Fingerprint) {
     match source::read(directory) {
-        Ok(snapshot) => (build(snapshot.files, options), snapshot.fingerprint),
+        Ok(snapshot) => (build(snapshot.files, options, known), snapshot.fingerprint),
         Err(SourceError::Unreadable(errors, fingerprint)) => (Err(errors), fingerprint),
         // An empty fingerprint makes the next comparison read it again.
         Err(unsettled @ SourceError::Unsettled) => {
@@ -253,16 +289,21 @@ fn read_and_build(
     }
 }
 
-fn build(files: PolicyFiles, options: &CompileOptions) -> Result<Built, Diagnostics> {
+pub(super) fn build(
+    files: PolicyFiles,
+    options: &CompileOptions,
+    known: Option<&CaseSet>,
+) -> Result<Built, Diagnostics> {
     let (cases, diagnostics) = policy::parse_cases(&files);
     if diagnostics.has_errors() {
         return Err(diagnostics);
     }
+    let facts = CaseSet::new(&cases, &files, known);
     let ruleset = Ruleset::compile_with(cases, &files, options)?;
-    Ok(Built { files, ruleset, warnings: diagnostics })
+    Ok(Built { files, ruleset, facts, warnings: diagnostics })
 }
 
-fn keep(store: &Store, revision: Revision, files: &PolicyFiles, now: Timestamp) {
+pub(super) fn keep(store: &Store, revision: Revision, files: &PolicyFiles, now: Timestamp) {
     if let Err(error) = store.keep(revision.0, files, now) {
         tracing::error!(%error, %revision, "the policy set is in force but could not be kept for a restart");
     }
@@ -278,6 +319,7 @@ fn report(result: ReloadResult, diagnostics: &Diagnostics, at: Timestamp, began:
         seconds: began.elapsed().as_secs_f64(),
         errors: lines(diagnostics.errors().collect()),
         warnings: lines(diagnostics.warnings().collect()),
+        held: None,
     }
 }
 
@@ -296,6 +338,9 @@ fn log_report(report: &Report, ruleset: &Ruleset) {
         ReloadResult::Unchanged => tracing::info!(%revision, "policy set unchanged"),
         ReloadResult::Rejected => {
             tracing::error!(%revision, "policy set refused; the running one stays");
+        }
+        ReloadResult::Held => {
+            tracing::error!(%revision, "policy set held back; the running one stays until it is approved");
         }
         ReloadResult::LastGood => {
             tracing::error!(%revision, "policy set refused; started on the last good one");

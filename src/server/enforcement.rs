@@ -11,14 +11,15 @@ use super::predecessor::Predecessor;
 use super::retention::Archivist;
 use crate::audit::{self, Acknowledge, Audit, ClientPrivacy, Kind, OpenError, Period, Pseudonyms, Recovery};
 use crate::clock::{Clock, SystemClock};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::gate::{Gate, object};
 use crate::limits;
 use crate::metrics::{Metrics, MetricsError};
 use crate::policy::CompileOptions;
 use crate::pulse::Pulse;
 use crate::reload::{
-    Keeper, KeeperHandle, ReloadRequest, SharedReport, StartError, StateHold, Store, StoreError, Swapper,
+    ApprovalRequest, Approvers, Guarding, Keeper, KeeperHandle, ReloadRequest, Routed, Rules, SharedReport,
+    Signers, StartError, StateHold, Store, StoreError, Swapper,
 };
 
 /// Where enforcement finds its files, and how it behaves.
@@ -46,6 +47,10 @@ pub struct Options {
     pub debounce: Duration,
     /// The URL of whoever runs this edge, for `Link: …; rel="blocked-by"` (RFC 7725 §4).
     pub blocked_by: Option<String>,
+    /// What policy sets are held against before they come into force.
+    pub rules: Rules,
+    /// The patterns that routes name, for the guard.
+    pub routed: Routed,
     /// Whether the keeper itself listens for `SIGHUP` and reloads. The edge listens elsewhere.
     pub hangup: bool,
 }
@@ -75,6 +80,8 @@ impl Options {
             segment_bytes: audit::SEGMENT_BYTES,
             debounce: limits::SETTLE_QUIET,
             blocked_by: None,
+            rules: Rules::default(),
+            routed: Routed::default(),
             hangup: false,
         }
     }
@@ -82,7 +89,11 @@ impl Options {
     /// The settings of an edge.
     #[must_use]
     pub fn from_config(config: &Config) -> Self {
+        let routed = Routed::default();
+        routed.set(config.routes.patterns());
         Self {
+            rules: rules(config),
+            routed,
             edge: config.edge.to_string(),
             policies: config.policy.directory.clone(),
             state: config.policy.state.clone(),
@@ -183,6 +194,8 @@ impl Enforcement {
         store.note_announced(announced);
         store.seen(recovery.last_revision);
         record_start(&audit, &recovery);
+        let Options { rules, routed, .. } = options;
+        let guarding = Guarding::new(rules, options.policies.clone(), &options.state, routed);
         let swapper = Swapper::start(
             options.policies,
             CompileOptions { blocked_by: options.blocked_by },
@@ -190,6 +203,7 @@ impl Enforcement {
             Arc::clone(&audit),
             metrics,
             Arc::clone(&clock),
+            guarding,
         );
         let swapper = swapper.inspect_err(|_| end(&audit, recovery.last_revision))?;
         let (gate, report) = (swapper.gate(), swapper.report());
@@ -224,6 +238,11 @@ impl Enforcement {
         self.keeper.requests()
     }
 
+    /// A way to approve of a set that is held back.
+    pub(super) fn approvals(&self) -> mpsc::Sender<ApprovalRequest> {
+        self.keeper.approvals()
+    }
+
     /// Has the keeper let go of the state directory.
     pub(super) fn state(&self) -> StateHold {
         self.keeper.state()
@@ -239,6 +258,14 @@ impl Enforcement {
         self.keeper.stop();
         end(&self.audit, self.gate.ruleset().revision().0);
     }
+}
+
+/// What `[guard]` and the keys in `[policy]` say.
+#[must_use]
+pub fn rules(config: &Config) -> Rules {
+    let config::Guard { settings, approvals, keys } = config.guard.clone();
+    let signers = Signers { keys: config.policy.keys.clone(), threshold: config.policy.threshold };
+    Rules { settings, approvers: Approvers { keys, needed: approvals }, signers }
 }
 
 /// The last record of an edge, also of one that could not start, and the end of its log.

@@ -37,7 +37,7 @@ use stop::Departure;
 use upgrade::Upgrader;
 
 pub use control::{ControlError, ask};
-pub use enforcement::{Enforcement, EnforcementError, Options};
+pub use enforcement::{Enforcement, EnforcementError, Options, rules};
 pub use retention::{HoldChange, RetainError, RetentionRequest, holds, retain};
 
 use crate::config::{self, Config, ConfigError, Limits};
@@ -49,6 +49,7 @@ use crate::listen::{
     Listening, Live, Purger, TlsError, TrustError, Upstream, Warden,
 };
 use crate::rate::Rate;
+use crate::reload::Routed;
 use crate::status::Status;
 
 /// Why an edge did not start, or stopped with a failure.
@@ -118,9 +119,11 @@ fn run_after(
     let sockets = Sockets::take(&config, inherited)?;
     let (listeners, certificates) = certificates::listeners(&config.listen, &sockets.edge)?;
     let _watch = CertificateWatch::start(certificates)?;
-    let enforcement = Enforcement::start_after(Options::from_config(&config), predecessor)?;
+    let options = Options::from_config(&config);
+    let routed = options.routed.clone();
+    let enforcement = Enforcement::start_after(options, predecessor)?;
     let outcome =
-        serve(&config, sockets, listeners, &enforcement, Origin { predecessor, launch, config_path });
+        serve(&config, sockets, listeners, &enforcement, Origin { predecessor, launch, config_path, routed });
     // Whatever went wrong, the log says that this edge stopped, and is closed in order.
     enforcement.stop();
     outcome
@@ -132,6 +135,8 @@ struct Origin<'p> {
     predecessor: Option<&'p Predecessor>,
     launch: Launch,
     config_path: &'p Path,
+    /// The patterns of its routes.
+    routed: Routed,
 }
 
 fn serve(
@@ -183,7 +188,14 @@ fn serve(
         reloads: enforcement.reload_requests(),
         archivist: enforcement.archivist(),
         upgrader: Arc::clone(&upgrader),
-        reconfigure: Arc::new(Reconfigure::new(origin.config_path.to_owned(), config.clone(), live, origins)),
+        approvals: enforcement.approvals(),
+        reconfigure: Arc::new(Reconfigure::new(
+            origin.config_path.to_owned(),
+            config.clone(),
+            live,
+            origins,
+            origin.routed,
+        )),
         cache,
     };
     let control = control::Control::start(&config.policy.state, desk)?;
