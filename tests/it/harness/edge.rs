@@ -21,6 +21,7 @@ pub struct Setup {
     home: TempDir,
     policies: PolicyDir,
     policy_keys: String,
+    guard_keys: String,
     audit_keys: String,
     admin_keys: String,
     listen_keys: String,
@@ -40,6 +41,7 @@ impl Setup {
             home,
             policies,
             policy_keys: "debounce_ms = 20\n".to_owned(),
+            guard_keys: String::new(),
             audit_keys: String::new(),
             admin_keys: String::new(),
             listen_keys: String::new(),
@@ -79,6 +81,18 @@ impl Setup {
     pub fn balanced(self, origins: &[&Origin], lines: &str) -> Self {
         let addresses: Vec<String> = origins.iter().map(|origin| origin.address().to_string()).collect();
         self.table(&format!("[[route]]\nhosts = [\"*\"]\norigins = {addresses:?}\n{lines}"))
+    }
+
+    /// One more line under `[policy]`.
+    pub fn policy(mut self, line: &str) -> Self {
+        writeln!(self.policy_keys, "{line}").unwrap();
+        self
+    }
+
+    /// One more line under `[guard]`.
+    pub fn guard(mut self, line: &str) -> Self {
+        writeln!(self.guard_keys, "{line}").unwrap();
+        self
     }
 
     /// One more line under `[audit]`.
@@ -122,12 +136,25 @@ impl Setup {
 
     /// Starts it, or says how it ended; the files stay as long as the directory is held.
     pub fn try_start(self) -> Result<Edge, (TempDir, Ended)> {
-        let Self { home, policies, policy_keys, audit_keys, admin_keys, listen_keys, tables, environment } =
-            self;
+        let Self {
+            home,
+            policies,
+            policy_keys,
+            guard_keys,
+            audit_keys,
+            admin_keys,
+            listen_keys,
+            tables,
+            environment,
+        } = self;
+        // The hosts of a test are few: one of them is a large share of its traffic.
+        let traffic = "max_blocked_requests_percent";
+        let traffic = if guard_keys.contains(traffic) { String::new() } else { format!("{traffic} = 100\n") };
         let client = if audit_keys.contains("client =") { "" } else { "client = \"full\"\n" };
         let config = format!(
             "edge = \"edge-under-test\"\n\n[[listen]]\naddress = \"127.0.0.1:0\"\n{listen_keys}\n\
              [policy]\ndirectory = \"policies\"\nstate = \"state\"\n{policy_keys}\n\
+             [guard]\n{traffic}{guard_keys}\n\
              [audit]\ndirectory = \"audit\"\n{client}{audit_keys}\n\
              {tables}[admin]\nlisten = \"127.0.0.1:0\"\n{admin_keys}"
         );
