@@ -248,6 +248,10 @@ pub const POLICY_KEYS: usize = 64;
 
 // ---- control and tools ----
 
+/// Octets of one line of a log that `check --against` reads.
+pub const AGAINST_LINE_BYTES: u64 = 64 * 1024;
+/// Hosts that `check --against` tells apart on either side.
+pub const AGAINST_HOSTS: usize = 100_000;
 /// Octets of one line on the control socket.
 pub const CONTROL_LINE_BYTES: u64 = 4096;
 /// For a caller of the control socket to send its line.

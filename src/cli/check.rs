@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::{Exit, complain};
 use crate::config::Config;
 use crate::diagnostic::Diagnostics;
-use crate::policy::{self, CompileOptions, Revision, Ruleset};
+use crate::policy::{self, CompileOptions, Here, Revision, Ruleset};
 use crate::reload::{self, SourceError};
 use crate::server;
 
@@ -16,6 +16,10 @@ use crate::server;
 pub(super) struct CheckArgs {
     #[command(flatten)]
     source: PolicySource,
+    /// Tell what the set would do to the requests of a log: an audit directory, or a file with one request a line, a
+    /// JSON object with `host` and `client`, or the host and the client.
+    #[arg(long, value_name = "LOG")]
+    against: Option<PathBuf>,
 }
 
 /// Where the policies are: given, or named in a configuration file.
@@ -30,22 +34,22 @@ pub(super) struct PolicySource {
 }
 
 impl PolicySource {
-    /// The directory and the operator's own URL.
-    fn locate(&self) -> Result<(PathBuf, Option<String>), Exit> {
+    /// The directory, and what the edge of the configuration would make of it; without one, of every edge's cases.
+    fn locate(&self) -> Result<(PathBuf, CompileOptions), Exit> {
         match (&self.policies, &self.config) {
-            (Some(directory), _) => Ok((directory.clone(), None)),
+            (Some(directory), _) => Ok((directory.clone(), CompileOptions::default())),
             (None, Some(file)) => match Config::load(file) {
-                Ok(config) => Ok((config.policy.directory, config.policy.blocked_by)),
+                Ok(config) => Ok((config.policy.directory.clone(), options(&config))),
                 Err(error) => Err(complain(Exit::Usage, &error)),
             },
-            (None, None) => Ok((PathBuf::from("policies"), None)),
+            (None, None) => Ok((PathBuf::from("policies"), CompileOptions::default())),
         }
     }
 
     /// Reads and compiles the policies with the edge's own code; what is wrong goes to standard error.
     pub(super) fn load(&self) -> Result<(Ruleset, Diagnostics), Exit> {
-        let (directory, blocked_by) = self.locate()?;
-        compile(&directory, &CompileOptions { blocked_by }).map_err(|diagnostics| {
+        let (directory, options) = self.locate()?;
+        compile(&directory, &options).map_err(|diagnostics| {
             eprint!("{diagnostics}");
             Exit::No
         })
@@ -67,6 +71,7 @@ fn compile(directory: &Path, options: &CompileOptions) -> Result<(Ruleset, Diagn
         return Err(diagnostics);
     }
     let digest = snapshot.files.digest();
+    let cases = options.here.settle(cases);
     let ruleset = Ruleset::compile_with(cases, &snapshot.files, options)?;
     Ok((ruleset.with_identity(Revision::default(), digest), diagnostics))
 }
@@ -74,7 +79,7 @@ fn compile(directory: &Path, options: &CompileOptions) -> Result<(Ruleset, Diagn
 pub(super) fn run(args: &CheckArgs) -> Exit {
     if let Some(file) = &args.source.config {
         return match Config::load(file) {
-            Ok(config) => check_for(&config),
+            Ok(config) => check_for(&config, args.against.as_deref()),
             Err(error) => complain(Exit::Usage, &error),
         };
     }
@@ -82,7 +87,7 @@ pub(super) fn run(args: &CheckArgs) -> Exit {
         Ok((ruleset, warnings)) => {
             eprint!("{warnings}");
             println!("{}", summary(&ruleset));
-            Exit::Fine
+            try_out(&ruleset, args.against.as_deref())
         }
         Err(exit) => exit,
     }
@@ -94,8 +99,8 @@ fn summary(ruleset: &Ruleset) -> String {
 }
 
 /// What an edge with this configuration would say, its guard included.
-fn check_for(config: &Config) -> Exit {
-    let options = CompileOptions { blocked_by: config.policy.blocked_by.clone() };
+fn check_for(config: &Config, against: Option<&Path>) -> Exit {
+    let options = options(config);
     let (directory, state) = (&config.policy.directory, &config.policy.state);
     let preview = reload::preview(directory, state, &options, &server::rules(config), Timestamp::now());
     let preview = match preview {
@@ -118,5 +123,14 @@ fn check_for(config: &Config) -> Exit {
         }
         _ => {}
     }
-    Exit::Fine
+    try_out(&preview.ruleset, against)
+}
+
+fn try_out(ruleset: &Ruleset, against: Option<&Path>) -> Exit {
+    against.map_or(Exit::Fine, |log| super::against::run(ruleset, log, Timestamp::now()))
+}
+
+fn options(config: &Config) -> CompileOptions {
+    let here = Here { edge: Some(config.edge.to_string()), shadow: config.policy.shadow };
+    CompileOptions { blocked_by: config.policy.blocked_by.clone(), here }
 }

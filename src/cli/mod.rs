@@ -1,5 +1,6 @@
 //! The command line.
 
+mod against;
 mod approve;
 mod audit;
 mod cache;

@@ -98,6 +98,8 @@ pub struct Policy {
     pub keys: Vec<Verifier>,
     /// How many of these have to sign a set: `threshold`, 1 to 64. Default: 1.
     pub threshold: usize,
+    /// Whether every case only watches, whatever its file says: `shadow`. Default: no.
+    pub shadow: bool,
 }
 
 /// `[audit]`.

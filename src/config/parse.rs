@@ -103,6 +103,7 @@ fn policy(table: Option<&Table<'_>>, paths: &Paths<'_>) -> Policy {
         blocked_by: value("blocked_by").and_then(|value| absolute_url(&value.string()?)),
         threshold: keys::needed(value("threshold"), &keys, false),
         keys,
+        shadow: value("shadow").and_then(|value| value.boolean()).unwrap_or(false),
     };
     if let Some(table) = table {
         table.finish(&KEYS);

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 use jiff::civil::Date;
 
+use super::here::EdgePattern;
 use super::pattern::Pattern;
 
 /// The id of a case, `[A-Za-z0-9._-]{1,64}`, unique in a policy set.
@@ -203,6 +204,8 @@ pub struct Case {
     pub legal: Option<Legal>,
     /// Clients let through.
     pub exempt: Vec<Exemption>,
+    /// The edges it is carried out on; empty means every one.
+    pub edges: Vec<EdgePattern>,
 }
 
 impl Case {

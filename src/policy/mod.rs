@@ -8,6 +8,7 @@ pub mod guard;
 
 mod case;
 mod check;
+mod here;
 mod list;
 mod parse;
 mod pattern;
@@ -24,6 +25,7 @@ pub(crate) mod sample;
 pub use case::{Action, Basis, Case, CaseId, Exemption, Legal, Mode};
 pub use compiled::CompiledCase;
 pub use files::{Digest, PolicyFiles};
+pub use here::{EdgePattern, Here};
 pub use page::{Body, Page, RenderedPages};
 pub(crate) use parse::absolute_url;
 pub use parse::parse_cases;

@@ -12,6 +12,7 @@ use crate::network::NetworkMap;
 use super::case::{Case, CaseId};
 use super::compiled::CompiledCase;
 use super::files::{Digest, PolicyFiles};
+use super::here::Here;
 use super::index::{Forms, HostIndex, IndexFull};
 use super::page::Templates;
 use super::revision::Revision;
@@ -21,6 +22,8 @@ use super::revision::Revision;
 pub struct CompileOptions {
     /// The URL that identifies this operator in `Link: <…>; rel="blocked-by"` (RFC 7725 §4).
     pub blocked_by: Option<String>,
+    /// Which edge it is for.
+    pub here: Here,
 }
 
 /// A start or an end of a case that comes by itself.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
-use serde_json::Map;
+use serde_json::{Map, Value};
 
 use super::approval::ApprovalError;
 use super::authority::Authority;
@@ -106,7 +106,7 @@ impl Swapper {
         };
         guarding.took(first.facts, result == ReloadResult::Applied);
         let from = if result == ReloadResult::Held { ReloadResult::LastGood } else { result };
-        gate.record_application(&gate.ruleset(), from.as_str(), passport.detail());
+        gate.record_application(&gate.ruleset(), from.as_str(), detail(&passport, &options));
         if result == ReloadResult::Applied {
             guarding.settle(&passport);
         }
@@ -241,7 +241,11 @@ impl Swapper {
         let revision = Revision(store.take_revision());
         let ruleset = Arc::new(built.ruleset.with_identity(revision, built.files.digest()));
         self.guarding.admit(passport);
-        self.gate.record_application(&ruleset, ReloadResult::Applied.as_str(), passport.detail());
+        self.gate.record_application(
+            &ruleset,
+            ReloadResult::Applied.as_str(),
+            detail(passport, &self.options),
+        );
         self.retired.push(self.gate.swap(ruleset));
         self.guarding.took(built.facts, true);
         self.guarding.settle(passport);
@@ -298,9 +302,19 @@ pub(super) fn build(
     if diagnostics.has_errors() {
         return Err(diagnostics);
     }
+    let cases = options.here.settle(cases);
     let facts = CaseSet::new(&cases, &files, known);
     let ruleset = Ruleset::compile_with(cases, &files, options)?;
     Ok(Built { files, ruleset, facts, warnings: diagnostics })
+}
+
+/// What the record of a set says beside its numbers.
+fn detail(passport: &Passport, options: &CompileOptions) -> Map<String, Value> {
+    let mut detail = passport.detail();
+    if options.here.shadow {
+        detail.insert("shadow".to_owned(), true.into());
+    }
+    detail
 }
 
 pub(super) fn keep(store: &Store, revision: Revision, files: &PolicyFiles, now: Timestamp) {

@@ -15,7 +15,7 @@ use crate::config::{self, Config};
 use crate::gate::{Gate, object};
 use crate::limits;
 use crate::metrics::{Metrics, MetricsError};
-use crate::policy::CompileOptions;
+use crate::policy::{CompileOptions, Here};
 use crate::pulse::Pulse;
 use crate::reload::{
     ApprovalRequest, Approvers, Guarding, Keeper, KeeperHandle, ReloadRequest, Routed, Rules, SharedReport,
@@ -47,6 +47,8 @@ pub struct Options {
     pub debounce: Duration,
     /// The URL of whoever runs this edge, for `Link: …; rel="blocked-by"` (RFC 7725 §4).
     pub blocked_by: Option<String>,
+    /// Whether every case only watches.
+    pub shadow: bool,
     /// What policy sets are held against before they come into force.
     pub rules: Rules,
     /// The patterns that routes name, for the guard.
@@ -80,6 +82,7 @@ impl Options {
             segment_bytes: audit::SEGMENT_BYTES,
             debounce: limits::SETTLE_QUIET,
             blocked_by: None,
+            shadow: false,
             rules: Rules::default(),
             routed: Routed::default(),
             hangup: false,
@@ -93,6 +96,7 @@ impl Options {
         routed.set(config.routes.patterns());
         Self {
             rules: rules(config),
+            shadow: config.policy.shadow,
             routed,
             edge: config.edge.to_string(),
             policies: config.policy.directory.clone(),
@@ -194,11 +198,15 @@ impl Enforcement {
         store.note_announced(announced);
         store.seen(recovery.last_revision);
         record_start(&audit, &recovery);
+        let here = Here { edge: Some(options.edge.clone()), shadow: options.shadow };
+        if options.shadow {
+            tracing::warn!("`shadow = true`: every case only watches, and nothing is blocked");
+        }
         let Options { rules, routed, .. } = options;
         let guarding = Guarding::new(rules, options.policies.clone(), &options.state, routed);
         let swapper = Swapper::start(
             options.policies,
-            CompileOptions { blocked_by: options.blocked_by },
+            CompileOptions { blocked_by: options.blocked_by, here },
             store,
             Arc::clone(&audit),
             metrics,

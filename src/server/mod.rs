@@ -150,13 +150,12 @@ fn serve(
     let origins = Arc::new(Origins::new(config.routes.clone()));
     let upstream = Upstream::new(Arc::clone(&gate), Arc::clone(&origins), &settings::patience(config))?;
     let origins = Arc::new(ArcSwap::new(origins));
-    let shown = Arc::clone(&origins);
-    let status = Status::new(config.edge.to_string(), Arc::clone(&gate), enforcement.report(), shown);
-    let status = Arc::new(status);
+    let (edge, report, shown) = (config.edge.to_string(), enforcement.report(), Arc::clone(&origins));
+    let status = Arc::new(Status::new(edge, Arc::clone(&gate), report, shown));
     let banner = sockets.banner();
     let departure = Arc::new(Departure::default());
-    let duplicates = sockets.duplicates()?;
-    let upgrader = Upgrader::new(origin.launch, duplicates, enforcement.state(), Arc::clone(&departure));
+    let (state, leaving) = (enforcement.state(), Arc::clone(&departure));
+    let upgrader = Upgrader::new(origin.launch, sockets.duplicates()?, state, leaving);
     let upgrader = Arc::new(upgrader);
 
     let mut server =
@@ -189,13 +188,7 @@ fn serve(
         archivist: enforcement.archivist(),
         upgrader: Arc::clone(&upgrader),
         approvals: enforcement.approvals(),
-        reconfigure: Arc::new(Reconfigure::new(
-            origin.config_path.to_owned(),
-            config.clone(),
-            live,
-            origins,
-            origin.routed,
-        )),
+        reconfigure: reconfigure((origin.config_path, origin.routed), config, live, origins),
         cache,
     };
     let control = control::Control::start(&config.policy.state, desk)?;
@@ -215,6 +208,15 @@ fn serve(
         return Err(std::io::Error::other("the server ended in a panic").into());
     }
     begun
+}
+
+fn reconfigure(
+    (path, routed): (&Path, Routed),
+    config: &Config,
+    live: Arc<Live>,
+    origins: Arc<ArcSwap<Origins>>,
+) -> Arc<Reconfigure> {
+    Arc::new(Reconfigure::new(path.to_owned(), config.clone(), live, origins, routed))
 }
 
 /// Becomes the edge that the commands and the service manager know.

@@ -180,7 +180,7 @@ fn a_pattern_that_covers_a_public_suffix_is_refused_at_its_line_and_a_customer_o
 fn a_list_that_shrinks_empties_grows_or_breaks_is_held_back_and_comes_with_approval() {
     let origin = Origin::start();
     let lines = |range| hosts(range).join("\n") + "\n";
-    let broken = lines(0..10) + &"$0/\n".repeat(12);
+    let broken = lines(0..15) + &"$0/\n".repeat(16);
     let steps: [(&str, String, &[&str]); 4] = [
         ("shrinks", lines(0..9), &["list-shrunk"]),
         ("grows", lines(0..100), &["list-grew"]),

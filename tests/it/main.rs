@@ -56,6 +56,7 @@ mod signed;
 mod succession;
 mod swap;
 mod syscalls;
+mod trying;
 mod untouched;
 mod upgrade;
 

@@ -212,6 +212,7 @@ fn samples() -> Vec<Case> {
         page: BUILT_IN_NAME.to_owned(),
         legal: None,
         exempt: Vec::new(),
+        edges: Vec::new(),
     };
     let legal = Legal {
         authority: "authority".to_owned(),

@@ -117,7 +117,8 @@ fn plain_text_cannot_command_a_terminal() {
 #[test]
 fn the_link_names_the_operator_before_the_order_and_only_with_451() {
     let link = |case: Case, blocked_by: Option<&str>| {
-        let options = CompileOptions { blocked_by: blocked_by.map(str::to_owned) };
+        let options =
+            CompileOptions { blocked_by: blocked_by.map(str::to_owned), ..CompileOptions::default() };
         let rules = Ruleset::compile_with(vec![case], &PolicyFiles::default(), &options).unwrap();
         let pages = rules.cases()[0].pages.clone().unwrap();
         pages.link.map(|link| link.to_str().unwrap().to_owned())

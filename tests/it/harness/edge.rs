@@ -11,6 +11,7 @@ use rustls::ClientConfig;
 use tempfile::TempDir;
 
 use super::audit::{self, Log, Record};
+use super::guarded;
 use super::ledger::Ledger;
 use super::process::{Ended, Process};
 use super::status::{AuditCounters, Status};
@@ -20,8 +21,8 @@ use super::{CaseFile, Client, Http2, Origin, PolicyDir, Response, wait_for};
 pub struct Setup {
     home: TempDir,
     policies: PolicyDir,
-    policy_keys: String,
-    guard_keys: String,
+    pub(super) policy_keys: String,
+    pub(super) guard_keys: String,
     audit_keys: String,
     admin_keys: String,
     listen_keys: String,
@@ -83,18 +84,6 @@ impl Setup {
         self.table(&format!("[[route]]\nhosts = [\"*\"]\norigins = {addresses:?}\n{lines}"))
     }
 
-    /// One more line under `[policy]`.
-    pub fn policy(mut self, line: &str) -> Self {
-        writeln!(self.policy_keys, "{line}").unwrap();
-        self
-    }
-
-    /// One more line under `[guard]`.
-    pub fn guard(mut self, line: &str) -> Self {
-        writeln!(self.guard_keys, "{line}").unwrap();
-        self
-    }
-
     /// One more line under `[audit]`.
     pub fn audit(mut self, line: &str) -> Self {
         writeln!(self.audit_keys, "{line}").unwrap();
@@ -147,14 +136,12 @@ impl Setup {
             tables,
             environment,
         } = self;
-        // The hosts of a test are few: one of them is a large share of its traffic.
-        let traffic = "max_blocked_requests_percent";
-        let traffic = if guard_keys.contains(traffic) { String::new() } else { format!("{traffic} = 100\n") };
+        let guard = guarded::table(&guard_keys);
         let client = if audit_keys.contains("client =") { "" } else { "client = \"full\"\n" };
         let config = format!(
             "edge = \"edge-under-test\"\n\n[[listen]]\naddress = \"127.0.0.1:0\"\n{listen_keys}\n\
              [policy]\ndirectory = \"policies\"\nstate = \"state\"\n{policy_keys}\n\
-             [guard]\n{traffic}{guard_keys}\n\
+             {guard}\n\
              [audit]\ndirectory = \"audit\"\n{client}{audit_keys}\n\
              {tables}[admin]\nlisten = \"127.0.0.1:0\"\n{admin_keys}"
         );

@@ -1,0 +1,27 @@
+//! What a test says of signatures and guard rails.
+
+use std::fmt::Write as _;
+
+use super::Setup;
+
+impl Setup {
+    /// One more line under `[policy]`.
+    pub fn policy(mut self, line: &str) -> Self {
+        writeln!(self.policy_keys, "{line}").unwrap();
+        self
+    }
+
+    /// One more line under `[guard]`.
+    pub fn guard(mut self, line: &str) -> Self {
+        writeln!(self.guard_keys, "{line}").unwrap();
+        self
+    }
+}
+
+/// The table `[guard]` of an edge under test. Its hosts are few, so that one of them is a large share of the traffic:
+/// that rail is down unless the test asks for it.
+pub(super) fn table(keys: &str) -> String {
+    let traffic = "max_blocked_requests_percent";
+    let default = if keys.contains(traffic) { String::new() } else { format!("{traffic} = 100\n") };
+    format!("[guard]\n{default}{keys}")
+}
