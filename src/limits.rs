@@ -225,6 +225,8 @@ pub const RELOAD_REQUESTS: usize = 16;
 
 /// Names that are new or gone in one swap, up to which one that several cases have is counted once: eight octets each.
 pub const GUARD_NAMES_TOLD_APART: usize = 1 << 20;
+/// Lists that the guard tells of one by one, of each rail.
+pub const GUARD_LISTS_TOLD: usize = 10;
 /// Names, cases and hosts that a finding of the guard tells.
 pub const GUARD_NAMES_TOLD: usize = 5;
 /// Hosts that routes must name before a share of them says anything.

@@ -100,6 +100,11 @@ fn sign(args: &SignArgs) -> Result<Exit, Exit> {
         Some(before) => before.serial.saturating_add(1),
         None => 1,
     });
+    // A line break in a name would make one line of the manifest two.
+    if let Some(path) = files.files.keys().find(|path| path.contains(char::is_control)) {
+        let message = format!("the file name `{}` holds a control character", path.escape_debug());
+        return Err(complain(Exit::No, &message));
+    }
     let manifest = SetManifest::of(&files, serial);
     let signatures = reload::add_signature(&manifest, &text(SIGNATURES, limits::SIGNATURE_BYTES)?, &signer);
     // The manifest first: signatures without theirs would be over another one.

@@ -109,6 +109,11 @@ impl Guarding {
         self.signing.is_stale()
     }
 
+    /// The directory is about to be read.
+    pub(super) fn look(&mut self) {
+        self.signing.look();
+    }
+
     /// The facts of the set in force: what is unchanged need not be counted again.
     pub(super) fn in_force(&self) -> &CaseSet {
         &self.in_force

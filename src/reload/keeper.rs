@@ -276,7 +276,8 @@ impl Work {
         let ApprovalRequest { digest, note, user, answer } = request;
         let value = match self.swapper.approve(&digest, note.as_deref(), &user) {
             Err(error) => json!({ "error": error.to_string() }),
-            Ok(held) if held.is_approved() => json!(self.reload()),
+            // Half a list is a valid, shorter list: a directory that is being written to is read when it has settled.
+            Ok(held) if held.is_approved() && !self.settling.is_being_written() => json!(self.reload()),
             Ok(held) => {
                 json!({ "result": "noted", "approvals": held.approvals, "needed": held.needed })
             }

@@ -41,7 +41,7 @@ pub fn preview(
 ) -> Result<Preview, Diagnostics> {
     let built = read_and_build(directory, options, None).0?;
     let mut refusal = Diagnostics::new();
-    let mut signing = Signing::new(rules.signers.clone(), directory.to_owned(), state);
+    let signing = Signing::new(rules.signers.clone(), directory.to_owned(), state);
     if let Err(errors) = signing.check(&built.files) {
         refusal.extend(errors);
     }

@@ -59,6 +59,11 @@ impl Signing {
         !self.signers.keys.is_empty() && self.marks != self.marks_now()
     }
 
+    /// The set is about to be read, whatever comes of it: what changes in the files after this is new.
+    pub(super) fn look(&mut self) {
+        self.marks = self.marks_now();
+    }
+
     fn marks_now(&self) -> [Option<Mark>; 2] {
         [MANIFEST, SIGNATURES].map(|name| {
             let meta = fs::metadata(self.directory.join(name)).ok()?;
@@ -68,11 +73,10 @@ impl Signing {
     }
 
     /// Whether the set may be taken as far as signatures go; nothing when none is asked for.
-    pub(super) fn check(&mut self, files: &PolicyFiles) -> Result<Option<Credential>, Diagnostics> {
+    pub(super) fn check(&self, files: &PolicyFiles) -> Result<Option<Credential>, Diagnostics> {
         if self.signers.keys.is_empty() {
             return Ok(None);
         }
-        self.marks = self.marks_now();
         let manifest = read(&self.directory, MANIFEST, limits::MANIFEST_BYTES)?;
         let signatures = read(&self.directory, SIGNATURES, limits::SIGNATURE_BYTES)?;
         let Signers { keys, threshold } = &self.signers;
@@ -185,6 +189,7 @@ mod tests {
         for (content, serial) in [("a", 3), ("b", 9)] {
             put(directory.path(), &files(content), serial);
             assert!(signing.is_stale());
+            signing.look();
             let credential = signing.check(&files(content)).unwrap().unwrap();
             assert_eq!((credential.serial, &credential.by[..]), (serial, &["ann".to_owned()][..]));
             signing.note(&credential);
@@ -213,7 +218,7 @@ mod tests {
     #[test]
     fn without_keys_nothing_is_asked_for() {
         let directory = tempfile::tempdir().unwrap();
-        let mut signing = Signing::new(Signers::default(), directory.path().to_owned(), directory.path());
+        let signing = Signing::new(Signers::default(), directory.path().to_owned(), directory.path());
         assert_eq!(signing.check(&files("a")), Ok(None));
         assert!(!signing.is_stale());
     }

@@ -82,6 +82,7 @@ impl Swapper {
         mut guarding: Guarding,
     ) -> Result<Self, StartError> {
         let began = Instant::now();
+        guarding.look();
         let (built, fingerprint) = read_and_build(&directory, &options, None);
         let (kept, problems) = store.last_good()?;
         for problem in problems {
@@ -170,6 +171,7 @@ impl Swapper {
     /// Reads the directory and, when it holds a good set that is not in force, swaps it in.
     pub fn reload(&mut self) -> Report {
         let began = Instant::now();
+        self.guarding.look();
         let known = Some(self.guarding.in_force());
         let (built, fingerprint) = read_and_build(&self.directory, &self.options, known);
         self.fingerprint = fingerprint;

@@ -173,6 +173,31 @@ fn an_old_signed_set_cannot_be_played_again_not_even_after_a_restart() {
 }
 
 #[test]
+fn a_signature_that_is_added_to_the_set_in_force_is_read_once_and_changes_nothing() {
+    let origin = Origin::start();
+    let setup = Setup::new().origin(&origin).case(case("first"));
+    let (ann, bob) = (Key::make(&setup.home(), "ann"), Key::make(&setup.home(), "bob"));
+    let policies = setup.policies().path().to_owned();
+    ann.sign(&policies, &[]);
+    let keys = format!("keys = [\"{}\", \"{}\"]", ann.public, bob.public);
+    let edge = setup.policy(&keys).start();
+    bob.sign(&policies, &[]);
+    let unchanged = |edge: &Edge| edge.reloads("unchanged");
+    wait_until("the signature was noticed", || unchanged(&edge) > 0);
+    edge.change(|policies| {
+        policies.write(&case("second"));
+        ann.sign(policies.path(), &[]);
+    });
+    let before = unchanged(&edge);
+    // The regular comparison finds nothing new for two of its turns.
+    let began = std::time::Instant::now();
+    wait_until("two looks have passed", || began.elapsed() > std::time::Duration::from_millis(4_500));
+    // A change that was heard late may have been looked at once more.
+    assert!(unchanged(&edge) <= before + 1, "it is read again and again");
+    assert_eq!((edge.status().revision(), edge.status().last_result()), (2, "applied"));
+}
+
+#[test]
 fn an_edge_that_asks_for_signatures_does_not_start_on_a_set_without() {
     let origin = Origin::start();
     let setup = Setup::new().origin(&origin).case(case("first"));

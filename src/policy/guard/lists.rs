@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::facts::ListFacts;
 use super::{Finding, Rail, Settings, percent};
+use crate::limits;
 
 type Lists = BTreeMap<String, ListFacts>;
 
@@ -26,7 +27,27 @@ pub(super) fn findings(before: &Lists, after: &Lists, settings: &Settings) -> Ve
             found.extend(grown(path, earlier, now, settings));
         }
     }
-    found
+    bounded(found)
+}
+
+/// The first lists of each rail, and how many more there are: a directory of ten thousand lists may break at once.
+fn bounded(found: Vec<Finding>) -> Vec<Finding> {
+    let mut kept: Vec<Finding> = Vec::new();
+    let mut counts: BTreeMap<Rail, usize> = BTreeMap::new();
+    for finding in found {
+        let count = counts.entry(finding.rail).or_default();
+        *count += 1;
+        if *count <= limits::GUARD_LISTS_TOLD {
+            kept.push(finding);
+        }
+    }
+    for (rail, count) in counts {
+        let more = count.saturating_sub(limits::GUARD_LISTS_TOLD);
+        if let Some(last) = kept.iter_mut().rfind(|finding| finding.rail == rail).filter(|_| more > 0) {
+            last.message.push_str(&format!("; so it is with {more} more lists"));
+        }
+    }
+    kept
 }
 
 fn emptied(path: &str, earlier: Option<&ListFacts>, now: &ListFacts) -> Option<Finding> {

@@ -258,6 +258,24 @@ fn a_list_that_shrinks_empties_grows_or_breaks_is_found() {
 }
 
 #[test]
+fn ten_thousand_broken_lists_are_told_in_a_few_findings() {
+    let with = |text: &str| {
+        let mut files = PolicyFiles::new();
+        (0..10_000).for_each(|number| files.insert(format!("lists/{number}.txt"), text.as_bytes()));
+        Set { facts: CaseSet::new(&[], &files, None), ruleset: rules(vec![]) }
+    };
+    let (before, after) = (with("a.test\n"), with("$0/\n"));
+    let findings =
+        changes_too_large(&before.view(), &after.view(), &Reach::default(), &Settings::default(), second(0));
+    assert_eq!(findings.len(), 20);
+    let told = findings.iter().filter(|finding| finding.message.ends_with("so it is with 9990 more lists"));
+    assert_eq!(
+        told.map(|finding| finding.rail).collect::<Vec<_>>(),
+        [Rail::ListEmptied, Rail::ListUnparsable]
+    );
+}
+
+#[test]
 fn entries_are_counted_as_the_reader_of_lists_does() {
     let text =
         "\u{feff}# a list\r\na.test\r\n\r\n .b.test\t# why\n*.c.test #\n#d\n0.0.0.0glued.test\na.test#x\n";

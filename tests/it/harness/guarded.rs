@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::Setup;
+use super::{Edge, Setup};
 
 impl Setup {
     /// One more line under `[policy]`.
@@ -15,6 +15,16 @@ impl Setup {
     pub fn guard(mut self, line: &str) -> Self {
         writeln!(self.guard_keys, "{line}").unwrap();
         self
+    }
+}
+
+impl Edge {
+    /// How many reloads have had this result.
+    #[track_caller]
+    pub fn reloads(&self, result: &str) -> u64 {
+        let line = format!("interdict_reloads_total{{result=\"{result}\"}} ");
+        let text = self.admin("/metrics").text();
+        text.lines().find_map(|found| found.strip_prefix(&line)).map_or(0, |count| count.parse().unwrap())
     }
 }
 
