@@ -3,6 +3,7 @@
 //! It holds the ruleset in force and the audit log, and is the same for HTTP/1, HTTP/2 and proxies that
 //! embed this crate. It knows neither sockets nor Pingora: the facts of a request come in, a ruling goes out.
 
+use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -23,6 +24,7 @@ use crate::limits;
 use crate::metrics::Metrics;
 use crate::policy::{Action, CompiledCase, Ruleset};
 use crate::rate::{Rate, Rates};
+use crate::traffic::Traffic;
 
 /// What the gate must know of a request.
 #[derive(Debug, Clone, Copy)]
@@ -96,6 +98,8 @@ pub struct Gate {
     changes: watch::Sender<u64>,
     /// How often each client network gets the whole answer of a case; always when it is not set.
     whole_answers: OnceLock<Rates>,
+    /// Which hosts the last hour's requests were for.
+    traffic: Traffic,
 }
 
 impl Gate {
@@ -109,7 +113,8 @@ impl Gate {
     ) -> Self {
         let changes = watch::Sender::new(0);
         let ruleset = ArcSwap::new(ruleset);
-        Self { ruleset, audit, metrics, clock, changes, whole_answers: OnceLock::new() }
+        let traffic = Traffic::new(clock.now(), RandomState::new().hash_one(()));
+        Self { ruleset, audit, metrics, clock, changes, whole_answers: OnceLock::new(), traffic }
     }
 
     /// From here on a client network that is blocked more often than this gets short answers; records stay whole. The
@@ -160,6 +165,12 @@ impl Gate {
         self.changes.subscribe()
     }
 
+    /// Which hosts the last hour's requests were for.
+    #[must_use]
+    pub fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
     /// The audit log behind this gate.
     #[must_use]
     pub fn audit(&self) -> &Arc<Audit> {
@@ -182,6 +193,7 @@ impl Gate {
     #[must_use]
     pub fn judge(&self, ruleset: &Ruleset, asked: &Asked<'_>) -> Ruling {
         let began = Instant::now();
+        self.traffic.note(&asked.identity.host);
         let subject = Subject { names: &asked.identity.names, client: asked.client };
         let verdict = decide::decide(ruleset, &subject, self.clock.now());
         self.metrics.judged(began.elapsed());

@@ -50,3 +50,4 @@ pub mod metrics;
 pub mod network;
 pub mod pulse;
 pub mod rate;
+pub mod traffic;

@@ -236,8 +236,39 @@ pub const EXPIRING_WITHIN_SECONDS: i64 = 7 * 24 * 3600;
 /// Cases that end soon that the status names.
 pub const REPORTED_EXPIRIES: usize = 1_000;
 
+// ---- guard rails ----
+
+/// Names that are new or gone in one swap, up to which one that several cases have is counted once: eight octets each.
+pub const GUARD_NAMES_TOLD_APART: usize = 1 << 20;
+/// Lists that the guard tells of one by one, of each rail.
+pub const GUARD_LISTS_TOLD: usize = 10;
+/// Names, cases and hosts that a finding of the guard tells.
+pub const GUARD_NAMES_TOLD: usize = 5;
+/// Hosts that routes must name before a share of them says anything.
+pub const GUARD_ROUTES_AT_LEAST: u64 = 10;
+/// Starts of cases to come at which the guard looks what would be blocked.
+pub const GUARD_STARTS: usize = 16;
+/// Approvals that wait at a time.
+pub const APPROVAL_REQUESTS: usize = 16;
+/// How long one stretch of the sketch of traffic is.
+pub const TRAFFIC_STRETCH: Duration = Duration::from_secs(300);
+/// Stretches that make an hour.
+pub const TRAFFIC_STRETCHES: usize = 12;
+/// Requests of one stretch whose hosts are kept, chosen at random.
+pub const TRAFFIC_SAMPLE: usize = 512;
+/// Octets of the manifest of a policy set.
+pub const MANIFEST_BYTES: u64 = 64 * 1024 * 1024;
+/// Octets of the signatures of a policy set, and of a key.
+pub const SIGNATURE_BYTES: u64 = 64 * 1024;
+/// Keys that policies or approvals may be signed with.
+pub const POLICY_KEYS: usize = 64;
+
 // ---- control and tools ----
 
+/// Octets of one line of a log that `check --against` reads.
+pub const AGAINST_LINE_BYTES: u64 = 64 * 1024;
+/// Hosts that `check --against` tells apart on either side.
+pub const AGAINST_HOSTS: usize = 100_000;
 /// Octets of one line on the control socket.
 pub const CONTROL_LINE_BYTES: u64 = 4096;
 /// For a caller of the control socket to send its line.

@@ -54,6 +54,8 @@ pub struct Gauges {
     pub due: DueMetrics,
     /// Whether the last reload succeeded: 1 or 0.
     pub reload_ok: IntGauge,
+    /// Whether a policy set is held back and waits for approval: 1 or 0.
+    pub held: IntGauge,
     /// Seconds since the last reload.
     pub reload_age: Gauge,
     /// How long the last reload took, in seconds.
@@ -129,6 +131,7 @@ impl Metrics {
                     .gauge("interdict_policy_index_bytes", "Memory of the index of their names.")?,
                 due: DueMetrics::new(&add)?,
                 reload_ok: add.gauge("interdict_policy_reload_ok", "1 when the last reload succeeded.")?,
+                held: add.gauge("interdict_policy_held", "1 when a policy set waits for approval.")?,
                 reload_age: add
                     .float("interdict_policy_reload_age_seconds", "Seconds since the last reload.")?,
                 reload_seconds: add

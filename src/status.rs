@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::forward::Origins;
 use crate::gate::Gate;
 use crate::metrics::Metrics;
-use crate::reload::{ReloadResult, SharedReport};
+use crate::reload::{Held, ReloadResult, SharedReport};
 
 /// Gathers the state of one edge when it is asked for.
 #[derive(Debug)]
@@ -38,6 +38,12 @@ impl Status {
         let mut text = self.value().to_string().into_bytes();
         text.push(b'\n');
         text
+    }
+
+    /// The policy set that is held back, if one is.
+    #[must_use]
+    pub fn held(&self) -> Option<Held> {
+        self.report.latest().held
     }
 
     fn value(&self) -> Value {
@@ -75,6 +81,7 @@ impl Status {
                 "errors": report.errors,
                 "warnings": report.warnings,
             },
+            "held": report.held,
             "audit": {
                 "decided": audit.decided,
                 "durable": audit.durable,
@@ -140,6 +147,7 @@ impl Status {
         gauges.due.expiring.set(count(due.expiring as u64));
         gauges.due.reviews_overdue.set(count(due.overdue as u64));
         let ok = matches!(report.result, ReloadResult::Applied | ReloadResult::Unchanged);
+        gauges.held.set(i64::from(report.held.is_some()));
         gauges.reload_ok.set(i64::from(ok));
         gauges.reload_age.set(age_seconds(report.at, self.gate.clock().now()));
         gauges.reload_seconds.set(report.seconds);

@@ -67,5 +67,6 @@ pub(crate) fn case(id: &str, names: impl Iterator<Item = Hostname>) -> Case {
         page: "default".to_owned(),
         legal: None,
         exempt: Vec::new(),
+        edges: Vec::new(),
     }
 }

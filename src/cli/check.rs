@@ -3,17 +3,23 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use jiff::Timestamp;
 
 use super::{Exit, complain};
 use crate::config::Config;
 use crate::diagnostic::Diagnostics;
-use crate::policy::{self, CompileOptions, PolicyFiles, Revision, Ruleset};
+use crate::policy::{self, CompileOptions, Here, PolicyFiles, Revision, Ruleset};
 use crate::reload::{self, Snapshot, SourceError};
+use crate::server;
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
     #[command(flatten)]
     source: PolicySource,
+    /// Tell what the set would do to the requests of a log: an audit directory, or a file with one request a line, a
+    /// JSON object with `host` and `client`, or the host and the client.
+    #[arg(long, value_name = "LOG")]
+    against: Option<PathBuf>,
 }
 
 /// Where the policies are: given, or named in a configuration file.
@@ -28,27 +34,25 @@ pub(super) struct PolicySource {
 }
 
 impl PolicySource {
-    /// The directory and the operator's own URL.
-    fn locate(&self) -> Result<(PathBuf, Option<String>), Exit> {
+    /// The directory, and what the edge of the configuration would make of it; without one, of every edge's cases.
+    fn locate(&self) -> Result<(PathBuf, CompileOptions), Exit> {
         match (&self.policies, &self.config) {
-            (Some(directory), _) => Ok((directory.clone(), None)),
+            (Some(directory), _) => Ok((directory.clone(), CompileOptions::default())),
             (None, Some(file)) => match Config::load(file) {
-                Ok(config) => Ok((config.policy.directory, config.policy.blocked_by)),
+                Ok(config) => Ok((config.policy.directory.clone(), options(&config))),
                 Err(error) => Err(complain(Exit::Usage, &error)),
             },
-            (None, None) => Ok((PathBuf::from("policies"), None)),
+            (None, None) => Ok((PathBuf::from("policies"), CompileOptions::default())),
         }
     }
 
     /// Reads and compiles the policies with the edge's own code; what is wrong goes to standard error.
     pub(super) fn load(&self) -> Result<(Ruleset, Diagnostics), Exit> {
-        let (directory, blocked_by) = self.locate()?;
-        compile(&directory, &CompileOptions { blocked_by, ..CompileOptions::default() }).map_err(
-            |diagnostics| {
-                eprint!("{diagnostics}");
-                Exit::No
-            },
-        )
+        let (directory, options) = self.locate()?;
+        compile(&directory, &options).map_err(|diagnostics| {
+            eprint!("{diagnostics}");
+            Exit::No
+        })
     }
 }
 
@@ -90,17 +94,60 @@ pub(super) fn compile_files(
 }
 
 pub(super) fn run(args: &CheckArgs) -> Exit {
+    if let Some(file) = &args.source.config {
+        return match Config::load(file) {
+            Ok(config) => check_for(&config, args.against.as_deref()),
+            Err(error) => complain(Exit::Usage, &error),
+        };
+    }
     match args.source.load() {
         Ok((ruleset, warnings)) => {
             eprint!("{warnings}");
-            println!(
-                "{} cases with {} host patterns can be taken; digest {}",
-                ruleset.cases().len(),
-                ruleset.host_count(),
-                ruleset.digest()
-            );
-            Exit::Fine
+            println!("{}", summary(&ruleset));
+            try_out(&ruleset, args.against.as_deref())
         }
         Err(exit) => exit,
     }
+}
+
+fn summary(ruleset: &Ruleset) -> String {
+    let (cases, hosts) = (ruleset.cases().len(), ruleset.host_count());
+    format!("{cases} cases with {hosts} host patterns can be taken; digest {}", ruleset.digest())
+}
+
+/// What an edge with this configuration would say, its guard included.
+fn check_for(config: &Config, against: Option<&Path>) -> Exit {
+    let options = options(config);
+    let (directory, state) = (&config.policy.directory, &config.policy.state);
+    let preview = reload::preview(directory, state, &options, &server::rules(config), Timestamp::now());
+    let preview = match preview {
+        Ok(preview) => preview,
+        Err(diagnostics) => {
+            eprint!("{diagnostics}");
+            return Exit::No;
+        }
+    };
+    eprint!("{}", preview.warnings);
+    if preview.refusal.has_errors() {
+        eprintln!("{}", preview.refusal);
+        return Exit::No;
+    }
+    println!("{}", summary(&preview.ruleset));
+    match preview.against {
+        Some(revision) if !preview.findings.is_empty() => {
+            println!("it would be held back until it is approved, beside revision {revision}:");
+            preview.findings.iter().for_each(|finding| println!("  {finding}"));
+        }
+        _ => {}
+    }
+    try_out(&preview.ruleset, against)
+}
+
+fn try_out(ruleset: &Ruleset, against: Option<&Path>) -> Exit {
+    against.map_or(Exit::Fine, |log| super::against::run(ruleset, log, Timestamp::now()))
+}
+
+fn options(config: &Config) -> CompileOptions {
+    let here = Here { edge: Some(config.edge.to_string()), shadow: config.policy.shadow };
+    CompileOptions { blocked_by: config.policy.blocked_by.clone(), here, ..CompileOptions::default() }
 }

@@ -40,7 +40,8 @@ pub(super) fn ask(args: &ConfigArgs, command: &str) -> Exit {
             let Ok(answer) = serde_json::from_str::<Value>(&answer) else {
                 return complain(Exit::Io, &"the edge went away before it had answered");
             };
-            let rejected = |pointer| answer.pointer(pointer) == Some(&"rejected".into());
+            let refused = [Value::from("rejected"), Value::from("held")];
+            let rejected = |pointer| answer.pointer(pointer).is_some_and(|result| refused.contains(result));
             let failed = answer.get("error").is_some() || rejected("/result") || rejected("/config/result");
             if failed { Exit::No } else { Exit::Fine }
         }

@@ -1,5 +1,7 @@
 //! The command line.
 
+mod against;
+mod approve;
 mod audit;
 mod cache;
 mod change;
@@ -7,9 +9,11 @@ mod check;
 mod edge;
 mod explain;
 mod history;
+mod policy;
 mod preview;
 mod reinstate;
 mod rollback;
+mod signer;
 mod terminate;
 
 use std::fmt::Display;
@@ -70,6 +74,10 @@ enum Command {
     Audit(audit::AuditArgs),
     /// Take objects out of the cache of the running edge.
     Cache(cache::CacheArgs),
+    /// Put a policy set in force that the guard holds back.
+    Approve(approve::ApproveArgs),
+    /// Make keys, sign policy sets and check their signatures.
+    Policy(policy::PolicyArgs),
     /// Show the state of the running edge.
     Status(ConfigArgs),
     /// Have the running edge read its policies now, and show what came of it.
@@ -114,6 +122,8 @@ pub fn run(cli: Cli) -> Exit {
         Command::Rollback(args) => rollback::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Cache(args) => cache::run(&args),
+        Command::Approve(args) => approve::run(&args),
+        Command::Policy(args) => policy::run(&args),
         Command::Status(args) => edge::ask(&args, "status"),
         Command::Reload(args) => edge::ask(&args, "reload"),
         Command::Upgrade(args) => edge::ask(&args, "upgrade"),

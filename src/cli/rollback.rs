@@ -53,7 +53,10 @@ fn refuse(errors: &Diagnostics) -> Exit {
 
 impl Rollback<'_> {
     fn options(&self) -> CompileOptions {
-        CompileOptions { blocked_by: self.command.config.policy.blocked_by.clone(), ..CompileOptions::default() }
+        CompileOptions {
+            blocked_by: self.command.config.policy.blocked_by.clone(),
+            ..CompileOptions::default()
+        }
     }
 
     /// The kept set, which this program must be able to take as well: it may have been another one that did.

@@ -2,6 +2,8 @@
 
 mod audit;
 mod cache;
+mod guard;
+mod keys;
 mod limits;
 mod listen;
 mod load;
@@ -16,9 +18,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use self::guard::Guard;
 pub use self::limits::Limits;
 pub use self::listen::{Listen, Tls};
 pub use self::load::ConfigError;
+use crate::audit::merkle::Verifier;
 use crate::audit::{Acknowledge, ClientPrivacy};
 use crate::forward::Routes;
 
@@ -31,6 +35,8 @@ pub struct Config {
     pub listen: Vec<Listen>,
     /// Where the cases are and how they are watched.
     pub policy: Policy,
+    /// How large a change of policies may be that nobody has approved of.
+    pub guard: Guard,
     /// Where and how records are kept.
     pub audit: Audit,
     /// Where requests that may pass go.
@@ -90,6 +96,12 @@ pub struct Policy {
     pub keep_revisions: usize,
     /// The URL of whoever runs this edge, for `Link: …; rel="blocked-by"` (RFC 7725 §4): `blocked_by`.
     pub blocked_by: Option<String>,
+    /// Who may sign policy sets: `keys`. Default: none, and sets need no signature.
+    pub keys: Vec<Verifier>,
+    /// How many of these have to sign a set: `threshold`, 1 to 64. Default: 1.
+    pub threshold: usize,
+    /// Whether every case only watches, whatever its file says: `shadow`. Default: no.
+    pub shadow: bool,
 }
 
 /// `[audit]`.

@@ -4,15 +4,15 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Admin, Config, EdgeName, Policy, audit, cache, limits, listen, route};
+use super::{Admin, Config, EdgeName, Policy, audit, cache, guard, keys, limits, listen, route};
 use crate::diagnostic::Diagnostics;
 use crate::document::{self, Table, Text, Value};
 use crate::limits::{KEPT_REVISIONS, SETTLE_QUIET};
 use crate::policy::absolute_url;
 
 /// The keys at the top of the file.
-const KEYS: [&str; 9] =
-    ["edge", "trusted_proxies", "listen", "policy", "audit", "route", "admin", "cache", "limits"];
+const KEYS: [&str; 10] =
+    ["edge", "trusted_proxies", "listen", "policy", "guard", "audit", "route", "admin", "cache", "limits"];
 
 impl Config {
     /// Settles the text of a configuration file. `file` is its name in diagnostics; relative paths in it are
@@ -56,13 +56,14 @@ fn config(top: &Table<'_>, paths: &Paths<'_>, machine: EdgeName) -> Option<Confi
     let listen = listen::settle(top, paths, &KEYS);
     // A section that is absent is one that is empty.
     let policy = policy(section(top, "policy").as_ref(), paths);
+    let guard = section(top, "guard").map(|table| guard::settle(&table, &KEYS)).unwrap_or_default();
     let audit = audit::settle(section(top, "audit").as_ref(), paths, &policy.state, &KEYS);
     let routes = route::settle(top, paths, &KEYS);
     let admin_section = section(top, "admin");
     let admin = admin_section.as_ref().and_then(|table| admin(table, paths));
     let cache = section(top, "cache").map(|table| cache::settle(&table, &KEYS));
     let limits = section(top, "limits").map(|table| limits::settle(&table, &KEYS)).unwrap_or_default();
-    Some(Config { edge: edge?, listen, policy, audit, routes, admin, cache, limits })
+    Some(Config { edge: edge?, listen, policy, guard, audit, routes, admin, cache, limits })
 }
 
 fn section<'r>(top: &Table<'r>, key: &'static str) -> Option<Table<'r>> {
@@ -96,12 +97,16 @@ fn policy(table: Option<&Table<'_>>, paths: &Paths<'_>) -> Policy {
     let debounce_ms = value("debounce_ms").and_then(|value| value.integer(0..=60_000));
     let keep_revisions = value("keep_revisions").and_then(|value| value.integer(1..=1_000));
     let keep_revisions = keep_revisions.and_then(|kept| usize::try_from(kept).ok());
+    let keys = value("keys").map(|value| keys::keys(&value)).unwrap_or_default();
     let policy = Policy {
         directory: paths.or_default(value("directory"), "policies"),
         state: paths.or_default(value("state"), "state"),
         debounce: debounce_ms.map_or(SETTLE_QUIET, Duration::from_millis),
         keep_revisions: keep_revisions.unwrap_or(KEPT_REVISIONS),
         blocked_by: value("blocked_by").and_then(|value| absolute_url(&value.string()?)),
+        threshold: keys::needed(value("threshold"), &keys, false),
+        keys,
+        shadow: value("shadow").and_then(|value| value.boolean()).unwrap_or(false),
     };
     if let Some(table) = table {
         table.finish(&KEYS);

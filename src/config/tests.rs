@@ -6,6 +6,8 @@ use super::*;
 use crate::audit::{Period, Pseudonyms};
 use crate::forward::{Balance, HashKey, HealthCheck, Origin, OriginTls, Route};
 use crate::hostname::Hostname;
+use crate::policy::Pattern;
+use crate::policy::guard::{Protected, Settings};
 
 const LISTEN: &str = "[[listen]]\naddress = \"127.0.0.1:0\"\n";
 
@@ -80,6 +82,26 @@ fn full_route() -> Route {
     }
 }
 
+fn full_guard(keys: Vec<Verifier>) -> Guard {
+    let names = [".edge.example", "www.operator.example"].map(|name| Pattern::parse(name).unwrap());
+    let networks = ["198.51.100.0/24", "2001:db8::1/128"].map(|network| network.parse().unwrap());
+    let settings = Settings {
+        protect: Protected { names: names.into(), networks: networks.into() },
+        allow_suffixes: vec![Hostname::parse("github.io").unwrap()],
+        max_added: 50_000,
+        max_added_percent: 20,
+        max_removed: 5_000,
+        max_removed_percent: 10,
+        list_shrink_percent: 30,
+        list_growth: 3,
+        list_bad_percent: 5,
+        max_blocked_requests_percent: 10,
+        max_blocked_routes_percent: 15,
+        floor: 100,
+    };
+    Guard { settings, approvals: 2, keys }
+}
+
 #[test]
 fn every_key_of_the_full_example_is_taken() {
     let full = include_str!("../../tests/cases/config/full.toml");
@@ -93,6 +115,8 @@ fn every_key_of_the_full_example_is_taken() {
     assert!(config.listen[2].proxy_protocol && !config.listen[0].proxy_protocol);
     assert_eq!(config.listen[2].client_header.as_ref().map(|name| name.as_str()), Some("x-forwarded-for"));
     assert_eq!(config.policy.debounce, Duration::from_millis(20));
+    assert_eq!((config.policy.keys.len(), config.policy.threshold, config.policy.shadow), (2, 2, true));
+    assert_eq!(config.guard, full_guard(config.policy.keys.clone()));
     assert_eq!(config.audit.client, pseudonyms("/etc/interdict/secrets/client.key", Period::Week));
     assert_eq!(config.audit.acknowledge, Acknowledge::Disk);
     assert_eq!(config.audit.commit_interval, Duration::from_micros(2500));

@@ -140,6 +140,22 @@ impl Routes {
         of_name.or_else(of_suffix).or(self.any)
     }
 
+    /// The patterns that lead to a route, `*` left out, sorted.
+    #[must_use]
+    pub fn patterns(&self) -> Vec<Pattern> {
+        let mut patterns = Vec::new();
+        for (name, forms) in &self.by_name {
+            let forms =
+                [(Form::Exact, forms.exact), (Form::Subtree, forms.subtree), (Form::Below, forms.below)];
+            for (form, _) in forms.into_iter().filter(|(_, route)| route.is_some()) {
+                // It was a name when it was put in.
+                patterns.extend(Hostname::parse(name).map(|name| Pattern { form, name }).ok());
+            }
+        }
+        patterns.sort();
+        patterns
+    }
+
     /// Every route, in the order of the file.
     #[must_use]
     pub fn all(&self) -> &[Route] {

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 
 use super::files::Digest;
+use super::here::EdgePattern;
 use super::list::NamedList;
 use super::pattern::Pattern;
 
@@ -208,6 +209,8 @@ pub struct Case {
     pub legal: Option<Legal>,
     /// Clients let through.
     pub exempt: Vec<Exemption>,
+    /// The edges it is carried out on; empty means every one.
+    pub edges: Vec<EdgePattern>,
 }
 
 impl Case {

@@ -46,7 +46,8 @@ impl Ruleset {
         with: Compiling<'_>,
     ) -> Result<Self, CompileError> {
         let mut diagnostics = Diagnostics::default();
-        let mut cases: Vec<&ParsedCase> = cases.iter().collect();
+        let here = &with.options.here;
+        let mut cases: Vec<&ParsedCase> = cases.iter().filter(|parsed| here.has(&parsed.case)).collect();
         cases.sort_by(|a, b| a.case.id.cmp(&b.case.id));
         for pair in cases.windows(2) {
             if let [first, second] = pair
@@ -123,7 +124,8 @@ fn compile_cases(
         }
         let templates = templates.get_or_insert_with(|| Templates::load(files, diagnostics));
         let pages = templates.render(&parsed.case, options, diagnostics);
-        match CompiledCase::new(&parsed.case, pages, parsed.file, parsed.names()) {
+        let mode = options.here.mode(parsed.case.mode);
+        match CompiledCase::new(&parsed.case, mode, pages, parsed.file, parsed.names()) {
             Ok(case) => compiled.push(Prepared::New(case)),
             Err(full) => diagnostics.push(set_error("", &full.to_string())),
         }
@@ -131,9 +133,10 @@ fn compile_cases(
     compiled
 }
 
-/// What the pages of a set are made from: their files, and what the operator says about itself.
+/// What cases are compiled with beside their own files: the pages, and what the operator says about itself.
 fn pages_digest(files: &PolicyFiles, options: &CompileOptions) -> Digest {
     let mut all = options.blocked_by.clone().unwrap_or_default().into_bytes();
+    all.push(u8::from(options.here.shadow));
     for (path, file) in files.under("pages/") {
         all.push(0);
         all.extend(path.as_bytes());

@@ -13,6 +13,7 @@ use super::case::{Action, Basis, Case, CaseId, Exemption, Legal, Mode};
 use super::files::Digest;
 use super::names::{IndexFull, NamesKey, PatternSet};
 use super::page::RenderedPages;
+use super::pattern::Pattern;
 
 /// One case, compiled. Its host names live in the index of the [`Ruleset`](super::Ruleset).
 #[derive(Debug)]
@@ -51,6 +52,8 @@ pub struct CompiledCase {
     pub origins: Vec<IpNet>,
     /// The prepared answers; none when the action is [`Action::Refuse`].
     pub pages: Option<RenderedPages>,
+    /// Names it never touches.
+    pub exceptions: Vec<Pattern>,
     except: PatternSet,
     /// `None`: the case concerns every client.
     territory: Option<Networks>,
@@ -69,6 +72,7 @@ impl CompiledCase {
     /// Compiles a case; its hosts go into the index, which counts them.
     pub(super) fn new(
         case: &Case,
+        mode: Mode,
         pages: Option<RenderedPages>,
         file: Option<Digest>,
         names: Digest,
@@ -76,6 +80,7 @@ impl CompiledCase {
         let territory = case.legal.as_ref().map(|legal| legal.territory.as_slice()).unwrap_or_default();
         Ok(Self {
             except: PatternSet::new(&case.except)?,
+            exceptions: case.except.clone(),
             territory: (!territory.is_empty()).then(|| territory.iter().copied().collect()),
             exempt: case.exempt.iter().map(CompiledExemption::new).collect(),
             source: (file, names),
@@ -90,7 +95,7 @@ impl CompiledCase {
             statement: case.statement.clone(),
             action: case.action,
             status: case.status,
-            mode: case.mode,
+            mode,
             effective: case.effective,
             expires: case.expires,
             review: case.review,

@@ -4,9 +4,12 @@
 
 mod files;
 
+pub mod guard;
+
 mod case;
 mod check;
 mod draft;
+mod here;
 mod list;
 mod parse;
 mod pattern;
@@ -29,6 +32,7 @@ pub use compile::{CompileError, Compiling};
 pub use compiled::CompiledCase;
 pub use draft::{CaseDraft, LegalDraft};
 pub use files::{Contents, Digest, PolicyFile, PolicyFiles};
+pub use here::{EdgePattern, Here};
 pub use list::{HostList, NamedList};
 pub use merged::{MergedNames, Merging, NamesMark};
 pub use names::{MemorySpool, Run, Spool, Spooled};

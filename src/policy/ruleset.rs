@@ -16,8 +16,10 @@ use super::case::{Case, CaseId};
 use super::compile::{CompileError, Compiling, set_error};
 use super::compiled::CompiledCase;
 use super::files::{Digest, PolicyFiles};
+use super::here::Here;
 use super::merged::{MergedNames, Merging};
-use super::names::{Layer, Layers, MemorySpool, Named, NamesKey};
+use super::names::{Forms, Layer, Layers, MemorySpool, Named, NamesKey};
+use super::pattern::Form;
 use super::revision::Revision;
 
 /// What the operator says about itself and every case needs.
@@ -25,13 +27,15 @@ use super::revision::Revision;
 pub struct CompileOptions {
     /// The URL that identifies this operator in `Link: <…>; rel="blocked-by"` (RFC 7725 §4).
     pub blocked_by: Option<String>,
+    /// Which edge it is for.
+    pub here: Here,
     /// From so many names on a layer of the index is an image; [`limits::IMAGE_FROM_NAMES`] by itself.
     pub image_from_names: u64,
 }
 
 impl Default for CompileOptions {
     fn default() -> Self {
-        Self { blocked_by: None, image_from_names: limits::IMAGE_FROM_NAMES }
+        Self { blocked_by: None, here: Here::default(), image_from_names: limits::IMAGE_FROM_NAMES }
     }
 }
 
@@ -225,6 +229,21 @@ impl Ruleset {
                 each(case, named);
             }
         });
+    }
+
+    /// Calls `each` for every case built on `host` or a parent of it, whatever it covers: with whether that name is the
+    /// host's own, and the forms of its patterns.
+    pub(crate) fn naming(&self, host: &Hostname, mut each: impl FnMut(&Arc<CompiledCase>, bool, Forms)) {
+        self.hosts.naming_all(host, |_, own, position, forms| {
+            if let Some(case) = self.cases.get(position as usize) {
+                each(case, own, forms);
+            }
+        });
+    }
+
+    /// Calls `each` with every pattern of the case at a position in [`Ruleset::cases`].
+    pub(crate) fn each_name_of(&self, case: usize, each: &mut dyn FnMut(Form, &str)) {
+        self.hosts.each_name_of(case, each);
     }
 
     /// The cases that close a network holding this address, with their position and that network.

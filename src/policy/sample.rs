@@ -27,6 +27,7 @@ pub(crate) fn case(id: &str, hosts: &[&str]) -> Case {
         page: "default".to_owned(),
         legal: None,
         exempt: Vec::new(),
+        edges: Vec::new(),
     }
 }
 

@@ -2,26 +2,44 @@
 
 use std::path::{Path, PathBuf};
 
+use super::guarding::Candidate;
 use super::names::Restored;
 use super::rollback;
 use super::source::known::{DirectoryContents, Known};
 use super::source::{self, Fingerprint, SourceError};
 use super::spool::DiskSpool;
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::policy::guard::CaseSet;
 use crate::policy::{
-    self, Book, CompileError, CompileOptions, Compiling, Contents, ParsedCase, ParsedSet, PolicyFiles,
-    Ruleset,
+    self, Book, CompileError, CompileOptions, Compiling, Contents, MemorySpool, ParsedCase, ParsedSet,
+    PolicyFiles, Ruleset,
 };
 
 /// A policy set that has passed every check, with its warnings.
 pub(super) struct Built {
     pub(super) files: PolicyFiles,
     pub(super) ruleset: Ruleset,
+    /// What the guard has to know of it.
+    pub(super) facts: CaseSet,
     pub(super) warnings: Diagnostics,
     /// How many lists had to be read for it.
     pub(super) lists_read: usize,
     cases: Vec<ParsedCase>,
     known: Known,
+}
+
+impl Built {
+    pub(super) fn candidate(&self) -> Candidate<'_> {
+        Candidate { files: &self.files, facts: &self.facts, ruleset: &self.ruleset }
+    }
+}
+
+/// A set that is about to come into force, and what is still needed of it.
+pub(super) struct Settled {
+    pub(super) files: PolicyFiles,
+    pub(super) ruleset: Ruleset,
+    pub(super) facts: CaseSet,
+    pub(super) warnings: Diagnostics,
 }
 
 /// Reads and compiles the policy directory. It remembers what it has read, so that a change costs its own size.
@@ -81,13 +99,12 @@ impl Builder {
         };
         let built = built.map(|(ruleset, set)| {
             let ParsedSet { cases, found: warnings, lists_read } = set;
-            Built { files, ruleset, warnings, lists_read, cases, known }
+            let facts = CaseSet::new(&ruleset, &cases);
+            Built { files, ruleset, facts, warnings, lists_read, cases, known }
         });
         let built = built.map_err(|error| match error {
             CompileError::Faulty(errors) => errors,
-            CompileError::Forgotten => {
-                Diagnostic::error("cases", "the names of a list were lost while they were compiled").into()
-            }
+            CompileError::Forgotten => lost(),
         });
         (built, snapshot.fingerprint)
     }
@@ -109,11 +126,11 @@ impl Builder {
     }
 
     /// Remembers what the set that is in force now was built from; its rules come back to be shared.
-    pub(super) fn settle(&mut self, built: Built) -> (PolicyFiles, Ruleset, Diagnostics) {
-        let Built { files, ruleset, warnings, cases, known, .. } = built;
+    pub(super) fn settle(&mut self, built: Built) -> Settled {
+        let Built { files, ruleset, facts, warnings, cases, known, .. } = built;
         self.book = Book::of(&cases, &ruleset);
         self.known = known;
-        (files, ruleset, warnings)
+        Settled { files, ruleset, facts, warnings }
     }
 
     /// The names of the set in force lie in other layers now.
@@ -121,12 +138,39 @@ impl Builder {
         self.book.moved(ruleset);
     }
 
-    /// Compiles a set that was kept, all of it at hand.
-    pub(super) fn compile_kept(&self, files: &PolicyFiles) -> Result<Ruleset, Diagnostics> {
-        let (cases, found) = policy::parse_cases(files);
-        if found.has_errors() {
-            return Err(found);
-        }
-        Ruleset::compile_with(cases, files, &self.options)
+    /// Whether every case only watches on this edge.
+    pub(super) fn is_shadow(&self) -> bool {
+        self.options.here.shadow
     }
+
+    /// Compiles a set that was kept, all of it at hand.
+    pub(super) fn compile_kept(&self, files: &PolicyFiles) -> Result<(Ruleset, CaseSet), Diagnostics> {
+        let (ruleset, facts, _) = compile_whole(files, &self.options)?;
+        Ok((ruleset, facts))
+    }
+}
+
+/// Compiles a set that is at hand whole, by itself.
+pub(super) fn compile_whole(
+    files: &PolicyFiles,
+    options: &CompileOptions,
+) -> Result<(Ruleset, CaseSet, Diagnostics), Diagnostics> {
+    let (book, mut spool) = (Book::default(), MemorySpool);
+    let set = policy::parse_set(files, files, &book, &mut spool);
+    if set.found.has_errors() {
+        return Err(set.found);
+    }
+    let with = Compiling { options, before: None, book: &book, spool: &mut spool };
+    match Ruleset::compile_set(&set.cases, files, with) {
+        Ok(ruleset) => {
+            let facts = CaseSet::new(&ruleset, &set.cases);
+            Ok((ruleset, facts, set.found))
+        }
+        Err(CompileError::Faulty(errors)) => Err(errors),
+        Err(CompileError::Forgotten) => Err(lost()),
+    }
+}
+
+fn lost() -> Diagnostics {
+    Diagnostic::error("cases", "the names of a list were lost while they were compiled").into()
 }

@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde_json::{Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
@@ -30,6 +31,15 @@ pub struct ReloadRequest {
     note: Option<Note>,
 }
 
+/// Somebody approves of the set that is held back, and waits for what comes of it.
+#[derive(Debug)]
+pub struct ApprovalRequest {
+    digest: String,
+    note: Option<String>,
+    user: String,
+    answer: oneshot::Sender<Value>,
+}
+
 /// Everything the keeper's thread works with.
 pub struct Keeper {
     /// Carries out reloads.
@@ -49,6 +59,7 @@ pub struct Keeper {
 pub struct KeeperHandle {
     requests: mpsc::Sender<ReloadRequest>,
     changes: Changes,
+    approvals: mpsc::Sender<ApprovalRequest>,
     state: StateHold,
     pulse: Pulse,
     stop: Option<oneshot::Sender<()>>,
@@ -66,6 +77,12 @@ impl KeeperHandle {
     #[must_use]
     pub fn changes(&self) -> Changes {
         self.changes.clone()
+    }
+
+    /// A way to approve of what is held back that can be handed on.
+    #[must_use]
+    pub fn approvals(&self) -> mpsc::Sender<ApprovalRequest> {
+        self.approvals.clone()
     }
 
     /// Has the keeper let go of the state directory for the process that succeeds this one.
@@ -109,6 +126,19 @@ pub async fn request_reload(requests: &mpsc::Sender<ReloadRequest>) -> Option<Re
     report.await.ok()
 }
 
+/// Approves of the set with this digest, with a signed statement or as a user of the control socket, and waits for
+/// what comes of it; nothing when the keeper has ended.
+pub async fn request_approval(
+    approvals: &mpsc::Sender<ApprovalRequest>,
+    digest: String,
+    note: Option<String>,
+    user: String,
+) -> Option<Value> {
+    let (answer, outcome) = oneshot::channel();
+    approvals.send(ApprovalRequest { digest, note, user, answer }).await.ok()?;
+    outcome.await.ok()
+}
+
 impl Keeper {
     /// Starts the thread.
     ///
@@ -117,9 +147,10 @@ impl Keeper {
     pub fn spawn(self) -> io::Result<KeeperHandle> {
         let (requests, reloads) = mpsc::channel(limits::RELOAD_REQUESTS);
         let (change, changes) = mpsc::channel(limits::RELOAD_REQUESTS);
+        let (approvals, approving) = mpsc::channel(limits::APPROVAL_REQUESTS);
         let (state, states) = mpsc::channel(1);
         let pulse = Pulse::default();
-        let inbox = Inbox { reloads, changes, states, pulse: pulse.clone() };
+        let inbox = Inbox { reloads, changes, approving, states, pulse: pulse.clone() };
         let (stop, stopped) = oneshot::channel();
         let (started, outcome) = std::sync::mpsc::channel();
         let thread = std::thread::Builder::new().name("keeper".to_owned()).spawn(move || {
@@ -133,8 +164,8 @@ impl Keeper {
         })?;
         match outcome.recv() {
             Ok(Ok(())) => {
-                let (state, changes) = (StateHold { requests: state }, Changes(change));
-                Ok(KeeperHandle { requests, changes, state, pulse, stop: Some(stop), thread: Some(thread) })
+                let (state, changes, stop) = (StateHold { requests: state }, Changes(change), Some(stop));
+                Ok(KeeperHandle { requests, changes, approvals, state, pulse, stop, thread: Some(thread) })
             }
             Ok(Err(error)) => Err(error),
             Err(_) => Err(io::Error::other("the keeper ended before it had started")),
@@ -171,6 +202,7 @@ impl Keeper {
                 complete = change::over(&mut work.hold) => work.end_hold(complete),
                 Some(request) = inbox.changes.recv(), if !held => work.hold = request.hold(),
                 Some(request) = inbox.reloads.recv(), if !held => work.reload_for(request),
+                Some(request) = inbox.approving.recv(), if !held => work.approve(request),
                 change = work.watcher.change() => work.note(change),
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => drop(work.reload()),
                 () = hung_up(&mut work.hangup), if !held => work.reload_soon(),
@@ -186,6 +218,7 @@ impl Keeper {
 struct Inbox {
     reloads: mpsc::Receiver<ReloadRequest>,
     changes: mpsc::Receiver<ChangeRequest>,
+    approving: mpsc::Receiver<ApprovalRequest>,
     states: mpsc::Receiver<StateRequest>,
     pulse: Pulse,
 }
@@ -265,6 +298,21 @@ impl Work {
         self.reload_for(ReloadRequest { answer, note: Some(note) });
     }
 
+    /// The last approval that is needed puts the set in force, if it still lies in the directory.
+    fn approve(&mut self, request: ApprovalRequest) {
+        let ApprovalRequest { digest, note, user, answer } = request;
+        let value = match self.swapper.approve(&digest, note.as_deref(), &user) {
+            Err(error) => json!({ "error": error.to_string() }),
+            // Half a list is a valid, shorter list: a directory that is being written to is read when it has settled.
+            Ok(held) if held.is_approved() && !self.settling.is_being_written() => json!(self.reload()),
+            Ok(held) => {
+                json!({ "result": "noted", "approvals": held.approvals, "needed": held.needed })
+            }
+        };
+        // Whoever asked may have gone away; the approval stands.
+        answer.send(value).ok();
+    }
+
     /// Now, unless somebody is in the middle of writing a file: half a list is a valid, shorter list. What
     /// settles then is read anyway.
     fn reload_soon(&mut self) {
@@ -283,6 +331,7 @@ impl Work {
     fn tend(&mut self) {
         self.swapper.drop_retired();
         self.swapper.tend_names();
+        self.gate.traffic().turn(self.clock.now());
         self.announce();
         if self.hold.is_none() && self.swapper.is_awaited() {
             self.reload();

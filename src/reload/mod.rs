@@ -4,31 +4,54 @@
 //! last good set, swaps, and drops what was replaced once the last request has let go of it.
 
 mod ahead;
+mod approval;
 mod authority;
 mod build;
 mod change;
+mod first;
+mod guarding;
+mod held;
 mod history;
 mod keeper;
+mod manifest;
 mod names;
 mod note;
 mod placing;
+mod preview;
 mod report;
 mod rollback;
 mod schedule;
+mod signing;
 mod source;
 mod spool;
 mod store;
 mod swap;
 mod watch;
 
+pub use approval::{ApprovalError, Approvers, sign, statement};
 pub use authority::StateHold;
 pub use change::{Change, Changes};
+pub use guarding::{Guarding, Routed, Rules};
+pub use held::{Approval, Held};
 pub use history::{Difference, Entry, difference, history};
-pub use keeper::{Keeper, KeeperHandle, ReloadRequest, request_reload};
+pub use keeper::{ApprovalRequest, Keeper, KeeperHandle, ReloadRequest, request_approval, request_reload};
+pub use manifest::{MANIFEST, SIGNATURES, SetManifest, Signed, add_signature, verify};
 pub use note::Note;
 pub use placing::{Draft, Moved, sync_directory};
+pub use preview::{Preview, preview};
 pub use report::{Report, Result as ReloadResult, SharedReport};
 pub use rollback::{Plan, Prepared, RollbackError, cut_off, is_unchanged};
+pub use signing::Signers;
 pub use source::{Snapshot, SourceError, read};
 pub use store::{Kept, Manifest, Store, StoreError, kept};
 pub use swap::{StartError, Swapper};
+
+/// Bytes in hexadecimal, lower case.
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing into a String cannot fail.
+        write!(text, "{byte:02x}").ok();
+        text
+    })
+}

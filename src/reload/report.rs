@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::held::Held;
+
 /// How a reload ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -17,6 +19,8 @@ pub enum Result {
     Rejected,
     /// The edge started on the last good set, because the files hold errors.
     LastGood,
+    /// The files are a good set that is over a limit of the guard and waits for approval; the set in force stays.
+    Held,
 }
 
 impl Result {
@@ -28,11 +32,12 @@ impl Result {
             Self::Unchanged => "unchanged",
             Self::Rejected => "rejected",
             Self::LastGood => "last-good",
+            Self::Held => "held",
         }
     }
 
     /// Every result, in the order of the documentation.
-    pub const ALL: [Self; 4] = [Self::Applied, Self::Unchanged, Self::Rejected, Self::LastGood];
+    pub const ALL: [Self; 5] = [Self::Applied, Self::Unchanged, Self::Rejected, Self::LastGood, Self::Held];
 }
 
 /// The last reload.
@@ -55,6 +60,9 @@ pub struct Report {
     /// The id of the record that tells of it: of the `policy.rejected` of a set that was refused, else of the
     /// `policy.applied` of the set in force. None when another process has recorded that.
     pub event: Option<String>,
+    /// What is held back and waits for approval.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held: Option<Held>,
 }
 
 /// The last report, shared with whoever shows it. Written by the keeper only.

@@ -176,9 +176,9 @@ mod tests {
     }
 
     fn put(root: &Path, files: &PolicyFiles) {
-        for (path, content) in &files.files {
+        for (path, file) in &files.files {
             fs::create_dir_all(root.join(path).parent().unwrap()).unwrap();
-            fs::write(root.join(path), content).unwrap();
+            fs::write(root.join(path), file.content.as_ref().unwrap()).unwrap();
         }
     }
 

@@ -299,7 +299,7 @@ pub(super) fn manifests(root: &Path) -> Result<Vec<Manifest>, StoreError> {
     Ok(revisions_in(root)?.into_iter().filter_map(read).collect())
 }
 
-fn revisions_in(root: &Path) -> Result<Vec<u64>, StoreError> {
+pub(super) fn revisions_in(root: &Path) -> Result<Vec<u64>, StoreError> {
     let path = root.join("revisions");
     let entries = fs::read_dir(&path).map_err(failed("list", &path))?;
     let mut found: Vec<u64> = entries

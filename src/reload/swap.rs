@@ -7,15 +7,19 @@ use std::time::Instant;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use super::approval::ApprovalError;
 use super::authority::Authority;
-use super::build::{Builder, Built};
+use super::build::{Builder, Built, Settled};
+use super::first::{Kind, from_last_good, guarded};
+use super::guarding::{Guarding, Judgement, Passport, held_detail};
+use super::held::Held;
 use super::history;
 use super::names::NamesKeeper;
 use super::note::Note;
 use super::report::{Report, Result as ReloadResult, SharedReport};
 use super::rollback;
 use super::source::{self, Fingerprint};
-use super::store::{Kept, Store, StoreError};
+use super::store::{Store, StoreError};
 use crate::audit::{Audit, EventId};
 use crate::clock::Clock;
 use crate::diagnostic::{Diagnostic, Diagnostics};
@@ -41,14 +45,15 @@ pub struct Swapper {
     builder: Builder,
     names: NamesKeeper,
     authority: Authority,
+    guarding: Guarding,
     gate: Arc<Gate>,
     clock: Arc<dyn Clock>,
     report: SharedReport,
     /// A set that the successor has not put in force yet was read: it is looked for again.
     awaited: bool,
-    /// The `policy.applied` of the set in force; none when a successor has recorded it.
+    /// The record of the set in force; none when another process has made it.
     applied: Option<EventId>,
-    /// Whether a rollback was under way when the directory was last read.
+    /// Whether a rollback that was cut off kept the directory from being read.
     cut_off: bool,
     /// The directory as it was when last read, in force or not.
     fingerprint: Fingerprint,
@@ -68,24 +73,41 @@ impl Swapper {
         audit: Arc<Audit>,
         metrics: Arc<Metrics>,
         clock: Arc<dyn Clock>,
+        mut guarding: Guarding,
     ) -> Result<Self, StartError> {
         let began = Instant::now();
+        guarding.look();
         let cut_off = rollback::cut_off(&directory).is_some();
+        let shadow = options.here.shadow;
         let (names, restored) = NamesKeeper::open(store.root());
         let mut builder = Builder::new(directory, options, store.root(), restored);
         let (built, fingerprint) = builder.read(None);
         let now = clock.now();
         metrics.lists_read(built.as_ref().map_or(0, |built| built.lists_read));
         let first = match built {
-            Ok(built) => from_directory(built, &mut builder, &mut store, now),
-            Err(errors) => from_last_good(errors, &builder, &store)?,
+            Ok(built) => guarded(built, &mut builder, &mut store, &mut guarding, now)?,
+            Err(errors) => from_last_good(errors, &builder, &store, Kind::LastGood(Map::new()))?,
         };
         let gate = Gate::new(Arc::new(first.ruleset), audit, metrics, Arc::clone(&clock));
-        if first.result == ReloadResult::LastGood {
-            gate.record_rejection(&first.problems, Map::new());
+        let (result, passport) = match first.kind {
+            Kind::Directory(passport) => (ReloadResult::Applied, passport),
+            Kind::LastGood(detail) => {
+                gate.record_rejection(&first.problems, detail);
+                (ReloadResult::LastGood, Passport::default())
+            }
+            Kind::Held(held) => {
+                gate.record_rejection(&first.problems, held_detail(&held));
+                (ReloadResult::Held, Passport::default())
+            }
+        };
+        guarding.took(first.facts, result == ReloadResult::Applied);
+        let from = if result == ReloadResult::Held { ReloadResult::LastGood } else { result };
+        let applied = gate.record_application(&gate.ruleset(), from.as_str(), detail(&passport, shadow, &[]));
+        if result == ReloadResult::Applied {
+            guarding.settle(&passport);
         }
-        let applied = gate.record_application(&gate.ruleset(), first.result.as_str(), Map::new());
-        let report = report(first.result, &first.problems, now, began);
+        let mut report = report(result, &first.problems, now, began);
+        report.held = guarding.held().cloned();
         let report = identified(report, &gate.ruleset(), Some(applied));
         gate.metrics().reloaded(report.result.as_str());
         log_report(&report, &gate.ruleset());
@@ -93,6 +115,7 @@ impl Swapper {
             builder,
             names,
             authority: Authority::Own(store),
+            guarding,
             gate: Arc::new(gate),
             clock,
             report: SharedReport::new(report),
@@ -141,61 +164,107 @@ impl Swapper {
     #[must_use]
     pub fn is_stale(&self) -> bool {
         let cut_off = rollback::cut_off(self.directory()).is_some();
-        cut_off != self.cut_off || source::fingerprint(self.directory()) != self.fingerprint
+        cut_off != self.cut_off
+            || source::fingerprint(self.directory()) != self.fingerprint
+            || self.guarding.is_stale()
     }
 
     /// Reads the directory and, when it holds a good set that is not in force, swaps it in. The record of that says
     /// what `notes` say.
     pub fn reload(&mut self, notes: &[Note]) -> Report {
         let began = Instant::now();
+        self.guarding.look();
         self.cut_off = rollback::cut_off(self.directory()).is_some();
         let (built, fingerprint) = self.builder.read(Some(&self.gate.ruleset()));
         self.gate.metrics().lists_read(built.as_ref().map_or(0, |built| built.lists_read));
         self.fingerprint = fingerprint;
         self.awaited = false;
         let now = self.clock.now();
-        let mut told = None;
         let report = match built {
             Err(errors) => {
                 // What a successor refuses, it records.
-                if self.authority.is_own() {
-                    told = Some(self.gate.record_rejection(&errors, changes(notes)));
-                }
-                report(ReloadResult::Rejected, &errors, now, began)
+                let own = self.authority.is_own();
+                let told = own.then(|| self.gate.record_rejection(&errors, changes(notes)));
+                return self.publish(report(ReloadResult::Rejected, &errors, now, began), told);
             }
             Ok(built) if built.files.digest() == self.gate.ruleset().digest() => {
-                let (_, _, warnings) = self.builder.settle(built);
+                self.guarding.withdraw();
+                let warnings = self.builder.settle(built).warnings;
                 self.builder.moved(&self.gate.ruleset());
                 report(ReloadResult::Unchanged, &warnings, now, began)
             }
-            Ok(built) if self.authority.is_own() => return self.apply(built, notes, now, began),
+            Ok(built) if self.authority.is_own() => return self.consider(built, notes, now, began),
             Ok(built) => self.follow(built, now, began),
         };
-        let report = identified(report, &self.gate.ruleset(), told.or(self.applied));
-        self.publish(&report);
-        report
+        self.publish(report, None)
     }
 
-    fn publish(&self, report: &Report) {
+    /// Has the guard judge a set, and does what it says.
+    fn consider(&mut self, built: Built, notes: &[Note], now: Timestamp, began: Instant) -> Report {
+        let before = self.gate.ruleset();
+        match self.guarding.judge(&built.candidate(), Some(&before), Some(self.gate.traffic()), now) {
+            Judgement::Taken(passport) => self.apply(built, &passport, notes, now, began),
+            Judgement::Refused(refusal) => {
+                let detail = with_changes(refusal.detail(), notes);
+                let told = self.gate.record_rejection(&refusal.errors, detail);
+                self.publish(report(ReloadResult::Rejected, &refusal.errors, now, began), Some(told))
+            }
+            Judgement::Held(held) => {
+                let errors = held.diagnostics();
+                let told = self.gate.record_rejection(&errors, with_changes(held_detail(&held), notes));
+                self.publish(report(ReloadResult::Held, &errors, now, began), Some(told))
+            }
+        }
+    }
+
+    /// Takes an approval of the set that is held back. When it was the last one needed, the directory is to be read.
+    ///
+    /// # Errors
+    /// When it does not count.
+    pub(super) fn approve(
+        &mut self,
+        digest: &str,
+        note: Option<&str>,
+        user: &str,
+    ) -> Result<Held, ApprovalError> {
+        if !self.authority.is_own() {
+            return Err(ApprovalError::Succeeded);
+        }
+        self.guarding.approve(digest, note, user, self.clock.now())
+    }
+
+    /// Shows a report; `told` is the record that tells of it, when it is not that of the set in force.
+    fn publish(&self, report: Report, told: Option<EventId>) -> Report {
+        let mut report = identified(report, &self.gate.ruleset(), told.or(self.applied));
+        report.held = self.guarding.held().cloned();
         self.report.set(report.clone());
         self.gate.metrics().reloaded(report.result.as_str());
-        log_report(report, &self.gate.ruleset());
+        log_report(&report, &self.gate.ruleset());
+        report
     }
 
     /// Record, then swap: no record may name a revision that the log has not introduced. Keeping the set
     /// comes last, since a block must not wait for a disk to sync; the revision is safe in the log by then.
-    fn apply(&mut self, built: Built, notes: &[Note], now: Timestamp, began: Instant) -> Report {
+    fn apply(
+        &mut self,
+        built: Built,
+        passport: &Passport,
+        notes: &[Note],
+        now: Timestamp,
+        began: Instant,
+    ) -> Report {
         let Authority::Own(store) = &mut self.authority else { return self.follow(built, now, began) };
         let revision = Revision(store.take_revision());
-        let (files, ruleset, warnings) = self.builder.settle(built);
+        let Settled { files, ruleset, facts, warnings } = self.builder.settle(built);
         let ruleset = Arc::new(ruleset.with_identity(revision, files.digest()));
-        let result = ReloadResult::Applied.as_str();
-        let applied = self.gate.record_application(&ruleset, result, changes(notes));
+        self.guarding.admit(passport);
+        let detail = detail(passport, self.builder.is_shadow(), notes);
+        let applied = self.gate.record_application(&ruleset, ReloadResult::Applied.as_str(), detail);
         self.applied = Some(applied);
         self.retired.push(self.gate.swap(ruleset));
-        let report = report(ReloadResult::Applied, &warnings, now, began);
-        let report = identified(report, &self.gate.ruleset(), self.applied);
-        self.publish(&report);
+        self.guarding.took(facts, true);
+        self.guarding.settle(passport);
+        let report = self.publish(report(ReloadResult::Applied, &warnings, now, began), None);
         if let Authority::Own(store) = &self.authority {
             keep(store, revision, &files, self.builder.contents(), now);
             history::note(store.root(), revision.0, applied, notes);
@@ -210,9 +279,11 @@ impl Swapper {
             self.awaited = true;
             return report(ReloadResult::Unchanged, &built.warnings, now, began);
         };
-        let (_, ruleset, warnings) = self.builder.settle(built);
+        let Settled { ruleset, facts, warnings, .. } = self.builder.settle(built);
         self.retired.push(self.gate.swap(Arc::new(ruleset.with_identity(revision, digest))));
         self.applied = None;
+        // The successor has judged it, by rules that may be others.
+        self.guarding.took(facts, false);
         report(ReloadResult::Applied, &warnings, now, began)
     }
 
@@ -236,43 +307,38 @@ impl Swapper {
     }
 }
 
-/// What an edge starts on.
-struct First {
-    ruleset: Ruleset,
-    result: ReloadResult,
-    problems: Diagnostics,
-}
-
-fn from_directory(built: Built, builder: &mut Builder, store: &mut Store, now: Timestamp) -> First {
-    let (files, ruleset, problems) = builder.settle(built);
-    let digest = files.digest();
-    // The very set that was in force before keeps its revision.
-    let newest = store.newest_manifest().filter(|known| known.revision + 1 == store.next_revision());
-    let revision = match newest {
-        Some(manifest) if manifest.digest == digest.to_string() && store.holds(&files) => {
-            Revision(manifest.revision)
-        }
-        _ => {
-            let revision = Revision(store.take_revision());
-            keep(store, revision, &files, builder.contents(), now);
-            revision
-        }
-    };
-    First { ruleset: ruleset.with_identity(revision, digest), result: ReloadResult::Applied, problems }
-}
-
-fn from_last_good(errors: Diagnostics, builder: &Builder, store: &Store) -> Result<First, StartError> {
-    let (kept, problems) = store.last_good()?;
-    for problem in problems {
-        tracing::error!(%problem, "a kept policy set cannot be used");
+/// What the record of a set says beside its numbers.
+fn detail(passport: &Passport, shadow: bool, notes: &[Note]) -> Map<String, Value> {
+    let mut detail = with_changes(passport.detail(), notes);
+    if shadow {
+        detail.insert("shadow".to_owned(), true.into());
     }
-    let Some(Kept { manifest, files }) = kept else { return Err(StartError::NoPolicy(errors)) };
-    let Ok(ruleset) = builder.compile_kept(&files) else { return Err(StartError::NoPolicy(errors)) };
-    let ruleset = ruleset.with_identity(Revision(manifest.revision), files.digest());
-    Ok(First { ruleset, result: ReloadResult::LastGood, problems: errors })
+    detail
 }
 
-fn keep(store: &Store, revision: Revision, files: &PolicyFiles, contents: &dyn Contents, now: Timestamp) {
+/// What a record says of those who asked for a change.
+fn changes(notes: &[Note]) -> Map<String, Value> {
+    if notes.is_empty() { Map::new() } else { object(json!({ "changes": notes })) }
+}
+
+fn with_changes(mut detail: Map<String, Value>, notes: &[Note]) -> Map<String, Value> {
+    detail.append(&mut changes(notes));
+    detail
+}
+
+/// A report that says what is in force after it, and where that is recorded.
+fn identified(report: Report, in_force: &Ruleset, event: Option<EventId>) -> Report {
+    let (revision, digest) = (in_force.revision().0, in_force.digest().to_string());
+    Report { revision, digest, event: event.map(|event| event.to_string()), ..report }
+}
+
+pub(super) fn keep(
+    store: &Store,
+    revision: Revision,
+    files: &PolicyFiles,
+    contents: &dyn Contents,
+    now: Timestamp,
+) {
     if let Err(error) = store.keep_from(revision.0, files, contents, now) {
         tracing::error!(%error, %revision, "the policy set is in force but could not be kept for a restart");
     }
@@ -291,18 +357,8 @@ fn report(result: ReloadResult, diagnostics: &Diagnostics, at: Timestamp, began:
         revision: 0,
         digest: String::new(),
         event: None,
+        held: None,
     }
-}
-
-/// What a record says of those who asked for a change.
-fn changes(notes: &[Note]) -> Map<String, Value> {
-    if notes.is_empty() { Map::new() } else { object(json!({ "changes": notes })) }
-}
-
-/// A report that says what is in force after it, and where that is recorded.
-fn identified(report: Report, in_force: &Ruleset, event: Option<EventId>) -> Report {
-    let (revision, digest) = (in_force.revision().0, in_force.digest().to_string());
-    Report { revision, digest, event: event.map(|event| event.to_string()), ..report }
 }
 
 fn log_report(report: &Report, ruleset: &Ruleset) {
@@ -320,6 +376,9 @@ fn log_report(report: &Report, ruleset: &Ruleset) {
         ReloadResult::Unchanged => tracing::info!(%revision, "policy set unchanged"),
         ReloadResult::Rejected => {
             tracing::error!(%revision, "policy set refused; the running one stays");
+        }
+        ReloadResult::Held => {
+            tracing::error!(%revision, "policy set held back; the running one stays until it is approved");
         }
         ReloadResult::LastGood => {
             tracing::error!(%revision, "policy set refused; started on the last good one");

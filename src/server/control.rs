@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::change::{self, KeeperLine};
@@ -23,7 +24,7 @@ use super::upgrade::Upgrader;
 use crate::limits;
 use crate::listen::{Cache, Removed};
 use crate::policy::Pattern;
-use crate::reload::request_reload;
+use crate::reload::{ApprovalRequest, request_approval, request_reload};
 use crate::status::Status;
 
 /// The control socket cannot be used.
@@ -57,6 +58,7 @@ pub(super) struct Control {
 pub(super) struct Desk {
     pub(super) status: Arc<Status>,
     pub(super) keeper: KeeperLine,
+    pub(super) approvals: mpsc::Sender<ApprovalRequest>,
     pub(super) archivist: Arc<Archivist>,
     pub(super) upgrader: Arc<Upgrader>,
     pub(super) reconfigure: Arc<Reconfigure>,
@@ -202,6 +204,7 @@ async fn serve(listener: std::os::unix::net::UnixListener, desk: Arc<Desk>) {
 
 async fn answer(stream: UnixStream, desk: &Desk) -> io::Result<()> {
     let uid = stream.peer_cred().ok().map(|peer| peer.uid());
+    let user = uid.map_or_else(|| "unknown".to_owned(), |uid| format!("uid {uid}"));
     let (reader, mut writer) = stream.into_split();
     let mut line = String::new();
     let mut reader = BufReader::new(reader.take(limits::CONTROL_LINE_BYTES));
@@ -214,11 +217,25 @@ async fn answer(stream: UnixStream, desk: &Desk) -> io::Result<()> {
         line if change::is_change(line) => {
             change::converse(line, uid, &mut reader, &mut writer, desk).await?
         }
+        "held" => line_of(&json!({ "held": desk.status.held() })),
+        line if line.starts_with("approve ") => approve(line, user, desk).await,
         line if line.starts_with("cache purge ") => purge(line, desk).await,
         other => line_of(&json!({ "error": format!("unknown command `{}`", other.escape_debug()) })),
     };
     writer.write_all(&answer).await?;
     writer.shutdown().await
+}
+
+/// `approve DIGEST`, and behind it a signed statement in base64 where keys are asked for.
+async fn approve(line: &str, user: String, desk: &Desk) -> Vec<u8> {
+    let mut words = line.split_ascii_whitespace().skip(1);
+    let digest = words.next().unwrap_or_default().to_owned();
+    let note = words.next().and_then(|note| BASE64.decode(note).ok());
+    let note = note.and_then(|note| String::from_utf8(note).ok());
+    match request_approval(&desk.approvals, digest, note, user).await {
+        Some(answer) => line_of(&answer),
+        None => line_of(&json!({ "error": "the edge is stopping" })),
+    }
 }
 
 /// Holds and pruning wait for the disk: beside this thread, so that `status` is answered meanwhile.

@@ -12,14 +12,15 @@ use super::predecessor::Predecessor;
 use super::retention::Archivist;
 use crate::audit::{self, Acknowledge, Audit, ClientPrivacy, Kind, OpenError, Period, Pseudonyms, Recovery};
 use crate::clock::{Clock, SystemClock};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::gate::{Gate, object};
 use crate::limits;
 use crate::metrics::{Metrics, MetricsError};
-use crate::policy::CompileOptions;
+use crate::policy::{CompileOptions, Here};
 use crate::pulse::Pulse;
 use crate::reload::{
-    Keeper, KeeperHandle, ReloadRequest, SharedReport, StartError, StateHold, Store, StoreError, Swapper,
+    ApprovalRequest, Approvers, Guarding, Keeper, KeeperHandle, ReloadRequest, Routed, Rules, SharedReport,
+    Signers, StartError, StateHold, Store, StoreError, Swapper,
 };
 
 /// Where enforcement finds its files, and how it behaves.
@@ -49,6 +50,12 @@ pub struct Options {
     pub keep_revisions: usize,
     /// The URL of whoever runs this edge, for `Link: …; rel="blocked-by"` (RFC 7725 §4).
     pub blocked_by: Option<String>,
+    /// Whether every case only watches.
+    pub shadow: bool,
+    /// What policy sets are held against before they come into force.
+    pub rules: Rules,
+    /// The patterns that routes name, for the guard.
+    pub routed: Routed,
     /// Whether the keeper itself listens for `SIGHUP` and reloads. The edge listens elsewhere.
     pub hangup: bool,
 }
@@ -79,6 +86,9 @@ impl Options {
             debounce: limits::SETTLE_QUIET,
             keep_revisions: limits::KEPT_REVISIONS,
             blocked_by: None,
+            shadow: false,
+            rules: Rules::default(),
+            routed: Routed::default(),
             hangup: false,
         }
     }
@@ -86,7 +96,12 @@ impl Options {
     /// The settings of an edge.
     #[must_use]
     pub fn from_config(config: &Config) -> Self {
+        let routed = Routed::default();
+        routed.set(config.routes.patterns());
         Self {
+            rules: rules(config),
+            shadow: config.policy.shadow,
+            routed,
             edge: config.edge.to_string(),
             policies: config.policy.directory.clone(),
             state: config.policy.state.clone(),
@@ -188,13 +203,20 @@ impl Enforcement {
         store.note_announced(announced);
         store.seen(recovery.last_revision);
         record_start(&audit, &recovery);
+        let here = Here { edge: Some(options.edge.clone()), shadow: options.shadow };
+        if options.shadow {
+            tracing::warn!("`shadow = true`: every case only watches, and nothing is blocked");
+        }
+        let Options { rules, routed, .. } = options;
+        let guarding = Guarding::new(rules, options.policies.clone(), &options.state, routed);
         let swapper = Swapper::start(
             options.policies,
-            CompileOptions { blocked_by: options.blocked_by, ..CompileOptions::default() },
+            CompileOptions { blocked_by: options.blocked_by, here, ..CompileOptions::default() },
             store,
             Arc::clone(&audit),
             metrics,
             Arc::clone(&clock),
+            guarding,
         );
         let swapper = swapper.inspect_err(|_| end(&audit, recovery.last_revision))?;
         let (gate, report) = (swapper.gate(), swapper.report());
@@ -235,6 +257,11 @@ impl Enforcement {
         KeeperLine { gate: Arc::clone(&self.gate), reloads, changes }
     }
 
+    /// A way to approve of a set that is held back.
+    pub(super) fn approvals(&self) -> mpsc::Sender<ApprovalRequest> {
+        self.keeper.approvals()
+    }
+
     /// Has the keeper let go of the state directory.
     pub(super) fn state(&self) -> StateHold {
         self.keeper.state()
@@ -250,6 +277,14 @@ impl Enforcement {
         self.keeper.stop();
         end(&self.audit, self.gate.ruleset().revision().0);
     }
+}
+
+/// What `[guard]` and the keys in `[policy]` say.
+#[must_use]
+pub fn rules(config: &Config) -> Rules {
+    let config::Guard { settings, approvals, keys } = config.guard.clone();
+    let signers = Signers { keys: config.policy.keys.clone(), threshold: config.policy.threshold };
+    Rules { settings, approvers: Approvers { keys, needed: approvals }, signers }
 }
 
 /// The last record of an edge, also of one that could not start, and the end of its log.

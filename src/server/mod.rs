@@ -39,7 +39,7 @@ use upgrade::Upgrader;
 
 pub use change::Conversation;
 pub use control::{ControlError, ask};
-pub use enforcement::{Enforcement, EnforcementError, Options};
+pub use enforcement::{Enforcement, EnforcementError, Options, rules};
 pub use retention::{HoldChange, RetainError, RetentionRequest, holds, retain};
 
 use crate::config::{self, Config, ConfigError, Limits};
@@ -51,6 +51,7 @@ use crate::listen::{
     Listening, Live, Purger, TlsError, TrustError, Upstream, Warden,
 };
 use crate::rate::Rate;
+use crate::reload::Routed;
 use crate::status::Status;
 
 /// Why an edge did not start, or stopped with a failure.
@@ -120,9 +121,11 @@ fn run_after(
     let sockets = Sockets::take(&config, inherited)?;
     let (listeners, certificates) = certificates::listeners(&config.listen, &sockets.edge)?;
     let _watch = CertificateWatch::start(certificates)?;
-    let enforcement = Enforcement::start_after(Options::from_config(&config), predecessor)?;
+    let options = Options::from_config(&config);
+    let routed = options.routed.clone();
+    let enforcement = Enforcement::start_after(options, predecessor)?;
     let outcome =
-        serve(&config, sockets, listeners, &enforcement, Origin { predecessor, launch, config_path });
+        serve(&config, sockets, listeners, &enforcement, Origin { predecessor, launch, config_path, routed });
     // Whatever went wrong, the log says that this edge stopped, and is closed in order.
     enforcement.stop();
     outcome
@@ -134,6 +137,8 @@ struct Origin<'p> {
     predecessor: Option<&'p Predecessor>,
     launch: Launch,
     config_path: &'p Path,
+    /// The patterns of its routes.
+    routed: Routed,
 }
 
 fn serve(
@@ -147,13 +152,12 @@ fn serve(
     let origins = Arc::new(Origins::new(config.routes.clone()));
     let upstream = Upstream::new(Arc::clone(&gate), Arc::clone(&origins), &settings::patience(config))?;
     let origins = Arc::new(ArcSwap::new(origins));
-    let shown = Arc::clone(&origins);
-    let status = Status::new(config.edge.to_string(), Arc::clone(&gate), enforcement.report(), shown);
-    let status = Arc::new(status);
+    let (edge, report, shown) = (config.edge.to_string(), enforcement.report(), Arc::clone(&origins));
+    let status = Arc::new(Status::new(edge, Arc::clone(&gate), report, shown));
     let banner = sockets.banner();
     let departure = Arc::new(Departure::default());
-    let duplicates = sockets.duplicates()?;
-    let upgrader = Upgrader::new(origin.launch, duplicates, enforcement.state(), Arc::clone(&departure));
+    let (state, leaving) = (enforcement.state(), Arc::clone(&departure));
+    let upgrader = Upgrader::new(origin.launch, sockets.duplicates()?, state, leaving);
     let upgrader = Arc::new(upgrader);
 
     let mut server =
@@ -185,7 +189,8 @@ fn serve(
         keeper: enforcement.keeper_line(),
         archivist: enforcement.archivist(),
         upgrader: Arc::clone(&upgrader),
-        reconfigure: Arc::new(Reconfigure::new(origin.config_path.to_owned(), config.clone(), live, origins)),
+        approvals: enforcement.approvals(),
+        reconfigure: reconfigure((origin.config_path, origin.routed), config, live, origins),
         cache,
     };
     let control = control::Control::start(&config.policy.state, desk)?;
@@ -205,6 +210,15 @@ fn serve(
         return Err(std::io::Error::other("the server ended in a panic").into());
     }
     begun
+}
+
+fn reconfigure(
+    (path, routed): (&Path, Routed),
+    config: &Config,
+    live: Arc<Live>,
+    origins: Arc<ArcSwap<Origins>>,
+) -> Arc<Reconfigure> {
+    Arc::new(Reconfigure::new(path.to_owned(), config.clone(), live, origins, routed))
 }
 
 /// Becomes the edge that the commands and the service manager know.

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::config::{Config, Limits};
 use crate::forward::Origins;
 use crate::listen::{Bounds, FrameLimits, Live, Patience, Settings, Timeouts, Upstream};
+use crate::reload::Routed;
 
 /// Reads the file anew when asked to.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub(super) struct Reconfigure {
     live: Arc<Live>,
     /// For the status page.
     origins: Arc<ArcSwap<Origins>>,
+    /// For the guard.
+    routed: Routed,
 }
 
 impl Reconfigure {
@@ -27,8 +30,9 @@ impl Reconfigure {
         running: Config,
         live: Arc<Live>,
         origins: Arc<ArcSwap<Origins>>,
+        routed: Routed,
     ) -> Self {
-        Self { path, running: Mutex::new(running), live, origins }
+        Self { path, running: Mutex::new(running), live, origins, routed }
     }
 
     /// Reads the file and takes up what it says, all of it or nothing. Returns the part of the answer that says so.
@@ -55,6 +59,7 @@ impl Reconfigure {
             Err(error) => return refused(vec![error.to_string()]),
         };
         self.origins.store(origins);
+        self.routed.set(read.routes.patterns());
         self.live.set(settings(&read, upstream));
         *running = read;
         tracing::info!(path = %self.path.display(), "the configuration was read anew and is in use");
@@ -113,7 +118,7 @@ pub(super) fn patience(config: &Config) -> Patience {
 
 /// The sections that differ and take another process. Every field is named here, so that a new one is not forgotten.
 fn fixed(running: &Config, read: &Config) -> Vec<&'static str> {
-    let Config { edge, listen, policy, audit, admin, cache, limits, routes: _ } = running;
+    let Config { edge, listen, policy, guard, audit, admin, cache, limits, routes: _ } = running;
     let Limits {
         stop_grace,
         header_timeout: _,
@@ -136,6 +141,7 @@ fn fixed(running: &Config, read: &Config) -> Vec<&'static str> {
         ("`edge`", *edge != read.edge),
         ("`[[listen]]`", *listen != read.listen),
         ("`[policy]`", *policy != read.policy),
+        ("`[guard]`", *guard != read.guard),
         ("`[audit]`", *audit != read.audit),
         ("`[admin]`", *admin != read.admin),
         ("`[cache]`", *cache != read.cache),

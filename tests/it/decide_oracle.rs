@@ -192,6 +192,7 @@ fn case() -> impl Strategy<Value = Case> {
             page: "default".to_owned(),
             legal,
             exempt: exempt.unwrap_or_default(),
+            edges: Vec::new(),
         },
     )
 }

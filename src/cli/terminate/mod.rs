@@ -61,7 +61,10 @@ impl<'a> Termination<'a> {
     }
 
     fn options(&self) -> CompileOptions {
-        CompileOptions { blocked_by: self.command.config.policy.blocked_by.clone(), ..CompileOptions::default() }
+        CompileOptions {
+            blocked_by: self.command.config.policy.blocked_by.clone(),
+            ..CompileOptions::default()
+        }
     }
 
     /// Reads the new file as the edge will, with what it refers to: that lists and pages are there is looked up, what

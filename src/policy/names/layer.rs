@@ -92,6 +92,24 @@ impl Layer {
         }
     }
 
+    /// Walks through all names with the cases of each.
+    pub(super) fn each_name(&self, mut each: impl FnMut(&str, Naming<'_>)) {
+        match &self.names {
+            Names::Table(table) => {
+                for (name, naming) in table.iter() {
+                    each(std::str::from_utf8(name).unwrap_or_default(), naming);
+                }
+            }
+            Names::Image(image) => {
+                let mut walk = image.walk();
+                while walk.advance() {
+                    let name: Vec<u8> = walk.name().iter().rev().copied().collect();
+                    each(std::str::from_utf8(&name).unwrap_or_default(), walk.naming());
+                }
+            }
+        }
+    }
+
     /// Whether it has the names of a case.
     pub(crate) fn has(&self, key: &NamesKey) -> bool {
         self.keys.contains(key)

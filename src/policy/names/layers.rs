@@ -96,6 +96,16 @@ impl Layers {
     /// Calls `each` for every case that names `host` or a parent of it in a form that covers `host`, most specific name
     /// first.
     pub(crate) fn covering<'s>(&self, host: &'s Hostname, mut each: impl FnMut(Named<'s>)) {
+        self.naming_all(host, |name, own, position, forms| {
+            if let Some(form) = forms.covering(own) {
+                each(Named { name, form, position });
+            }
+        });
+    }
+
+    /// Calls `each` for every case that names `host` or a parent of it, whatever it covers: with that name, whether it is
+    /// the host's own, the position of the case, and the forms.
+    pub(crate) fn naming_all<'s>(&self, host: &'s Hostname, mut each: impl FnMut(&'s str, bool, u32, Forms)) {
         if self.has_image {
             for (at, hash) in hash::suffixes(host) {
                 self.naming(host.as_str().get(at..).unwrap_or_default(), at == 0, hash, &mut each);
@@ -107,17 +117,33 @@ impl Layers {
         }
     }
 
-    fn naming<'s>(&self, name: &'s str, whole: bool, hash: u64, each: &mut impl FnMut(Named<'s>)) {
+    fn naming<'s>(
+        &self,
+        name: &'s str,
+        own: bool,
+        hash: u64,
+        each: &mut impl FnMut(&'s str, bool, u32, Forms),
+    ) {
         for placed in &self.placed {
             for (number, forms) in placed.layer.naming(name.as_bytes(), hash) {
                 let position = placed.positions.get(number as usize).copied().unwrap_or(Placed::GONE);
-                if position != Placed::GONE
-                    && let Some(form) = Forms::covering(forms, whole)
-                {
-                    each(Named { name, form, position });
+                if position != Placed::GONE {
+                    each(name, own, position, forms);
                 }
             }
         }
+    }
+
+    /// Calls `each` with every pattern of the case at `position`. It walks through the whole layer that has them.
+    pub(crate) fn each_name_of(&self, position: usize, each: &mut dyn FnMut(Form, &str)) {
+        let at = |one: &Placed| one.positions.iter().position(|at| usize::try_from(*at) == Ok(position));
+        let Some((placed, number)) = self.placed.iter().find_map(|one| Some((one, at(one)?))) else { return };
+        placed.layer.each_name(|name, naming| {
+            let ours = naming.filter(|(other, _)| usize::try_from(*other) == Ok(number));
+            for form in ours.flat_map(|(_, forms)| forms.forms()) {
+                each(form, name);
+            }
+        });
     }
 
     /// How many names the cases have, a name of two cases counted twice.

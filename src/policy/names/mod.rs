@@ -20,7 +20,7 @@ mod tests;
 pub(crate) use image::BuildError;
 pub(crate) use layer::{Layer, NamesKey, NamesOf};
 pub(crate) use layers::{Layers, Named};
-pub(crate) use posting::IndexFull;
+pub(crate) use posting::{Forms, IndexFull};
 pub(crate) use run::Unsorted;
 pub use run::{MemorySpool, Run, Spool, Spooled};
 pub(crate) use table::PatternSet;

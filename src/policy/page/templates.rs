@@ -213,6 +213,7 @@ fn samples() -> Vec<Case> {
         page: DEFAULT_PAGE.to_owned(),
         legal: None,
         exempt: Vec::new(),
+        edges: Vec::new(),
     };
     let legal = Legal {
         authority: "authority".to_owned(),

@@ -1,5 +1,6 @@
 //! Case files become settled cases: every key read, every rule checked, all errors of a set at once.
 
+mod edges;
 mod facts;
 mod legal;
 pub(crate) use self::legal::absolute_url;
@@ -21,7 +22,7 @@ use crate::document::{self, Spot, Table};
 use crate::limits;
 
 /// The keys at the top of a case file.
-const KEYS: [&str; 21] = [
+const KEYS: [&str; 22] = [
     "id",
     "customer",
     "basis",
@@ -43,6 +44,7 @@ const KEYS: [&str; 21] = [
     "page",
     "legal",
     "exempt",
+    "edges",
 ];
 
 /// Parses and checks every case of a policy set, with the lists the cases name.
@@ -181,6 +183,7 @@ impl<'f> Set<'f> {
             page: effect.page,
             legal,
             exempt,
+            edges: edges::edges(top),
         })
     }
 

@@ -11,6 +11,7 @@ use rustls::ClientConfig;
 use tempfile::TempDir;
 
 use super::audit::{self, Log, Record};
+use super::guarded;
 use super::ledger::Ledger;
 use super::process::{Ended, Process};
 use super::status::{AuditCounters, Status};
@@ -21,7 +22,8 @@ use super::{CaseFile, Client, Http2, Origin, PolicyDir, Response, wait_for};
 pub struct Setup {
     home: TempDir,
     policies: PolicyDir,
-    policy_keys: String,
+    pub(super) policy_keys: String,
+    pub(super) guard_keys: String,
     audit_keys: String,
     admin_keys: String,
     listen_keys: String,
@@ -41,6 +43,7 @@ impl Setup {
             home,
             policies,
             policy_keys: "debounce_ms = 20\n".to_owned(),
+            guard_keys: String::new(),
             audit_keys: String::new(),
             admin_keys: String::new(),
             listen_keys: String::new(),
@@ -129,12 +132,23 @@ impl Setup {
 
     /// Starts it, or says how it ended; the files stay as long as the directory is held.
     pub fn try_start(self) -> Result<Edge, (TempDir, Ended)> {
-        let Self { home, policies, policy_keys, audit_keys, admin_keys, listen_keys, tables, environment } =
-            self;
+        let Self {
+            home,
+            policies,
+            policy_keys,
+            guard_keys,
+            audit_keys,
+            admin_keys,
+            listen_keys,
+            tables,
+            environment,
+        } = self;
+        let guard = guarded::table(&guard_keys);
         let client = if audit_keys.contains("client =") { "" } else { "client = \"full\"\n" };
         let config = format!(
             "edge = \"edge-under-test\"\n\n[[listen]]\naddress = \"127.0.0.1:0\"\n{listen_keys}\n\
              [policy]\ndirectory = \"policies\"\nstate = \"state\"\n{policy_keys}\n\
+             {guard}\n\
              [audit]\ndirectory = \"audit\"\n{client}{audit_keys}\n\
              {tables}[admin]\nlisten = \"127.0.0.1:0\"\n{admin_keys}"
         );

@@ -5,6 +5,7 @@ pub mod canned;
 pub mod case;
 pub mod disk;
 pub mod edge;
+mod guarded;
 pub mod http1;
 pub mod http2;
 pub mod ledger;

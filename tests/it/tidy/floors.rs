@@ -18,13 +18,26 @@ const FLOORS: &[&[&str]] = &[
     &["audit"],
     &["decide"],
     &["identify", "policy"],
-    &["hostname", "limits", "clock", "metrics", "diagnostic", "document", "network", "pulse", "rate"],
+    &[
+        "hostname",
+        "limits",
+        "clock",
+        "metrics",
+        "diagnostic",
+        "document",
+        "network",
+        "pulse",
+        "rate",
+        "traffic",
+    ],
 ];
 
 /// Imports between neighbours on one floor; they must not form a cycle.
 const SAME_FLOOR: &[(&str, &str)] = &[
     ("document", "diagnostic"),
     ("hostname", "limits"),
+    ("traffic", "hostname"),
+    ("traffic", "limits"),
     ("network", "limits"),
     ("rate", "limits"),
     ("rate", "network"),
@@ -38,7 +51,7 @@ const MACHINERY: &[(&[&str], &[&str])] =
 
 /// Modules without I/O, and the words they do without.
 const PURE: &[&str] =
-    &["identify", "decide", "policy", "hostname", "network", "diagnostic", "document", "limits"];
+    &["identify", "decide", "policy", "hostname", "network", "diagnostic", "document", "limits", "traffic"];
 const IMPURE_WORDS: &[&str] = &[
     "tokio",
     "pingora",

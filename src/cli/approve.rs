@@ -1,0 +1,57 @@
+//! `approve`: puts a policy set in force that the guard holds back.
+
+use std::path::{Path, PathBuf};
+
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use clap::Args;
+use serde_json::Value;
+
+use super::{ConfigArgs, Exit, complain, edge, signer};
+use crate::config::Config;
+use crate::policy::Digest;
+use crate::reload::{self, Held};
+use crate::server;
+
+#[derive(Debug, Args)]
+pub(super) struct ApproveArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// The digest of the set, as `interdict status` shows it under `held`.
+    digest: String,
+    /// A private key to sign the approval with, when `[guard]` names keys.
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+}
+
+pub(super) fn run(args: &ApproveArgs) -> Exit {
+    let digest = &args.digest;
+    if Digest::parse(digest).is_none() {
+        return complain(Exit::Usage, &format!("`{}` is no digest: it has 64 digits", digest.escape_debug()));
+    }
+    match &args.key {
+        None => edge::ask(&args.config, &format!("approve {digest}")),
+        Some(key) => match signed(args, key) {
+            Ok(note) => edge::ask(&args.config, &format!("approve {digest} {}", BASE64.encode(note))),
+            Err(exit) => exit,
+        },
+    }
+}
+
+/// The statement that this very set may come into force instead of the one that is.
+fn signed(args: &ApproveArgs, key: &Path) -> Result<String, Exit> {
+    let signer = signer::read(key)?;
+    let config = Config::load(&args.config.config).map_err(|error| complain(Exit::Usage, &error))?;
+    let answer = server::ask(&config.policy.state, "held")
+        .map_err(|error| complain(Exit::Io, &format!("{error}; is the edge running?")))?;
+    let held = serde_json::from_str::<Value>(&answer).ok().and_then(|mut answer| {
+        let held = answer.get_mut("held")?.take();
+        serde_json::from_value::<Held>(held).ok()
+    });
+    match held.filter(|held| held.digest == args.digest) {
+        Some(held) => Ok(reload::sign(&signer, &held.digest, &held.in_force)),
+        None => {
+            let message = format!("no policy set with the digest `{}` is held back", args.digest);
+            Err(complain(Exit::No, &message))
+        }
+    }
+}

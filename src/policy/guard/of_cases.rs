@@ -1,0 +1,88 @@
+//! The facts of a set, taken from its ruleset and the lists its cases name.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::facts::{CaseFacts, ListFacts, SetFacts};
+use crate::hostname::Hostname;
+use crate::policy::{CompiledCase, Form, Mode, ParsedCase, Ruleset};
+
+/// What is kept of a set for the guard: numbers only. The names are where the ruleset has them.
+#[derive(Debug, Clone, Default)]
+pub struct CaseSet {
+    cases: Vec<CaseFacts>,
+    lists: BTreeMap<String, ListFacts>,
+}
+
+impl CaseSet {
+    /// Takes the facts of a ruleset and of the lists that the cases it was compiled from name.
+    #[must_use]
+    pub fn new(ruleset: &Ruleset, cases: &[ParsedCase]) -> Self {
+        let lists = cases.iter().flat_map(|parsed| &parsed.case.lists).map(|named| {
+            let list = &named.list;
+            let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+            let (entries, bad) = (count(list.entries), count(list.bad_entries));
+            (list.path.clone(), ListFacts { digest: *list.digest.as_bytes(), entries, bad })
+        });
+        Self { lists: lists.collect(), cases: ruleset.cases().iter().map(|case| case_facts(case)).collect() }
+    }
+
+    /// The same set, together with the ruleset that was compiled from it.
+    #[must_use]
+    pub fn with<'s>(&'s self, ruleset: &'s Ruleset) -> CaseSetView<'s> {
+        CaseSetView { facts: self, ruleset }
+    }
+}
+
+/// The facts of a set and its index of names.
+#[derive(Debug, Clone, Copy)]
+pub struct CaseSetView<'s> {
+    facts: &'s CaseSet,
+    ruleset: &'s Ruleset,
+}
+
+impl SetFacts for CaseSetView<'_> {
+    fn cases(&self) -> &[CaseFacts] {
+        &self.facts.cases
+    }
+
+    fn each_name(&self, case: usize, each: &mut dyn FnMut(Form, &str)) {
+        self.ruleset.each_name_of(case, each);
+    }
+
+    fn holds(&self, form: Form, name: &str, now: Timestamp) -> bool {
+        let Ok(host) = Hostname::parse(name) else { return false };
+        let mut held = false;
+        self.ruleset.naming(&host, |case, own, forms| {
+            let counts = case.mode == Mode::Enforce && case.expires.is_none_or(|end| now < end);
+            // At its own name a pattern is held by the same form or the wider one, above by any suffix form.
+            let covered = match form {
+                _ if !own => forms.covering(false).is_some(),
+                Form::Exact => forms.covering(true).is_some(),
+                Form::Subtree => {
+                    forms.covering(true).is_some() && forms.covering(false) == Some(Form::Subtree)
+                }
+                Form::Below => forms.covering(false).is_some(),
+            };
+            held |= counts && covered;
+        });
+        held
+    }
+
+    fn lists(&self) -> &BTreeMap<String, ListFacts> {
+        &self.facts.lists
+    }
+}
+
+fn case_facts(case: &CompiledCase) -> CaseFacts {
+    CaseFacts {
+        id: case.id.clone(),
+        names_digest: *case.names().as_bytes(),
+        names: u64::try_from(case.host_count).unwrap_or(u64::MAX),
+        enforced: case.mode == Mode::Enforce,
+        expires: case.expires,
+        except: case.exceptions.clone(),
+        origins: case.origins.clone(),
+    }
+}

@@ -1,0 +1,106 @@
+//! The first ruleset of an edge: from the policy directory, or the last good one.
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use super::build::{Builder, Built, Settled};
+use super::guarding::{Guarding, Judgement, Passport};
+use super::held::Held;
+use super::store::{Kept, Store};
+use super::swap::{StartError, keep};
+use crate::diagnostic::Diagnostics;
+use crate::policy::guard::CaseSet;
+use crate::policy::{Revision, Ruleset};
+
+/// What an edge starts on.
+pub(super) struct First {
+    pub(super) ruleset: Ruleset,
+    pub(super) facts: CaseSet,
+    pub(super) kind: Kind,
+    pub(super) problems: Diagnostics,
+}
+
+/// Where it is from.
+pub(super) enum Kind {
+    /// The policy directory, which the guard let pass.
+    Directory(Passport),
+    /// The state directory: the policy directory cannot be used, and this is more about why.
+    LastGood(Map<String, Value>),
+    /// The state directory: the policy directory waits for approval.
+    Held(Held),
+}
+
+/// The set in the directory, when the guard lets it pass beside the one that is kept; else the kept one.
+pub(super) fn guarded(
+    built: Built,
+    builder: &mut Builder,
+    store: &mut Store,
+    guarding: &mut Guarding,
+    now: Timestamp,
+) -> Result<First, StartError> {
+    let digest = built.files.digest().to_string();
+    let newest =
+        store.newest_manifest().filter(|newest| newest.digest == digest && store.holds(&built.files));
+    // The very set that was in force needs no comparison. One that this version cannot compile allows none.
+    let before = if newest.is_some() { None } else { last_good(store)? };
+    let before = before.and_then(|Kept { manifest, files }| {
+        let (ruleset, facts) = builder.compile_kept(&files).ok()?;
+        Some((ruleset.with_identity(Revision(manifest.revision), files.digest()), facts))
+    });
+    let ruleset = before.map(|(ruleset, facts)| {
+        guarding.took(facts, false);
+        ruleset
+    });
+    match guarding.judge(&built.candidate(), ruleset.as_ref(), None, now) {
+        Judgement::Taken(passport) => {
+            guarding.admit(&passport);
+            let known =
+                newest.map(|newest| newest.revision).filter(|known| known + 1 == store.next_revision());
+            Ok(from_directory(built, passport, known, builder, store, now))
+        }
+        Judgement::Refused(refusal) => {
+            let detail = refusal.detail();
+            from_last_good(refusal.errors, builder, store, Kind::LastGood(detail))
+        }
+        Judgement::Held(held) => from_last_good(held.diagnostics(), builder, store, Kind::Held(held)),
+    }
+}
+
+/// The set of the directory. The very one that was in force before keeps its revision, which is `known` then.
+fn from_directory(
+    built: Built,
+    passport: Passport,
+    known: Option<u64>,
+    builder: &mut Builder,
+    store: &mut Store,
+    now: Timestamp,
+) -> First {
+    let Settled { files, ruleset, facts, warnings } = builder.settle(built);
+    let revision = known.map(Revision).unwrap_or_else(|| {
+        let revision = Revision(store.take_revision());
+        keep(store, revision, &files, builder.contents(), now);
+        revision
+    });
+    let ruleset = ruleset.with_identity(revision, files.digest());
+    First { ruleset, facts, kind: Kind::Directory(passport), problems: warnings }
+}
+
+pub(super) fn from_last_good(
+    errors: Diagnostics,
+    builder: &Builder,
+    store: &Store,
+    kind: Kind,
+) -> Result<First, StartError> {
+    let Some(Kept { manifest, files }) = last_good(store)? else { return Err(StartError::NoPolicy(errors)) };
+    let Ok((ruleset, facts)) = builder.compile_kept(&files) else { return Err(StartError::NoPolicy(errors)) };
+    let ruleset = ruleset.with_identity(Revision(manifest.revision), files.digest());
+    Ok(First { ruleset, facts, kind, problems: errors })
+}
+
+fn last_good(store: &Store) -> Result<Option<Kept>, StartError> {
+    let (kept, problems) = store.last_good()?;
+    for problem in problems {
+        tracing::error!(%problem, "a kept policy set cannot be used");
+    }
+    Ok(kept)
+}

@@ -1,0 +1,329 @@
+//! The guard at work: every set is held against its signatures, the rails and the set in force before it is taken,
+//! wherever it comes from.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::approval::{ApprovalError, Approvers};
+use super::held::{Held, Place};
+use super::signing::{Credential, Signers, Signing};
+use crate::decide::{Subject, Verdict, decide};
+use crate::diagnostic::Diagnostics;
+use crate::hostname::Hostname;
+use crate::limits;
+use crate::policy::guard::{
+    self, CaseSet, Finding, Reach, SetFacts, Settings, Share, Suffixes, Violations, violation_spot,
+};
+use crate::policy::{Form, Pattern, PolicyFiles, Ruleset, TransitionKind};
+use crate::traffic::Traffic;
+
+/// What sets are held against.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// The rails.
+    pub settings: Settings,
+    /// Who approves of a set that is held back.
+    pub approvers: Approvers,
+    /// Who signs sets.
+    pub signers: Signers,
+}
+
+/// The patterns that routes name, for whoever changes the routes while the edge runs.
+#[derive(Debug, Clone, Default)]
+pub struct Routed(Arc<ArcSwap<Vec<Pattern>>>);
+
+impl Routed {
+    /// These are the patterns from now on.
+    pub fn set(&self, patterns: Vec<Pattern>) {
+        self.0.store(Arc::new(patterns));
+    }
+}
+
+/// A policy set that has been read and compiled, and waits to be judged.
+pub(super) struct Candidate<'c> {
+    pub(super) files: &'c PolicyFiles,
+    pub(super) facts: &'c CaseSet,
+    pub(super) ruleset: &'c Ruleset,
+}
+
+/// What comes of a set.
+pub(super) enum Judgement {
+    /// It may come into force.
+    Taken(Passport),
+    /// It may not, whoever approves of it.
+    Refused(Refusal),
+    /// It may when somebody approves of it.
+    Held(Held),
+}
+
+/// Why a set may come into force, for its record.
+#[derive(Debug, Default)]
+pub(super) struct Passport {
+    approved_by: Vec<String>,
+    credential: Option<Credential>,
+}
+
+/// Why a set may not.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) errors: Diagnostics,
+    findings: Value,
+}
+
+/// Holds sets against the rules, and knows the one in force. Only the keeper's thread has it.
+#[derive(Debug)]
+pub struct Guarding {
+    rules: Rules,
+    suffixes: Suffixes,
+    signing: Signing,
+    routed: Routed,
+    place: Place,
+    held: Option<Held>,
+    /// The facts of the set in force, and whether it was held against the rules as they are now.
+    in_force: CaseSet,
+    checked: bool,
+}
+
+impl Guarding {
+    /// For a policy directory and a state directory. What was held back before a restart still is.
+    #[must_use]
+    pub fn new(rules: Rules, directory: PathBuf, state: &Path, routed: Routed) -> Self {
+        let place = Place::new(state);
+        let mut held = place.load();
+        if let Some(held) = &mut held {
+            rules.approvers.revise(held);
+        }
+        let signing = Signing::new(rules.signers.clone(), directory, state);
+        let (suffixes, in_force) = (Suffixes::default(), CaseSet::default());
+        Self { rules, suffixes, signing, routed, place, held, in_force, checked: false }
+    }
+
+    /// Whether the signatures have changed since they were last read.
+    pub(super) fn is_stale(&self) -> bool {
+        self.signing.is_stale()
+    }
+
+    /// The directory is about to be read.
+    pub(super) fn look(&mut self) {
+        self.signing.look();
+    }
+
+    /// What is held back.
+    pub(super) fn held(&self) -> Option<&Held> {
+        self.held.as_ref()
+    }
+
+    /// Judges a set that would replace `before`; the first set of an edge replaces none.
+    pub(super) fn judge(
+        &mut self,
+        candidate: &Candidate<'_>,
+        before: Option<&Ruleset>,
+        traffic: Option<&Traffic>,
+        now: Timestamp,
+    ) -> Judgement {
+        let digest = candidate.files.digest().to_string();
+        let in_force = before.map(|ruleset| ruleset.digest().to_string()).unwrap_or_default();
+        // What was held back is not any more when another set lies there, or another one is in force.
+        if self.held.as_ref().is_some_and(|held| !held.is_of(&digest, &in_force)) {
+            self.withdraw();
+        }
+        let credential = match self.signing.check(candidate.files) {
+            Ok(credential) => credential,
+            Err(errors) => return Judgement::Refused(Refusal::unsigned(errors)),
+        };
+        let after = candidate.facts.with(candidate.ruleset);
+        let checked = before.filter(|_| self.checked).map(|ruleset| self.in_force.with(ruleset));
+        let checked = checked.as_ref().map(|view| view as &dyn SetFacts);
+        let violations = guard::violations(&after, checked, &self.rules.settings, &self.suffixes);
+        if violations.total > 0 {
+            return Judgement::Refused(Refusal::of(&violations, candidate.files));
+        }
+        let mut passport = Passport { credential, approved_by: Vec::new() };
+        let Some(before) = before else { return Judgement::Taken(passport) };
+        let reach = reach(before, candidate.ruleset, traffic, &self.routed.0.load(), now);
+        let (settings, known) = (&self.rules.settings, self.in_force.with(before));
+        let findings = guard::changes_too_large(&known, &after, &reach, settings, now);
+        if findings.is_empty() {
+            return Judgement::Taken(passport);
+        }
+        match &self.held {
+            Some(held) if held.is_approved() => {
+                passport.approved_by = held.approvals.iter().map(|approval| approval.by.clone()).collect();
+                Judgement::Taken(passport)
+            }
+            _ => Judgement::Held(self.hold(digest, in_force, findings, now)),
+        }
+    }
+
+    /// Holds a set back. What was approved of this very change before still is.
+    fn hold(&mut self, digest: String, in_force: String, findings: Vec<Finding>, now: Timestamp) -> Held {
+        let (since, approvals) =
+            self.held.take().map_or((now, Vec::new()), |held| (held.since, held.approvals));
+        let needed = self.rules.approvers.needed;
+        let held = Held { digest, in_force, since, findings, needed, approvals };
+        self.keep(&held);
+        self.held.insert(held).clone()
+    }
+
+    fn keep(&self, held: &Held) {
+        if let Err(error) = self.place.save(held) {
+            tracing::error!(%error, "a restart will ask anew for approvals that were given");
+        }
+    }
+
+    /// The set is about to come into force: its serial is the newest from now on.
+    pub(super) fn admit(&self, passport: &Passport) {
+        if let Some(credential) = &passport.credential {
+            self.signing.note(credential);
+        }
+    }
+
+    /// A set is in force; `checked` when it was held against these rules.
+    pub(super) fn took(&mut self, facts: CaseSet, checked: bool) {
+        self.in_force = facts;
+        self.checked = checked;
+    }
+
+    /// A set that was judged is in force: nothing is held back any more, and its serial outlives the machine.
+    pub(super) fn settle(&mut self, passport: &Passport) {
+        self.withdraw();
+        if passport.credential.is_some() {
+            self.signing.sync();
+        }
+    }
+
+    /// Nothing is held back: what is in the directory is in force, or about to be.
+    pub(super) fn withdraw(&mut self) {
+        if self.held.take().is_some() {
+            self.place.clear();
+        }
+    }
+
+    /// Takes an approval of what is held back, and returns it.
+    pub(super) fn approve(
+        &mut self,
+        digest: &str,
+        note: Option<&str>,
+        user: &str,
+        now: Timestamp,
+    ) -> Result<Held, ApprovalError> {
+        let held = self.held.as_mut().filter(|held| held.digest == digest);
+        let held = held.ok_or_else(|| ApprovalError::NotHeld(digest.to_owned()))?;
+        self.rules.approvers.approve(held, note, user, now)?;
+        let held = held.clone();
+        self.keep(&held);
+        Ok(held)
+    }
+}
+
+impl Passport {
+    /// What the record of the set says beside its numbers.
+    pub(super) fn detail(&self) -> Map<String, Value> {
+        let mut detail = Map::new();
+        if !self.approved_by.is_empty() {
+            detail.insert("approved_by".to_owned(), json!(self.approved_by));
+        }
+        if let Some(credential) = &self.credential {
+            detail.insert("serial".to_owned(), json!(credential.serial));
+            detail.insert("signed_by".to_owned(), json!(credential.by));
+        }
+        detail
+    }
+}
+
+impl Refusal {
+    fn unsigned(errors: Diagnostics) -> Self {
+        Self { errors, findings: json!([{ "rail": "signature" }]) }
+    }
+
+    fn of(violations: &Violations, files: &PolicyFiles) -> Self {
+        let mut errors = Diagnostics::new();
+        let mut rails = BTreeSet::new();
+        for violation in &violations.first {
+            rails.insert(violation.rail);
+            errors.push(violation_spot(violation, files));
+        }
+        let more = violations.total.saturating_sub(violations.first.len());
+        errors.count(crate::diagnostic::Severity::Error, more);
+        let of_rail = |rail: &guard::Rail| {
+            let ours = violations.first.iter().filter(|violation| violation.rail == *rail);
+            let ours: Vec<_> = ours.take(limits::GUARD_NAMES_TOLD).collect();
+            json!({
+                "rail": rail,
+                "first": ours.iter().map(|one| &one.written).collect::<Vec<_>>(),
+                "cases": ours.iter().map(|one| one.case.as_str()).collect::<Vec<_>>(),
+            })
+        };
+        Self { errors, findings: rails.iter().map(of_rail).collect() }
+    }
+
+    /// What the record of the refusal says beside the errors.
+    pub(super) fn detail(&self) -> Map<String, Value> {
+        crate::gate::object(json!({ "findings": self.findings }))
+    }
+}
+
+/// What the record of a set that is held back says.
+pub(super) fn held_detail(held: &Held) -> Map<String, Value> {
+    crate::gate::object(json!({
+        "held": true,
+        "digest": held.digest,
+        "in_force": held.in_force,
+        "findings": held.findings,
+        "approvals_needed": held.needed,
+    }))
+}
+
+/// What `after` would block of the last hour's requests, and of the hosts that routes name, that `before` does not.
+///
+/// Asked as a client in no network, now and at the start of each case to come: a large case is one whenever it starts.
+fn reach(
+    before: &Ruleset,
+    after: &Ruleset,
+    traffic: Option<&Traffic>,
+    routed: &[Pattern],
+    now: Timestamp,
+) -> Reach {
+    let starts = after.transitions(now, Timestamp::MAX).iter();
+    let starts = starts.filter(|one| one.kind == TransitionKind::Effective).map(|one| one.at);
+    let moments: BTreeSet<Timestamp> = starts.take(limits::GUARD_STARTS).chain([now]).collect();
+    let blocks = |ruleset: &Ruleset, host: &Hostname, at: Timestamp| {
+        let names = std::slice::from_ref(host);
+        let subject = Subject { names, client: IpAddr::V4(Ipv4Addr::UNSPECIFIED) };
+        matches!(decide(ruleset, &subject, at), Verdict::Block(_))
+    };
+    let newly =
+        |host: &Hostname| moments.iter().any(|at| blocks(after, host, *at) && !blocks(before, host, *at));
+    let mut reach = Reach::default();
+    if let Some(traffic) = traffic {
+        let sampled = traffic.sampled();
+        let (blocked, hosts) = sampled.count(newly);
+        let first = hosts.into_iter().take(limits::GUARD_NAMES_TOLD).map(ToString::to_string).collect();
+        reach.requests = Share { blocked, all: sampled.requests, first };
+    }
+    let mut routes = Share { all: routed.len() as u64, ..Share::default() };
+    for pattern in routed {
+        if subject_of(pattern).is_some_and(|host| newly(&host)) {
+            routes.blocked += 1;
+            if routes.first.len() < limits::GUARD_NAMES_TOLD {
+                routes.first.push(pattern.to_string());
+            }
+        }
+    }
+    reach.routes = routes;
+    reach
+}
+
+/// A host that a route's pattern leads: the name itself, or for `*.a.example` some name below it.
+fn subject_of(pattern: &Pattern) -> Option<Hostname> {
+    match pattern.form {
+        Form::Exact | Form::Subtree => Some(pattern.name.clone()),
+        Form::Below => Hostname::parse(&format!("any.{}", pattern.name)).ok(),
+    }
+}
