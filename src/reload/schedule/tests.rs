@@ -35,7 +35,7 @@ impl Bench {
         let home = tempfile::tempdir().unwrap();
         let clock = Arc::new(Dial(Mutex::new(second(0))));
         let options =
-            Options { client: ClientPrivacy::Full, ..Options::new(&home.path().join("audit"), "edge") };
+            Options { client: ClientPrivacy::Full, ..Options::new(home.path().join("audit"), "edge") };
         let (audit, _) = Audit::open(options, Arc::clone(&clock) as Arc<dyn Clock>).unwrap();
         let metrics = Arc::new(Metrics::new().unwrap());
         let gate =
