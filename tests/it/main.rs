@@ -58,6 +58,7 @@ mod untouched;
 mod upgrade;
 
 // What a person runs.
+mod activation;
 mod commands;
 mod embed;
 mod follow;

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -26,6 +27,7 @@ pub struct Setup {
     listen_keys: String,
     tables: String,
     environment: Vec<(String, String)>,
+    socket: Option<OwnedFd>,
 }
 
 /// What the harness shows on the admin listener, whether or not it is asked for.
@@ -45,6 +47,7 @@ impl Setup {
             listen_keys: String::new(),
             tables: String::new(),
             environment: Vec::new(),
+            socket: None,
         }
     }
 
@@ -99,6 +102,12 @@ impl Setup {
         self
     }
 
+    /// Starts it as a service manager does that has bound this socket.
+    pub fn activated(mut self, socket: impl Into<OwnedFd>) -> Self {
+        self.socket = Some(socket.into());
+        self
+    }
+
     /// One more line under `[[listen]]`.
     pub fn listen(mut self, line: &str) -> Self {
         writeln!(self.listen_keys, "{line}").unwrap();
@@ -122,8 +131,8 @@ impl Setup {
 
     /// Starts it, or says how it ended; the files stay as long as the directory is held.
     pub fn try_start(self) -> Result<Edge, (TempDir, Ended)> {
-        let Self { home, policies, policy_keys, audit_keys, admin_keys, listen_keys, tables, environment } =
-            self;
+        let Self { home, policies, policy_keys, audit_keys, admin_keys, listen_keys, tables, .. } = self;
+        let (environment, socket) = (self.environment, self.socket);
         let client = if audit_keys.contains("client =") { "" } else { "client = \"full\"\n" };
         let config = format!(
             "edge = \"edge-under-test\"\n\n[[listen]]\naddress = \"127.0.0.1:0\"\n{listen_keys}\n\
@@ -133,12 +142,13 @@ impl Setup {
         );
         let path = home.path().join("edge.toml");
         fs::write(&path, config).unwrap();
-        match Process::start(&path, &environment) {
+        match Process::start(&path, &environment, socket.as_ref()) {
             Err(ended) => Err((home, ended)),
             Ok(process) => Ok(Edge {
                 home,
                 policies,
                 environment,
+                socket,
                 process: Some(process),
                 ledger: Ledger::default(),
                 starts: 1,
@@ -154,6 +164,7 @@ pub struct Edge {
     home: TempDir,
     policies: PolicyDir,
     environment: Vec<(String, String)>,
+    socket: Option<OwnedFd>,
     process: Option<Process>,
     ledger: Ledger,
     starts: usize,
@@ -326,7 +337,7 @@ impl Edge {
 
     /// Starts it again on the same files; ports are new.
     pub fn start_again(&mut self) -> Result<(), Ended> {
-        self.process = Some(Process::start(&self.config(), &self.environment)?);
+        self.process = Some(Process::start(&self.config(), &self.environment, self.socket.as_ref())?);
         self.starts += 1;
         Ok(())
     }
