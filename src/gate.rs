@@ -153,6 +153,18 @@ impl Gate {
         self.changes.subscribe()
     }
 
+    /// How many such moments there have been.
+    #[must_use]
+    pub fn moment(&self) -> u64 {
+        *self.changes.borrow()
+    }
+
+    /// Whether a verdict by `ruleset` at this moment is still the verdict of now.
+    #[must_use]
+    pub fn stands(&self, ruleset: &Arc<Ruleset>, moment: u64) -> bool {
+        self.moment() == moment && Arc::ptr_eq(&self.ruleset.load(), ruleset)
+    }
+
     /// The audit log behind this gate.
     #[must_use]
     pub fn audit(&self) -> &Arc<Audit> {

@@ -25,6 +25,7 @@ mod listeners;
 mod live;
 mod preamble;
 mod proxy;
+mod refresh;
 mod respond;
 mod sockets;
 mod stream;

@@ -38,6 +38,7 @@ mod cut;
 mod floods;
 mod identity;
 mod origins;
+mod refreshes;
 mod secure_origins;
 mod tls;
 mod upstream;
