@@ -24,6 +24,8 @@ mod leave;
 mod listeners;
 mod live;
 mod preamble;
+#[doc(hidden)]
+pub mod probe;
 mod proxy;
 mod refresh;
 mod respond;
