@@ -40,6 +40,7 @@ mod identity;
 mod origins;
 mod refreshes;
 mod secure_origins;
+mod slow_clients;
 mod tls;
 mod upstream;
 
