@@ -26,6 +26,8 @@ use crate::policy::{Action, CompiledCase, Ruleset};
 use crate::rate::{Rate, Rates};
 use crate::traffic::Traffic;
 
+mod records;
+
 /// What the gate must know of a request.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked<'a> {
@@ -169,6 +171,18 @@ impl Gate {
     #[must_use]
     pub fn traffic(&self) -> &Traffic {
         &self.traffic
+    }
+
+    /// How many such moments there have been.
+    #[must_use]
+    pub fn moment(&self) -> u64 {
+        *self.changes.borrow()
+    }
+
+    /// Whether a verdict by `ruleset` at this moment is still the verdict of now.
+    #[must_use]
+    pub fn stands(&self, ruleset: &Arc<Ruleset>, moment: u64) -> bool {
+        self.moment() == moment && Arc::ptr_eq(&self.ruleset.load(), ruleset)
     }
 
     /// The audit log behind this gate.
@@ -334,61 +348,6 @@ impl Gate {
             }),
             detail,
         })
-    }
-
-    /// Records that a policy set comes into force; `from` says where it came from, `more` what else there is to say.
-    /// Returns the record's id.
-    pub fn record_application(&self, ruleset: &Ruleset, from: &str, mut more: Map<String, Value>) -> EventId {
-        let mut detail = object(json!({
-            "result": from,
-            "digest": ruleset.digest().to_string(),
-            "cases": ruleset.cases().len(),
-            "hosts": ruleset.host_count(),
-        }));
-        detail.append(&mut more);
-        self.record_plain(Kind::PolicyApplied, ruleset.revision().0, &detail)
-    }
-
-    /// Records that a policy set was refused, with its first errors, and `more` about it. Returns the record's id.
-    pub fn record_rejection(&self, diagnostics: &Diagnostics, mut more: Map<String, Value>) -> EventId {
-        let errors: Vec<String> =
-            diagnostics.errors().take(limits::REPORTED_DIAGNOSTICS).map(ToString::to_string).collect();
-        let mut detail = object(json!({ "error_count": diagnostics.error_count(), "errors": errors }));
-        detail.append(&mut more);
-        self.record_plain(Kind::PolicyRejected, self.ruleset().revision().0, &detail)
-    }
-
-    /// Records that something about a case has come to pass by itself, at a moment of the clock.
-    pub fn record_turn(&self, ruleset: &Ruleset, kind: Kind, case: &CompiledCase, at: Timestamp) {
-        tracing::info!(case = %case.id, %at, kind = kind.as_str(), "a case changed by itself");
-        let pending = self.audit.record(&Event {
-            kind,
-            revision: ruleset.revision().0,
-            enforcement: Some(Enforcement {
-                case: case.id.as_str(),
-                customer: &case.customer,
-                basis: case.basis.as_str(),
-                action: case.action.as_str(),
-                status: None,
-                matched: "",
-                also: &[],
-            }),
-            request: None,
-            detail: Some(&object(json!({ "at": at.to_string() }))),
-        });
-        let _receipt = pending.wait();
-    }
-
-    /// Records something that concerns no request, and waits until it is acknowledged. Returns the record's id.
-    pub fn record_plain(&self, kind: Kind, revision: u64, detail: &Map<String, Value>) -> EventId {
-        let pending = self.audit.record(&Event {
-            kind,
-            revision,
-            enforcement: None,
-            request: None,
-            detail: Some(detail),
-        });
-        pending.wait().id()
     }
 }
 

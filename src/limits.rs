@@ -168,6 +168,8 @@ pub const HEALTH_BODY_BYTES: usize = 64 * 1024;
 pub const CONNECTION_USERS: usize = 32;
 /// Octets of a list of addresses that a trusted proxy sent and is passed on.
 pub const FORWARDED_BYTES: usize = 4096;
+/// Sockets that the service manager may hand over.
+pub const ACTIVATED_SOCKETS: usize = 1024;
 /// Between a change of the rules and the end of connections to origins that no cut has ended.
 pub const CUTS_SETTLE: Duration = Duration::from_millis(250);
 /// Origins that the status names.

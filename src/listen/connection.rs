@@ -16,7 +16,7 @@ use pingora::server::ShutdownWatch;
 use tokio::sync::watch;
 
 use super::admission::{Admission, Admitted};
-use super::facts::Connection;
+use super::facts::{self, Connection};
 use super::flight::{self, Flight, Occupation, Question};
 use super::frames::FrameLimits;
 use super::head::{Head, HeadError, Next, await_first_byte, read_head, with_target};
@@ -159,10 +159,14 @@ where
     /// HTTP/2 where the handshake agreed on it, else what the first bytes say.
     async fn serve_any(
         self: &Arc<Self>,
-        stream: EdgeStream,
+        mut stream: EdgeStream,
         connection: &Arc<Connection>,
         shutdown: &ShutdownWatch,
     ) {
+        match facts::note(connection) {
+            Ok(note) => stream.note(note),
+            Err(error) => return tracing::error!(%error, "a connection cannot be noted"),
+        }
         if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
             self.serve_http2(stream, connection, shutdown).await;
         } else {

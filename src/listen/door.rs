@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use pingora::{Error, ErrorType, Result};
 use smallvec::SmallVec;
 use tokio::net::TcpStream;
 
+use super::flight::Flight;
 use super::unhurried::Unhurried;
 use crate::gate::Gate;
 use crate::limits;
@@ -35,6 +37,11 @@ pub(super) fn is_refusal(error: &Error) -> bool {
     matches!(error.etype(), ErrorType::Custom(CLOSED))
 }
 
+/// What the door says to what must not go out.
+pub(super) fn refusal(reason: String) -> Box<Error> {
+    Error::explain(ErrorType::Custom(CLOSED), reason)
+}
+
 /// Makes all connections to origins and knows which are open.
 #[derive(Debug)]
 pub struct Door {
@@ -42,6 +49,8 @@ pub struct Door {
     /// Every open connection, by the descriptor of its socket. An entry leaves before its descriptor is closed, so
     /// no number stands for two connections.
     open: Mutex<HashMap<RawFd, Open>>,
+    /// Requests that went out, which numbers them.
+    uses: AtomicU64,
 }
 
 /// An open connection.
@@ -53,6 +62,29 @@ struct Open {
     users: Users,
     /// Requests of several clients are on it at a time.
     shared: bool,
+    /// The last request that went out on it.
+    last: u64,
+}
+
+/// A connection while one request is on it. It says nothing of the connection any more once another request has
+/// followed, or another connection has got its descriptor.
+#[derive(Debug)]
+pub(super) struct Use {
+    door: Arc<Door>,
+    connection: RawFd,
+    number: u64,
+}
+
+impl Use {
+    /// Ends the connection. False when it has ended already, or is another request's by now.
+    pub(super) fn end(&self) -> bool {
+        let open = self.door.lock();
+        let found = open.get(&self.connection).filter(|open| open.last == self.number);
+        if let Some(open) = found {
+            end(&open.socket);
+        }
+        found.is_some()
+    }
 }
 
 /// On whose behalf a connection is open.
@@ -68,7 +100,7 @@ impl Door {
     /// A door that lets through what `gate` does not close.
     #[must_use]
     pub fn new(gate: Arc<Gate>) -> Arc<Self> {
-        Arc::new(Self { gate, open: Mutex::default() })
+        Arc::new(Self { gate, open: Mutex::default(), uses: AtomicU64::new(0) })
     }
 
     /// The way through the door for one client, or for nobody in particular.
@@ -81,12 +113,20 @@ impl Door {
         Arc::new(Doorway { door: Arc::clone(self), client, patience, upgrade })
     }
 
-    /// Notes that a request of `client` goes out on a connection; `alone` when no other is on it.
-    pub(super) fn note_user(&self, connection: RawFd, client: IpAddr, alone: bool) {
-        if let Some(open) = self.lock().get_mut(&connection) {
-            open.users.add(client, alone);
-            open.shared = !alone;
-        }
+    /// Notes that a request of `client` goes out on a connection; `alone` when no other is on it. Nothing for one that
+    /// has no descriptor, or ended.
+    pub(super) fn note_user(self: &Arc<Self>, connection: RawFd, client: IpAddr, alone: bool) -> Option<Use> {
+        let number = self.number();
+        let mut open = self.lock();
+        let open = open.get_mut(&connection)?;
+        open.users.add(client, alone);
+        open.shared = !alone;
+        open.last = number;
+        Some(Use { door: Arc::clone(self), connection, number })
+    }
+
+    fn number(&self) -> u64 {
+        self.uses.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Ends every connection whose address is closed to one of those it is open for, pooled or in use: nothing more
@@ -102,16 +142,6 @@ impl Door {
         }
         self.gate.metrics().upstream_cut(ended);
         ended
-    }
-
-    /// Ends one connection. False when it has ended already.
-    pub(super) fn end_one(&self, connection: RawFd) -> bool {
-        let open = self.lock();
-        let found = open.get(&connection);
-        if let Some(open) = found {
-            end(&open.socket);
-        }
-        found.is_some()
     }
 
     async fn connect(
@@ -142,7 +172,8 @@ impl Door {
             duplicate.map_err(|cause| Error::because(ErrorType::SocketError, "a descriptor", cause))?;
         let descriptor = stream.as_raw_fd();
         let users = client.map_or(Users::Anybody, |client| Users::Clients(SmallVec::from_elem(client, 1)));
-        self.lock().insert(descriptor, Open { address, socket, users, shared: false });
+        let last = self.number();
+        self.lock().insert(descriptor, Open { address, socket, users, shared: false, last });
         self.gate.metrics().upstream_opened();
         let mut stream = if upgrade {
             Stream::from(VirtualSocketStream::new(Box::new(Unhurried::new(stream))))
@@ -152,12 +183,18 @@ impl Door {
         stream.tracer = Some(Tracer(Box::new(Leaving { door: Arc::clone(self), descriptor })));
         // When it is closed now the stream goes out of scope, and its entry with it.
         self.ask(address, client)?;
+        if let (true, Some(flight)) = (upgrade, Flight::current()) {
+            // Such a stream has no descriptor to be known by later, and is this request's alone from the start.
+            flight.waits_on(Some(Use { door: Arc::clone(self), connection: descriptor, number: last }));
+        }
         Ok(stream)
     }
 
-    fn ask(&self, address: IpAddr, client: Option<IpAddr>) -> Result<()> {
+    /// Whether the ruleset in force leaves the way to an address open. Asked for each connection that is made, and for
+    /// each from the pool before a request goes out on it.
+    pub(super) fn ask(&self, address: IpAddr, client: Option<IpAddr>) -> Result<()> {
         if self.gate.closes(address, client) {
-            return Err(Error::explain(ErrorType::Custom(CLOSED), format!("a case closes {address}")));
+            return Err(refusal(format!("a case closes {address}")));
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
 use smallvec::SmallVec;
 
+use super::facts::{self, Connection};
 use super::flight::Flight;
 use super::respond;
 use crate::act::Ask;
@@ -26,6 +27,8 @@ pub struct Passed {
     identity: Arc<Identity>,
     /// The ruleset the request was judged by, and will be until its end.
     ruleset: Arc<Ruleset>,
+    /// When its names were judged, in changes of the rules.
+    moment: u64,
 }
 
 impl Passed {
@@ -35,9 +38,18 @@ impl Passed {
         &self.identity
     }
 
+    pub(super) fn shared_identity(&self) -> Arc<Identity> {
+        Arc::clone(&self.identity)
+    }
+
     /// The rules it was judged by.
     pub(super) fn ruleset(&self) -> &Ruleset {
         &self.ruleset
+    }
+
+    /// Whether nothing has changed since its names were judged.
+    pub(super) fn stands(&self, gate: &Gate) -> bool {
+        gate.stands(&self.ruleset, self.moment)
     }
 
     /// Goes on under a newer ruleset: the one in force when the door turned the request's connection away.
@@ -67,14 +79,15 @@ pub async fn enforce_request(gate: &Gate, session: &mut Session) -> Result<Optio
             return Ok(None);
         }
     };
-    let ruleset = gate.ruleset();
+    // In this order: a change in between is noticed before the request goes out.
+    let (moment, ruleset) = (gate.moment(), gate.ruleset());
     match with_facts(session, &identity, |asked| gate.judge(&ruleset, asked)) {
         Ruling::Forward if is_misdirected(flight.as_deref()) => {
             gate.metrics().rejected("misdirected");
             respond::write_plain(session, 421, "this connection was made for another name").await?;
             Ok(None)
         }
-        Ruling::Forward => Ok(Some(Passed { identity, ruleset })),
+        Ruling::Forward => Ok(Some(Passed { identity, ruleset, moment })),
         Ruling::Enforce(blocked) => {
             settle(flight.as_deref());
             respond::give(session, blocked.acknowledged().await).await?;
@@ -86,11 +99,22 @@ pub async fn enforce_request(gate: &Gate, session: &mut Session) -> Result<Optio
 /// Judges a request that no client waits for, made to fetch anew what one was given: it is let through or not, and
 /// there is nothing to answer or to record.
 pub(super) fn enforce_in_background(gate: &Gate, session: &Session) -> Option<Passed> {
-    let identity = Arc::new(identify(session.req_header(), None).ok()?);
-    let ruleset = gate.ruleset();
-    let subject = Subject { names: &identity.names, client: client_ip(session) };
-    let blocked = matches!(decide::decide(&ruleset, &subject, gate.clock().now()), Verdict::Block(_));
-    (!blocked).then_some(Passed { identity, ruleset })
+    let sni = facts::of(session).and_then(Connection::sni);
+    let identity = Arc::new(identify(session.req_header(), sni).ok()?);
+    let (moment, ruleset) = (gate.moment(), gate.ruleset());
+    let blocked = blocks(&ruleset, gate, &identity, asker(session));
+    (!blocked).then_some(Passed { identity, ruleset, moment })
+}
+
+/// Whether the rules in force keep a client from these names. Nothing is recorded: it is for requests that nobody waits
+/// for, and for those that are judged once more in a moment.
+pub(super) fn is_blocked(gate: &Gate, identity: &Identity, client: IpAddr) -> bool {
+    blocks(&gate.ruleset(), gate, identity, client)
+}
+
+fn blocks(ruleset: &Ruleset, gate: &Gate, identity: &Identity, client: IpAddr) -> bool {
+    let subject = Subject { names: &identity.names, client };
+    matches!(decide::decide(ruleset, &subject, gate.clock().now()), Verdict::Block(_))
 }
 
 /// Whether a case keeps this request from an origin. Nothing is recorded: no connection is asked for. Where it does
@@ -106,11 +130,11 @@ pub(super) fn is_closed(gate: &Gate, session: &Session, passed: &Passed, origin:
 }
 
 /// Whether the request is about another name than its connection was made for, where that is forbidden (RFC 9110
-/// §15.5.20).
+/// §15.5.20). A handshake without a server name was made for no name.
 fn is_misdirected(flight: Option<&Flight>) -> bool {
     flight.is_some_and(|flight| {
-        let sni = flight.connection.sni().filter(|_| flight.connection.strict_sni);
-        sni.is_some_and(|sni| *sni != flight.identity.host)
+        let tls = flight.connection.tls.as_ref().filter(|_| flight.connection.strict_sni);
+        tls.is_some_and(|tls| tls.sni.as_ref() != Some(&flight.identity.host))
     })
 }
 
@@ -197,12 +221,13 @@ fn with_facts<T>(session: &Session, identity: &Identity, judge: impl FnOnce(&Ask
     let (accept, accept_language) =
         (joined(request, &header::ACCEPT), joined(request, &header::ACCEPT_LANGUAGE));
     let flight = Flight::current();
+    let connection = flight.as_ref().map(|flight| &*flight.connection).or_else(|| facts::of(session));
     let own_listener = || session.server_addr().and_then(|address| address.as_inet()).copied();
     let asked = Asked {
         identity,
         client: asker(session),
-        listener: flight.as_ref().map_or_else(own_listener, |flight| flight.connection.listener),
-        tls: flight.as_ref().and_then(|flight| flight.connection.tls_version()),
+        listener: connection.map_or_else(own_listener, |connection| connection.listener),
+        tls: connection.and_then(Connection::tls_version),
         protocol: version(request).as_str(),
         method: request.method.as_str(),
         path: request.raw_path(),
@@ -234,7 +259,19 @@ pub(super) fn version(request: &RequestHeader) -> Version {
 
 /// Who asks: the client of this request, whoever is at the other end of the connection.
 pub(super) fn asker(session: &Session) -> IpAddr {
-    Flight::current().map_or_else(|| client_ip(session), |flight| flight.client)
+    let of_connection = || facts::of(session).map(|connection| named_in(connection, session.req_header()));
+    let flying = Flight::current().map(|flight| flight.client);
+    flying.or_else(of_connection).unwrap_or_else(|| client_ip(session))
+}
+
+/// Who asks in a request on this connection.
+pub(super) fn named_in(connection: &Connection, request: &RequestHeader) -> IpAddr {
+    match connection.client_header() {
+        Some(name) => {
+            connection.client_of(request.headers.get_all(name).iter().map(|value| value.as_bytes()))
+        }
+        None => connection.client,
+    }
 }
 
 /// The client's address; 0.0.0.0 for one that has none, such as a peer on a Unix socket.

@@ -5,9 +5,35 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::HeaderName;
+use pingora::Result;
+use pingora::http::ResponseHeader;
+use pingora::protocols::raw_connect::ProxyDigest;
+use pingora::proxy::Session;
 
 use super::listeners::Front;
 use crate::hostname::Hostname;
+
+/// The connection of a session, as far as it was noted there. A request that the cache makes in the background has it
+/// from the one that it is made for.
+pub(super) fn of(session: &Session) -> Option<&Connection> {
+    noted(session).map(|connection| &**connection)
+}
+
+/// The same, to be kept.
+pub(super) fn shared(session: &Session) -> Option<Arc<Connection>> {
+    noted(session).map(Arc::clone)
+}
+
+fn noted(session: &Session) -> Option<&Arc<Connection>> {
+    session.digest()?.proxy_digest.as_ref()?.user_data.as_ref()?.downcast_ref()
+}
+
+/// What a stream says of itself so that [`of`] finds its connection: Pingora passes this on to whatever it makes of a
+/// session, and looks at none of it.
+pub(super) fn note(connection: &Arc<Connection>) -> Result<ProxyDigest> {
+    let response = ResponseHeader::build(http::StatusCode::OK, None)?;
+    Ok(ProxyDigest::new(Box::new(response), Some(Box::new(Arc::clone(connection)))))
+}
 
 /// One client connection.
 #[derive(Debug, Clone)]

@@ -12,7 +12,6 @@
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -21,7 +20,7 @@ use smallvec::smallvec;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use super::door::Door;
+use super::door::Use;
 use super::facts::Connection;
 use crate::act::Ask;
 use crate::audit::Pending;
@@ -48,7 +47,7 @@ pub(super) struct Flight {
     /// The origin that is asked, once there is one. Written by the proxy.
     upstream: Mutex<Option<SocketAddr>>,
     /// The connection on which it waits for an answer, where it is alone on it. Written by the proxy.
-    waits_on: Mutex<Option<(Arc<Door>, RawFd)>>,
+    waits_on: Mutex<Option<Use>>,
     /// The answer has begun.
     begun: AtomicBool,
     /// It has lost its origin to a cut.
@@ -124,7 +123,7 @@ impl Flight {
     }
 
     /// The request has gone out on a connection that is its own for now; `None` when it has left that one.
-    pub(super) fn waits_on(&self, connection: Option<(Arc<Door>, RawFd)>) {
+    pub(super) fn waits_on(&self, connection: Option<Use>) {
         *self.waits_on.lock().unwrap_or_else(PoisonError::into_inner) = connection;
     }
 
@@ -145,10 +144,20 @@ impl Flight {
             return false;
         }
         let connection = self.waits_on.lock().unwrap_or_else(PoisonError::into_inner).take();
-        connection.is_some_and(|(door, connection)| {
+        connection.is_some_and(|connection| {
             self.bereft.store(true, Ordering::Relaxed);
-            door.end_one(connection)
+            connection.end()
         })
+    }
+
+    /// Takes the origin away whatever has come of the answer. What is on a connection of its own ends at once.
+    pub(super) fn strand(&self) {
+        self.bereft.store(true, Ordering::Relaxed);
+        let connection = self.waits_on.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // One that has ended already needs no end.
+        if let Some(connection) = connection {
+            connection.end();
+        }
     }
 
     /// Content went to the client.

@@ -67,11 +67,11 @@ pub(super) async fn read_head(stream: &mut EdgeStream, whole: Duration, max: usi
 
 /// Where the search for the end of a head has got to, so that no byte is looked at twice.
 #[derive(Debug, Default)]
-struct Scan {
+pub(super) struct Scan {
     searched: usize,
 }
 
-fn classify(buffer: &[u8], scan: &mut Scan, max: usize) -> Option<Next> {
+pub(super) fn classify(buffer: &[u8], scan: &mut Scan, max: usize) -> Option<Next> {
     if buffer.starts_with(HTTP2_PREFACE) {
         return Some(Next::Http2);
     }

@@ -7,13 +7,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use http::header;
-use pingora::connectors::L4Connect;
+use pingora::connectors::TransportConnector;
 use pingora::connectors::http::Connector;
 use pingora::http::RequestHeader;
 use pingora::prelude::HttpPeer;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
-use pingora::upstreams::peer::Peer;
 use pingora::{Error, ErrorType, Result};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -28,14 +27,22 @@ use crate::limits;
 /// Watches the origins of every route that says how.
 pub struct HealthChecks {
     live: Arc<Live>,
-    connector: Arc<Connector>,
+    connectors: Arc<Connectors>,
+}
+
+/// What checks connect with; requests have their own.
+struct Connectors {
+    http: Connector,
+    /// For checks that ask nothing.
+    bare: TransportConnector,
 }
 
 impl HealthChecks {
     /// The checks of the origins in use, also when others are later.
     #[must_use]
     pub fn new(live: Arc<Live>) -> Self {
-        Self { live, connector: Arc::new(Connector::new(None)) }
+        let connectors = Connectors { http: Connector::new(None), bare: TransportConnector::new(None) };
+        Self { live, connectors: Arc::new(connectors) }
     }
 
     /// Begins to watch the origins of `upstream`. The watch ends with the set.
@@ -46,7 +53,7 @@ impl HealthChecks {
             for member in pool.members() {
                 let watch = Watch {
                     upstream: Arc::clone(upstream),
-                    connector: Arc::clone(&self.connector),
+                    connectors: Arc::clone(&self.connectors),
                     route,
                     member: Arc::clone(member),
                     check: check.clone(),
@@ -81,7 +88,7 @@ impl BackgroundService for HealthChecks {
 /// The watch over one origin.
 struct Watch {
     upstream: Arc<Upstream>,
-    connector: Arc<Connector>,
+    connectors: Arc<Connectors>,
     route: usize,
     member: Arc<Member>,
     check: HealthCheck,
@@ -144,8 +151,11 @@ impl Watch {
     }
 
     async fn ask_at(&self, peer: &HttpPeer) -> Result<()> {
-        let Some(path) = &self.check.path else { return connect(peer).await };
-        let (mut session, _) = self.connector.get_http_session(peer).await?;
+        let Some(path) = &self.check.path else {
+            // The origin takes a connection, and shows its certificate where a request would ask for it.
+            return self.connectors.bare.new_stream(peer).await.map(drop);
+        };
+        let (mut session, _) = self.connectors.http.get_http_session(peer).await?;
         session.set_read_timeout(Some(self.check.timeout));
         session.set_write_timeout(Some(self.check.timeout));
         session.write_request_header(Box::new(self.request(path)?)).await?;
@@ -173,13 +183,4 @@ impl Watch {
         request.insert_header(header::USER_AGENT, "interdict-health")?;
         Ok(request)
     }
-}
-
-/// A check without a path: the origin takes a connection.
-async fn connect(peer: &HttpPeer) -> Result<()> {
-    let Some(way) = &peer.options.custom_l4 else {
-        return Err(Error::explain(ErrorType::InternalError, "a peer that does not lead through the door"));
-    };
-    let way: &(dyn L4Connect + Send + Sync) = way.as_ref();
-    way.connect(peer.address()).await.map(drop)
 }

@@ -225,12 +225,7 @@ where
             path: request.raw_path().into(),
             user_agent: request.headers.get(http::header::USER_AGENT).map(|value| value.as_bytes().into()),
         };
-        let client = match connection.client_header() {
-            Some(name) => {
-                connection.client_of(request.headers.get_all(name).iter().map(|value| value.as_bytes()))
-            }
-            None => connection.client,
-        };
+        let client = enforce::named_in(connection, request);
         Flight::new(Arc::clone(connection), Arc::new(identity), client, question)
     }
 

@@ -24,7 +24,10 @@ mod leave;
 mod listeners;
 mod live;
 mod preamble;
+#[doc(hidden)]
+pub mod probe;
 mod proxy;
+mod refresh;
 mod respond;
 mod sockets;
 mod stream;

@@ -29,10 +29,10 @@ pub(super) enum PreambleError {
 
 /// A whole header.
 #[derive(Debug, PartialEq, Eq)]
-struct Header {
-    octets: usize,
+pub(super) struct Header {
+    pub(super) octets: usize,
     /// Nobody: the proxy speaks for itself, or does not know.
-    client: Option<IpAddr>,
+    pub(super) client: Option<IpAddr>,
 }
 
 /// Takes the header off the connection. The client it names; `None` when the peer speaks for itself.
@@ -49,7 +49,7 @@ pub(super) async fn read(stream: &mut EdgeStream) -> Result<Option<IpAddr>, Prea
 }
 
 /// The header at the start of `bytes`; `None` when it has not come in full.
-fn parse(bytes: &[u8]) -> Result<Option<Header>, PreambleError> {
+pub(super) fn parse(bytes: &[u8]) -> Result<Option<Header>, PreambleError> {
     let begins = |signature: &[u8]| {
         let common = bytes.len().min(signature.len());
         bytes.get(..common) == signature.get(..common)

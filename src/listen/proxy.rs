@@ -20,6 +20,7 @@ use super::cache::{self, Cache, Lookup};
 use super::enforce::{self, Passed};
 use super::flight::Flight;
 use super::live::{Live, Settings};
+use super::refresh::{self, Refresh};
 use super::respond;
 use super::upload::{self, Upload};
 use super::upstream::Journey;
@@ -62,6 +63,8 @@ pub struct Context {
     lookup: Option<Lookup>,
     /// How the body of the request comes in.
     upload: Upload,
+    /// Set when the cache makes the request, and no client.
+    refresh: Option<Refresh>,
 }
 
 impl EdgeProxy {
@@ -85,6 +88,11 @@ impl Context {
         self.passed.as_ref().ok_or_else(unjudged)
     }
 
+    /// The flight of the request, or of the refresh.
+    pub(super) fn flight(&self) -> Option<Arc<Flight>> {
+        Flight::current().or_else(|| self.refresh.as_ref().map(Refresh::flight))
+    }
+
     /// Lets the rest of the request be judged by another ruleset.
     pub(super) fn judge_anew(&mut self, ruleset: Arc<Ruleset>) {
         if let Some(passed) = &mut self.passed {
@@ -105,6 +113,7 @@ impl ProxyHttp for EdgeProxy {
             journey: Journey::default(),
             lookup: None,
             upload: Upload::default(),
+            refresh: None,
         }
     }
 
@@ -116,7 +125,9 @@ impl ProxyHttp for EdgeProxy {
         session.as_downstream_mut().set_write_timeout(Some(context.settings.patience.client));
         context.lookup = self.cache.map(Cache::begin);
         let passed = if cache::is_background(session) {
-            enforce::enforce_in_background(&self.gate, session)
+            let (passed, refresh) = refresh::begin(&self.gate, session).unzip();
+            context.refresh = refresh.flatten();
+            passed
         } else {
             enforce::enforce_request(&self.gate, session).await?
         };
@@ -171,7 +182,7 @@ impl ProxyHttp for EdgeProxy {
         context: &mut Context,
     ) -> Result<()> {
         let upstream = Arc::clone(&context.settings.upstream);
-        upstream.goes_out(session, context, connection);
+        upstream.goes_out(session, context, peer, connection)?;
         if let (Some(cache), Some(lookup)) = (self.cache, context.lookup.as_mut()) {
             cache.on_connected(lookup, peer);
         }
@@ -213,6 +224,7 @@ impl ProxyHttp for EdgeProxy {
         response: &mut ResponseHeader,
         context: &mut Context,
     ) -> Result<()> {
+        refresh::may_go_on(context.refresh.as_ref())?;
         let begins = !response.status.is_informational();
         if begins || response.status == http::StatusCode::SWITCHING_PROTOCOLS {
             context.passed = None;
@@ -225,8 +237,9 @@ impl ProxyHttp for EdgeProxy {
         _session: &mut Session,
         body: &mut Option<Bytes>,
         _is_end: bool,
-        _context: &mut Context,
+        context: &mut Context,
     ) -> Result<Option<Duration>> {
+        refresh::may_go_on(context.refresh.as_ref())?;
         if let (Some(body), Some(flight)) = (body, Flight::current()) {
             flight.sent(body.len());
         }

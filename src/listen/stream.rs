@@ -86,6 +86,8 @@ pub(super) struct EdgeStream {
     taken: u64,
     /// Counts the frames of an HTTP/2 connection.
     meter: Option<Box<(Meter, Arc<Alarm>)>>,
+    /// What is known of the connection, for whoever has no more than a session of it.
+    note: Option<Arc<ProxyDigest>>,
 }
 
 impl EdgeStream {
@@ -100,7 +102,13 @@ impl EdgeStream {
             waited: Duration::ZERO,
             taken: 0,
             meter: None,
+            note: None,
         }
+    }
+
+    /// Says from now on what is known of the connection.
+    pub(super) fn note(&mut self, note: ProxyDigest) {
+        self.note = Some(Arc::new(note));
     }
 
     /// From here on the connection is HTTP/2 and its frames are counted. What comes back rings when they are too
@@ -343,7 +351,7 @@ impl GetTimingDigest for EdgeStream {
 
 impl GetProxyDigest for EdgeStream {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.inner.get_proxy_digest()
+        self.note.clone().or_else(|| self.inner.get_proxy_digest())
     }
 }
 
@@ -352,3 +360,6 @@ impl GetSocketDigest for EdgeStream {
         self.inner.get_socket_digest()
     }
 }
+
+#[cfg(test)]
+mod tests;

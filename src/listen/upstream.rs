@@ -13,7 +13,7 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 use super::cache;
 use super::door::{self, Door};
 use super::enforce::{self, Passed};
-use super::flight::Flight;
+use super::facts;
 use super::forwarded::{self, Asker};
 use super::proxy::{Context, Patience};
 use super::respond;
@@ -210,18 +210,29 @@ impl Upstream {
         context: &mut Context,
         mut error: Box<Error>,
     ) -> Box<Error> {
+        if let Some(flight) = context.flight() {
+            flight.waits_on(None);
+            if flight.is_bereft() {
+                error.set_retry(false);
+                return error;
+            }
+        }
         if door::is_refusal(&error) {
-            // The rules have changed since the request was judged: it is judged again by those in force, so that
-            // what the door refused is on record and answered as the case says.
-            context.judge_anew(self.gate.ruleset());
-            tracing::info!(%peer, "a network was closed while a request was on its way there");
-            error.set_retry(true);
-            return error;
+            return self.turned_away(context, error);
         }
         let retry = context.journey.moves_on(false);
         self.note_retry(retry);
         tracing::warn!(%peer, %error, retry, "cannot connect to an origin");
         error.set_retry(retry);
+        error
+    }
+
+    /// The rules have changed since the request was judged: it is judged again by those in force, so that what the door
+    /// refused is on record and answered as the case says.
+    fn turned_away(&self, context: &mut Context, mut error: Box<Error>) -> Box<Error> {
+        context.judge_anew(self.gate.ruleset());
+        tracing::info!(%error, "a network was closed while a request was on its way there");
+        error.set_retry(true);
         error
     }
 
@@ -240,12 +251,15 @@ impl Upstream {
         // A connection from the pool had often been closed before it was used; and a server that turns out to
         // speak no HTTP/2 is asked again in HTTP/1.
         let stays = reused || matches!(error.etype(), ErrorType::InvalidH2 | ErrorType::H2Downgrade);
-        if let Some(flight) = Flight::current() {
+        if let Some(flight) = context.flight() {
             flight.waits_on(None);
             if flight.is_bereft() {
                 error.set_retry(false);
                 return error;
             }
+        }
+        if door::is_refusal(&error) {
+            return self.turned_away(context, error);
         }
         let retry = theirs && nothing_seen && may_repeat && context.journey.moves_on(stays);
         self.note_retry(retry);
@@ -262,13 +276,41 @@ impl Upstream {
         }
     }
 
-    /// A connection is there, new or from the pool, and the request goes out on it.
-    pub(super) fn goes_out(&self, session: &Session, context: &Context, connection: RawFd) {
+    /// A connection is there, new or from the pool, and the request goes out on it, unless the rules in force forbid
+    /// that: they may have changed since the request was judged, and no octet of it is to leave then.
+    pub(super) fn goes_out(
+        &self,
+        session: &Session,
+        context: &Context,
+        peer: &HttpPeer,
+        connection: RawFd,
+    ) -> Result<()> {
+        let (passed, flight, asker) = (context.passed()?, context.flight(), enforce::asker(session));
         let shared = self.way(context.journey.route).is_some_and(|way| way.http2);
-        self.door.note_user(connection, enforce::asker(session), !shared);
-        if let (false, Some(flight)) = (shared, Flight::current()) {
-            flight.waits_on(Some((Arc::clone(&self.door), connection)));
+        let used = self.door.note_user(connection, asker, !shared);
+        let address = peer._address.as_inet();
+        if let Some(flight) = &flight {
+            if let Some(address) = address {
+                flight.leads_to(*address);
+            }
+            // One for an upgrade has no descriptor; it was noted when it was made.
+            if !shared && used.is_some() {
+                flight.waits_on(used);
+            }
+            if flight.is_bereft() {
+                return Err(door::refusal("the rules have changed".to_owned()));
+            }
         }
+        if passed.stands(&self.gate) {
+            return Ok(());
+        }
+        if enforce::is_blocked(&self.gate, passed.identity(), asker) {
+            if let Some(flight) = &flight {
+                flight.strand();
+            }
+            return Err(door::refusal(format!("a case blocks {}", passed.identity().host)));
+        }
+        address.map_or(Ok(()), |address| self.door.ask(address.ip(), Some(asker)))
     }
 
     /// The head the origin gets: the one canonical name that was judged, whatever the client's spelling of it, and
@@ -280,13 +322,10 @@ impl Upstream {
         context: &Context,
     ) -> Result<()> {
         let authority = context.passed()?.identity().authority();
-        let flight = Flight::current();
+        let connection = facts::of(session);
         let asker = Asker {
-            address: flight
-                .as_ref()
-                .map_or_else(|| enforce::asker(session), |flight| flight.connection.client),
-            is_trusted: flight.as_ref().is_some_and(|flight| flight.connection.trusted),
-            // A request that the cache makes in the background is no flight.
+            address: connection.map_or_else(|| enforce::asker(session), |connection| connection.client),
+            is_trusted: connection.is_some_and(|connection| connection.trusted),
             https: cache::is_secure(session),
             authority: &authority,
         };
@@ -310,3 +349,6 @@ fn nowhere() -> Box<Error> {
 fn all_busy() -> Box<Error> {
     Error::explain(ErrorType::HTTPStatus(503), "every origin has as many requests under way as it may")
 }
+
+#[cfg(test)]
+mod tests;

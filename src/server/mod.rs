@@ -4,6 +4,7 @@
 //! found before the first connection is accepted. Order at the stop: accept no more, let requests end, end
 //! the keeper, record `edge.stopped`, close the log.
 
+mod activation;
 mod certificates;
 mod change;
 mod control;
@@ -38,6 +39,7 @@ use stop::Departure;
 use upgrade::Upgrader;
 
 pub use change::Conversation;
+pub use activation::ActivationError;
 pub use control::{ControlError, ask};
 pub use enforcement::{Enforcement, EnforcementError, Options, rules};
 pub use retention::{HoldChange, RetainError, RetentionRequest, holds, retain};
@@ -66,6 +68,9 @@ pub enum ServerError {
     /// A socket cannot be had.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// A socket of the service manager's cannot be used.
+    #[error(transparent)]
+    Activation(#[from] ActivationError),
     /// A listener's certificates cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -88,7 +93,7 @@ impl ServerError {
     #[must_use]
     pub fn is_configuration(&self) -> bool {
         match self {
-            Self::Config(_) | Self::Tls(_) | Self::Admin(_) | Self::Trust(_) => true,
+            Self::Config(_) | Self::Tls(_) | Self::Admin(_) | Self::Trust(_) | Self::Activation(_) => true,
             Self::Enforcement(error) => error.is_configuration(),
             Self::Bind(_) | Self::Control(_) | Self::Io(_) => false,
         }
@@ -102,7 +107,7 @@ impl ServerError {
 pub fn run(config_path: &Path) -> Result<(), ServerError> {
     let launch = Launch::of_this_process()?;
     let Some((predecessor, sockets)) = Predecessor::find()? else {
-        return run_after(None, config_path, launch, Vec::new());
+        return run_after(None, config_path, launch, activation::sockets()?);
     };
     let outcome = run_after(Some(&predecessor), config_path, launch, sockets);
     if let Err(error) = &outcome {
@@ -115,10 +120,15 @@ fn run_after(
     predecessor: Option<&Predecessor>,
     config_path: &Path,
     launch: Launch,
-    inherited: Named,
+    mut inherited: Named,
 ) -> Result<(), ServerError> {
     let config = Config::load(config_path)?;
-    let sockets = Sockets::take(&config, inherited)?;
+    let sockets = Sockets::take(&config, &mut inherited)?;
+    if predecessor.is_none() {
+        activation::all_are_taken(&inherited)?;
+    }
+    // What the process before had and nobody asks for any more is closed.
+    drop(inherited);
     let (listeners, certificates) = certificates::listeners(&config.listen, &sockets.edge)?;
     let _watch = CertificateWatch::start(certificates)?;
     let options = Options::from_config(&config);

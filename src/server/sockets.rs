@@ -14,9 +14,9 @@ pub(super) struct Sockets {
 
 impl Sockets {
     /// Takes what was inherited for the addresses of the configuration, and binds the others. What nobody asks for is
-    /// closed.
-    pub(super) fn take(config: &Config, mut inherited: Named) -> Result<Self, BindError> {
-        let mut take = |name: Name| match position(&inherited, name) {
+    /// left.
+    pub(super) fn take(config: &Config, inherited: &mut Named) -> Result<Self, BindError> {
+        let mut take = |name: Name| match position(inherited, name) {
             Some(index) => BoundListener::inherit(inherited.remove(index).1, name.address),
             None => BoundListener::bind(name.address),
         };

@@ -100,6 +100,26 @@ fn a_request_that_waits_for_its_origin_and_an_upload_get_the_page_instead() {
 }
 
 #[test]
+fn an_upgrade_that_waits_for_its_101_gets_the_page_instead() {
+    let silent = Origin::named("silent", "127.0.0.1:0");
+    let edge = edge(&silent);
+    let mut waiting = edge.connect();
+    waiting.send(format!("GET /hangs HTTP/1.1\r\nHost: {DOOMED}\r\n{UPGRADE}\r\n"));
+    let mut spared = edge.connect();
+    spared.send(format!("GET /hangs HTTP/1.1\r\nHost: {SPARED}\r\n{UPGRADE}\r\n"));
+    wait_until("the origin has the requests", || silent.requests().len() == 2);
+    block(&edge);
+    let began = Instant::now();
+    waiting.about(DOOMED).response().unwrap().assert_blocked(403);
+    assert!(began.elapsed() < SOON);
+    assert!(waiting.closes_within(SOON * 3));
+    wait_until("the origin is let go of", || silent.open() == 1);
+    drop(spared);
+    let records = edge.finish();
+    assert_eq!((cuts(&records).len(), of_kind(&records, "request.blocked").len()), (1, 1));
+}
+
+#[test]
 fn a_request_that_waits_for_the_origin_of_a_refused_host_is_closed_without_a_byte() {
     let origin = Origin::start();
     let edge = edge(&origin);

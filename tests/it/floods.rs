@@ -100,14 +100,15 @@ fn empty_pieces_of_a_body_and_streams_that_the_edge_must_reset_are_cut() {
     assert!(sent < 20_000, "empty DATA");
     wait_for("the flood is counted", || (rejected(&edge, "http2-flood") == 1).then_some(()));
 
-    // CVE-2025-8671: a window of nothing makes the edge reset the stream (RFC 9113 §6.9).
+    // CVE-2025-8671, "MadeYouReset": a window beyond its bound makes the edge reset the stream (RFC 9113 §6.9.1).
     let mut client = Frames::connect(edge.address());
     let sent = client.flood(5_000, |client, index| {
         let stream = 2 * index + 1;
         client.frame(HEADERS, END_HEADERS | 1, stream, &get("allowed.example"));
-        client.frame(WINDOW_UPDATE, 0, stream, &[0; 4]);
+        client.frame(WINDOW_UPDATE, 0, stream, &[0x7F, 0xFF, 0xFF, 0xFF]);
     });
     assert!(sent < 5_000, "streams reset by the edge");
+    wait_for("the flood is counted", || (rejected(&edge, "http2-flood") == 2).then_some(()));
     assert!(origin.requests().len() <= 250, "{} requests came through", origin.requests().len());
 }
 

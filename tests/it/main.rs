@@ -40,7 +40,9 @@ mod floods;
 mod identity;
 mod names;
 mod origins;
+mod refreshes;
 mod secure_origins;
+mod slow_clients;
 mod tls;
 mod upstream;
 
@@ -67,6 +69,7 @@ mod untouched;
 mod upgrade;
 
 // What a person runs.
+mod activation;
 mod commands;
 mod embed;
 mod follow;

@@ -97,6 +97,34 @@ fn a_request_that_may_do_something_twice_is_not_sent_twice() {
 }
 
 #[test]
+fn nor_is_it_over_http2_in_chunks_or_on_a_connection_that_was_used_before() {
+    let (dying, alive) = (Origin::named("dying", "127.0.0.1:0"), Origin::named("alive", "127.0.0.1:0"));
+    let edge = Setup::new().balanced(&[&dying, &alive], "balance = \"in-order\"").start();
+    let chunked =
+        "POST / HTTP/1.1\r\nHost: shop.example\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+    assert_eq!(edge.send(chunked).expect("an answer").status, 502);
+    let mut client = edge.connect_h2();
+    for (body, count) in [(None, 2), (Some(&b"abc"[..]), 3)] {
+        let post = http::Request::post("http://shop.example/").body(()).unwrap();
+        assert_eq!(client.request(post, body).unwrap().status, 502);
+        assert_eq!(dying.requests().len(), count);
+    }
+    alive.assert_untouched();
+
+    // An origin that has closed a connection from the pool may have read the request before: nobody can tell.
+    let first = Origin::named("first", "127.0.0.1:0");
+    let edge = Setup::new().balanced(&[&first, &alive], "balance = \"in-order\"").start();
+    edge.get("shop.example").assert_forwarded();
+    let post = "POST /die HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 0\r\n\r\n";
+    assert_eq!(edge.send(post).expect("an answer").status, 502);
+    assert_eq!((first.asked_for("/die"), first.connections()), (1, 1));
+    alive.assert_untouched();
+    // One that only asks goes on: on a connection of its own, and then to the next origin.
+    assert_eq!(edge.connect().get("shop.example", "/die").unwrap().status, 502);
+    assert_eq!((first.asked_for("/die"), alive.asked_for("/die") > 0), (2, true));
+}
+
+#[test]
 fn a_request_that_only_asks_is_sent_to_the_next_origin() {
     let (dying, alive) = (Origin::named("dying", "127.0.0.1:0"), Origin::named("alive", "127.0.0.1:0"));
     let edge = Setup::new().balanced(&[&dying, &alive], "balance = \"in-order\"").start();

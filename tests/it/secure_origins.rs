@@ -62,7 +62,7 @@ fn a_certificate_that_nobody_trusted_signed_is_a_502_and_no_request() {
     let edge = edge(&origin, &trusted, "tls = { name = \"origin.example\", ca = \"ca.pem\" }");
     assert_eq!(edge.get("shop.example").status, 502);
     assert!(origin.seen().requests.is_empty());
-    assert!(edge.process().stderr().contains("UnknownIssuer"), "{}", edge.process().stderr());
+    wait_until("the log says why", || edge.process().stderr().contains("UnknownIssuer"));
 }
 
 #[test]
@@ -120,6 +120,32 @@ fn an_origin_that_cannot_be_verified_is_passed_over_for_the_next() {
     edge.send(post).expect("an answer").assert_forwarded();
     assert!(bad.seen().requests.is_empty());
     assert_eq!(good.seen().requests, ["h1 POST /p HTTP/1.1"]);
+}
+
+#[test]
+fn a_check_without_a_path_is_a_whole_handshake_with_an_origin_that_has_tls() {
+    let (trusted, unknown) = (Authority::new(), Authority::new());
+    let good = Secure::start(&trusted, "origin.example");
+    let untrusted = Secure::start(&unknown, "origin.example");
+    let cleartext = Origin::start();
+    let setup = Setup::new();
+    fs::write(setup.home().join("ca.pem"), trusted.root_pem()).unwrap();
+    let addresses = [good.address(), untrusted.address(), cleartext.address()].map(|at| at.to_string());
+    let route = format!(
+        "[[route]]\nhosts = [\"*\"]\norigins = {addresses:?}\n\
+         tls = {{ name = \"origin.example\", ca = \"ca.pem\" }}\n\
+         health = {{ interval = \"20ms\", timeout = \"2s\", failures = 2, successes = 2 }}"
+    );
+    let edge = setup.table(&route).start();
+    let is_up = |at: usize| edge.status().0["origins"][at]["up"].as_bool();
+    wait_until("those without a certificate to trust are down", || {
+        (is_up(1), is_up(2)) == (Some(false), Some(false))
+    });
+    wait_until("the other one was asked", || good.seen().names.len() > 2);
+    assert_eq!(is_up(0), Some(true));
+    let seen = good.seen();
+    assert!(seen.requests.is_empty(), "a check without a path asks for nothing: {seen:?}");
+    assert!(seen.names.iter().all(|name| name.as_deref() == Some("origin.example")), "{seen:?}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use rustls::ClientConfig;
 
 use crate::harness::audit::{of_kind, only};
 use crate::harness::tls::{Authority, answer_to, client_hello};
-use crate::harness::{CaseFile, Edge, Origin, Setup, tools, wait_for, wait_until};
+use crate::harness::{CaseFile, Client, Edge, Origin, Setup, tools, wait_for, wait_until};
 
 const PAGE: &str = "page.example";
 const REFUSED: &str = "refused.example";
@@ -234,6 +234,34 @@ fn with_strict_sni_another_name_is_misdirected_and_a_blocked_one_still_blocked()
     client.get(PAGE, "/").unwrap().assert_blocked(403);
     client.get(ALLOWED, "/").unwrap().assert_forwarded();
     assert_eq!(house.origin.requests().len(), 2);
+}
+
+#[test]
+fn with_strict_sni_a_connection_without_a_server_name_is_for_no_name() {
+    let (authority, origin) = (Authority::new(), Origin::start());
+    let setup = Setup::new().origin(&origin);
+    // A client that asks for an address sends no server name, and is shown the default certificate.
+    authority.issue(&setup.home().join("certs"), ALLOWED, &[ALLOWED, "127.0.0.1"]);
+    let listener = |strict: bool| {
+        let tls = format!("tls = {{ certificates = \"certs\", default = \"{ALLOWED}\" }}");
+        format!("[[listen]]\naddress = \"127.0.0.1:0\"\n{tls}\nstrict_sni = {strict}")
+    };
+    let edge =
+        setup.table(&listener(true)).table(&listener(false)).case(CaseFile::new("page", &[PAGE])).start();
+    let config = Arc::new(authority.client(&["http/1.1"]));
+    let connect = |listener: usize| {
+        let address = edge.process().listeners[listener];
+        Client::connect_tls(address, Arc::clone(&config), "127.0.0.1", edge.ledger()).unwrap()
+    };
+    let mut strict = connect(1);
+    assert_eq!(strict.get(ALLOWED, "/").unwrap().status, 421);
+    assert_eq!(strict.get("127.0.0.1", "/").unwrap().status, 421);
+    // A blocked one is still blocked, and on record.
+    strict.get(PAGE, "/").unwrap().assert_blocked(403);
+    origin.assert_untouched();
+    connect(2).get(ALLOWED, "/").unwrap().assert_forwarded();
+    let mut named = edge.connect_tls(&config, ALLOWED).unwrap();
+    named.get(ALLOWED, "/").unwrap().assert_forwarded();
 }
 
 #[test]

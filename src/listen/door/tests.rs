@@ -115,3 +115,25 @@ async fn a_connection_that_is_ended_ends_at_once_on_both_sides() {
     assert!(!matches!(seen, Ok(1..)), "{seen:?}");
     enforcement.stop();
 }
+
+/// A connection of the pool is another request's a moment later, and a descriptor another connection's.
+#[tokio::test]
+async fn a_use_ends_its_connection_only_as_long_as_no_other_request_has_followed() {
+    use tokio::io::AsyncWriteExt;
+    let (_home, enforcement) = enforcement("");
+    let door = Door::new(enforcement.gate());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut stream = door.connect(address, None, PATIENCE, false).await.unwrap();
+    let (descriptor, one) = (stream.as_raw_fd(), "192.0.2.1".parse().unwrap());
+    let first = door.note_user(descriptor, one, true).unwrap();
+    let second = door.note_user(descriptor, one, true).unwrap();
+    assert!(!first.end());
+    stream.write_all(b"x").await.unwrap();
+    stream.flush().await.unwrap();
+    assert!(second.end());
+    assert!(stream.write_all(b"x").await.is_err() || stream.flush().await.is_err());
+    drop(stream);
+    assert!(!second.end() && door.note_user(descriptor, one, true).is_none());
+    enforcement.stop();
+}

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pingora::protocols::Stream;
-use rustls::server::{Acceptor, ServerConfig};
+use rustls::server::{Acceptor, ClientHello, ServerConfig};
 use smallvec::{SmallVec, smallvec};
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout_at};
-use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
+use tokio_rustls::LazyConfigAcceptor;
 
 use super::certificates::{Certificates, TlsError, provider};
 use super::stream::TlsStream;
@@ -41,7 +41,7 @@ pub(in crate::listen) enum Outcome {
 }
 
 /// What a client showed of itself before the handshake.
-struct Hello {
+pub(in crate::listen) struct Hello {
     /// As it was sent; empty when there is none.
     raw: Vec<u8>,
     sni: Option<Hostname>,
@@ -80,7 +80,7 @@ impl Terminator {
             Ok(Err(error)) => return Outcome::Failed(failure(&error)),
             Err(_) => return Outcome::Failed("slow-handshake"),
         };
-        let Some(hello) = Hello::read(&start) else {
+        let Some(hello) = Hello::of(&start.client_hello()) else {
             alert(start.io, deadline).await;
             return Outcome::Failed("handshake");
         };
@@ -136,11 +136,15 @@ impl Terminator {
 
 impl Hello {
     /// `None` when the name in it is none: what cannot be judged is not served.
-    fn read(start: &StartHandshake<Stream>) -> Option<Self> {
-        let hello = start.client_hello();
+    pub(in crate::listen) fn of(hello: &ClientHello<'_>) -> Option<Self> {
         let Some(name) = hello.server_name() else { return Some(Self { raw: Vec::new(), sni: None }) };
         let sni = Hostname::parse(name).ok()?;
         Some(Self { raw: name.as_bytes().to_vec(), sni: Some(sni) })
+    }
+
+    /// The name that is judged.
+    pub(in crate::listen) fn name(&self) -> Option<String> {
+        self.sni.as_ref().map(ToString::to_string)
     }
 }
 

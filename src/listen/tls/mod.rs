@@ -13,5 +13,5 @@ mod names;
 mod stream;
 
 pub use certificates::{Certificates, TlsError};
-pub(super) use hello::Outcome;
 pub use hello::Terminator;
+pub(super) use hello::{Hello, Outcome};

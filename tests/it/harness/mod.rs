@@ -17,6 +17,7 @@ pub mod process;
 pub mod recorder;
 pub mod response;
 pub mod secure;
+pub mod setup;
 pub mod status;
 pub mod succession;
 pub mod tls;
@@ -27,7 +28,8 @@ use std::time::{Duration, Instant};
 
 pub use canned::{Canned, Latch};
 pub use case::CaseFile;
-pub use edge::{Edge, Setup};
+pub use edge::Edge;
+pub use setup::Setup;
 pub use http1::Client;
 pub use http2::Http2;
 pub use origin::Origin;

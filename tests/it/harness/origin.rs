@@ -15,6 +15,8 @@ use super::canned::Canned;
 /// * A target that [`Origin::answers`] says so.
 /// * `/slow/N` streams N chunks, twenty milliseconds apart.
 /// * `/never` takes the request and does not answer before its client goes away.
+/// * `/hangs` is the same for a WebSocket.
+/// * `/die` takes the request and closes without an answer.
 /// * `/echo` gives the request's content back.
 /// * A request with `Upgrade: websocket` gets 101, and then every byte comes back.
 /// * `/healthz` gets 200, or 503 while it is [unwell](Origin::set_unwell); it is counted and not remembered.
@@ -120,6 +122,11 @@ impl Origin {
     /// From now on says this to whoever asks for `target`.
     pub fn answers(&self, target: &str, canned: Canned) {
         self.shared.canned.lock().unwrap().insert(target.to_owned(), canned);
+    }
+
+    /// Has no answer of its own any more to whoever asks for `target`.
+    pub fn falls_silent(&self, target: &str) {
+        self.shared.canned.lock().unwrap().remove(target);
     }
 
     /// How often `target` was asked for.
@@ -236,7 +243,7 @@ fn answer(stream: &mut TcpStream, shared: &Shared, request: &Received) -> io::Re
     let mut words = line.split(' ');
     let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let name = &shared.name;
-    if !request.field("upgrade").is_empty() {
+    if !request.field("upgrade").is_empty() && path != "/hangs" {
         let fields = "Upgrade: websocket\r\nConnection: Upgrade";
         return write!(stream, "HTTP/1.1 101 Switching Protocols\r\n{fields}\r\norigin: {name}\r\n\r\n");
     }
@@ -252,7 +259,10 @@ fn answer(stream: &mut TcpStream, shared: &Shared, request: &Received) -> io::Re
     if let Some(canned) = canned {
         return canned.write(stream, request, name, shared.asked_for(path));
     }
-    if path == "/never" {
+    if path == "/die" {
+        return Err(io::ErrorKind::ConnectionAborted.into());
+    }
+    if path == "/never" || path == "/hangs" {
         while stream.read(&mut [0; 1024])? > 0 {}
         return Err(io::ErrorKind::UnexpectedEof.into());
     }

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -70,15 +71,23 @@ pub struct Ended {
 }
 
 impl Process {
-    /// Starts `interdict run` and waits for `ready`.
-    pub fn start(config: &Path, environment: &[(String, String)]) -> Result<Self, Ended> {
+    /// Starts `interdict run` and waits for `ready`. With a socket it is started as by a socket unit.
+    pub fn start(
+        config: &Path,
+        environment: &[(String, String)],
+        socket: Option<&OwnedFd>,
+    ) -> Result<Self, Ended> {
         // Whom an upgrade leaves behind is waited for here, and not by the system's first process.
         set_child_subreaper(Some(getpid())).unwrap();
-        let mut child = Command::new(BINARY)
+        let (mut command, stdin) = match socket {
+            Some(socket) => (activated(), Stdio::from(socket.try_clone().unwrap())),
+            None => (Command::new(BINARY), Stdio::null()),
+        };
+        let mut child = command
             .args(["run", "--config"])
             .arg(config)
             .envs(environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -215,6 +224,15 @@ impl Drop for Process {
             eprintln!("--- standard error of the edge ---\n{}---", self.stderr());
         }
     }
+}
+
+/// The binary with its standard input as the first descriptor of a service manager's (`sd_listen_fds(3)`).
+fn activated() -> Command {
+    const SCRIPT: &str =
+        "export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=edge.socket; exec \"$@\" 3<&0 0</dev/null";
+    let mut command = Command::new("sh");
+    command.args(["-c", SCRIPT, "sh", BINARY]);
+    command
 }
 
 fn collect(mut from: impl Read + Send + 'static, into: Arc<Mutex<String>>) -> JoinHandle<()> {

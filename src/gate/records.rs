@@ -1,0 +1,67 @@
+//! Records that concern no request: of policy sets, and of cases that turn by themselves.
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::{Gate, object};
+use crate::audit::{Enforcement, Event, EventId, Kind};
+use crate::diagnostic::Diagnostics;
+use crate::limits;
+use crate::policy::{CompiledCase, Ruleset};
+
+impl Gate {
+    /// Records that a policy set comes into force; `from` says where it came from, `more` what else there is to say.
+    /// Returns the record's id.
+    pub fn record_application(&self, ruleset: &Ruleset, from: &str, mut more: Map<String, Value>) -> EventId {
+        let mut detail = object(json!({
+            "result": from,
+            "digest": ruleset.digest().to_string(),
+            "cases": ruleset.cases().len(),
+            "hosts": ruleset.host_count(),
+        }));
+        detail.append(&mut more);
+        self.record_plain(Kind::PolicyApplied, ruleset.revision().0, &detail)
+    }
+
+    /// Records that a policy set was refused, with its first errors, and `more` about it. Returns the record's id.
+    pub fn record_rejection(&self, diagnostics: &Diagnostics, mut more: Map<String, Value>) -> EventId {
+        let errors: Vec<String> =
+            diagnostics.errors().take(limits::REPORTED_DIAGNOSTICS).map(ToString::to_string).collect();
+        let mut detail = object(json!({ "error_count": diagnostics.error_count(), "errors": errors }));
+        detail.append(&mut more);
+        self.record_plain(Kind::PolicyRejected, self.ruleset().revision().0, &detail)
+    }
+
+    /// Records that something about a case has come to pass by itself, at a moment of the clock.
+    pub fn record_turn(&self, ruleset: &Ruleset, kind: Kind, case: &CompiledCase, at: Timestamp) {
+        tracing::info!(case = %case.id, %at, kind = kind.as_str(), "a case changed by itself");
+        let pending = self.audit.record(&Event {
+            kind,
+            revision: ruleset.revision().0,
+            enforcement: Some(Enforcement {
+                case: case.id.as_str(),
+                customer: &case.customer,
+                basis: case.basis.as_str(),
+                action: case.action.as_str(),
+                status: None,
+                matched: "",
+                also: &[],
+            }),
+            request: None,
+            detail: Some(&object(json!({ "at": at.to_string() }))),
+        });
+        let _receipt = pending.wait();
+    }
+
+    /// Records something that concerns no request, and waits until it is acknowledged. Returns the record's id.
+    pub fn record_plain(&self, kind: Kind, revision: u64, detail: &Map<String, Value>) -> EventId {
+        let pending = self.audit.record(&Event {
+            kind,
+            revision,
+            enforcement: None,
+            request: None,
+            detail: Some(detail),
+        });
+        pending.wait().id()
+    }
+}
