@@ -28,6 +28,7 @@ mod table_cases;
 
 // What a request is about, and what happens to it.
 mod actions;
+mod bypass;
 mod cache;
 mod cache_bounds;
 mod cache_purge;
@@ -39,6 +40,7 @@ mod floods;
 mod identity;
 mod origins;
 mod secure_origins;
+mod smuggling;
 mod tls;
 mod upstream;
 

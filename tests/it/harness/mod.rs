@@ -17,6 +17,7 @@ pub mod recorder;
 pub mod response;
 pub mod secure;
 pub mod status;
+pub mod stream;
 pub mod succession;
 pub mod tls;
 pub mod tools;
