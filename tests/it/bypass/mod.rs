@@ -155,7 +155,7 @@ fn check_all_ways(refuses: bool) {
     let mut cells = Vec::new();
     let mut wrong = Vec::new();
     for way in &ways {
-        for carrier in CARRIERS {
+        for carrier in CARRIERS.into_iter().filter(|carrier| carrier.is_tls() || !way.only_tls) {
             let cell = format!("cell-{}", cells.len());
             let (saw, outcome) = match (carrier.is_http1(), &way.h1, &way.h2) {
                 (true, Some((head, outcome)), _) => (ask_http1(&house, carrier, way, head, &cell), outcome),
@@ -221,4 +221,87 @@ fn every_way_of_naming_a_blocked_host_gets_the_page_over_every_wire() {
 #[test]
 fn every_way_of_naming_a_blocked_host_is_refused_over_every_wire() {
     check_all_ways(true);
+}
+
+/// Places that name no host, whatever stands in them.
+const NO_NAMES: [(&str, &str); 9] = [
+    ("x-forwarded-host", BLOCKED),
+    ("x_forwarded_host", BLOCKED),
+    ("forwarded", "for=192.0.2.1;host=blocked.example"),
+    ("x-host", BLOCKED),
+    ("x-original-url", "http://blocked.example/"),
+    ("via", "1.1 blocked.example"),
+    ("referer", "http://blocked.example/"),
+    ("origin", "http://blocked.example"),
+    ("cookie", "host=blocked.example"),
+];
+
+#[test]
+fn what_only_looks_like_a_name_blocks_nothing_and_tells_the_origin_nothing() {
+    let house = House::new(false);
+    for carrier in CARRIERS {
+        for (name, value) in NO_NAMES {
+            let saw = match carrier.is_http1() {
+                true => {
+                    let head = format!("GET / HTTP/1.1\r\nHost: {ALLOWED}\r\n{name}: {value}\r\n\r\n");
+                    house.http1(carrier, ALLOWED).unwrap().send(head).response().unwrap().status
+                }
+                false => {
+                    let mut wire = house.http2(carrier, ALLOWED).unwrap();
+                    let fields = [
+                        (":method", "GET"),
+                        (":scheme", "http"),
+                        (":path", "/"),
+                        (":authority", ALLOWED),
+                        (name, value),
+                    ];
+                    let fields =
+                        fields.map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec()));
+                    let Ended::Answered(answer) = exchange(&mut wire, &fields.to_vec(), &[]) else {
+                        panic!("no answer over {carrier:?} with {name}");
+                    };
+                    answer.status
+                }
+            };
+            assert_eq!(saw, 200, "over {carrier:?} with {name}");
+        }
+    }
+    let requests = house.origin.requests();
+    assert_eq!(requests.len(), CARRIERS.len() * NO_NAMES.len());
+    for request in requests {
+        for name in ["host", "x-forwarded-host"] {
+            assert_eq!(request.field(name), [ALLOWED], "{}", request.head.escape_ascii());
+        }
+        let told = request.field("forwarded").join(", ") + &request.field("x_forwarded_host").join(", ");
+        assert!(told.contains("host=allowed.example") && !told.contains(BLOCKED), "{told}");
+    }
+    assert!(of_kind(&house.edge.finish(), "request.blocked").is_empty());
+}
+
+#[test]
+fn each_request_of_a_connection_is_judged_by_itself_whatever_came_before() {
+    for refuses in [false, true] {
+        let house = House::new(refuses);
+        for carrier in CARRIERS.into_iter().filter(|carrier| carrier.is_http1()) {
+            let mut client = house.http1(carrier, ALLOWED).unwrap();
+            client.get(ALLOWED, "/first").unwrap().assert_forwarded();
+            let answer = client.get(BLOCKED, "/second");
+            assert_eq!(answer.as_ref().map(|answer| answer.status), (!refuses).then_some(403));
+            // A refusal ends the connection.
+            let mut client = if refuses { house.http1(carrier, ALLOWED).unwrap() } else { client };
+            client.get(ALLOWED, "/third").unwrap().assert_forwarded();
+        }
+        let tls = house.edge.connect_tls_h2(&house.http2, ALLOWED);
+        for mut client in [house.edge.connect_h2(), tls] {
+            client.get(ALLOWED, "/first").unwrap().assert_forwarded();
+            match client.get(BLOCKED, "/second") {
+                Ok(answer) => assert!(!refuses && answer.status == 403, "{answer:?}"),
+                Err(error) => assert!(refuses && error.is_reset(), "{error}"),
+            }
+            client.get(ALLOWED, "/third").unwrap().assert_forwarded();
+        }
+        let lines: Vec<_> = house.origin.requests().iter().map(|request| request.line()).collect();
+        assert_eq!(lines, ["GET /first HTTP/1.1", "GET /third HTTP/1.1"].repeat(CARRIERS.len()));
+        assert_eq!(of_kind(&house.edge.finish(), "request.blocked").len(), CARRIERS.len());
+    }
 }

@@ -81,7 +81,7 @@ impl Dialect {
 
     fn read(&self, bytes: &[u8]) -> Option<(Understood, usize)> {
         let (first, mut octets) = self.line(bytes)?;
-        let first = String::from_utf8_lossy(first).into_owned();
+        let first = first.iter().map(|byte| char::from(*byte)).collect();
         let mut fields: Vec<(String, Vec<u8>)> = Vec::new();
         loop {
             let (line, taken) = self.line(&bytes[octets..])?;

@@ -186,12 +186,11 @@ fn check_connection(connection: &Connection, wrong: &mut String) {
         .collect();
     for dialect in DIALECTS {
         let understood = dialect.read_all(&connection.bytes[..connection.read]);
-        let differs = understood
-            .iter()
-            .zip(&expected)
-            .find(|(one, other)| one.0.len() != other.0.len() && one != other);
-        if understood.len() != expected.len() || differs.is_some() {
-            writeln!(wrong, "`{}` reads {understood:?} where there is {expected:?}", dialect.name()).unwrap();
+        if understood != expected {
+            let pairs = understood.iter().zip(&expected);
+            let at = pairs.take_while(|(one, other)| one == other).count();
+            let (one, other) = (understood.get(at), expected.get(at));
+            writeln!(wrong, "`{}` reads {one:?} where there is {other:?}", dialect.name()).unwrap();
         }
     }
     for message in connection.requests.iter().chain(&connection.begun) {
