@@ -196,7 +196,7 @@ fn budget(head: u64, length: Length) -> Budget {
     match length {
         Length::Known(length) => Budget::Bytes(length.saturating_add(head)),
         Length::Chunked => Budget::Chunked { head },
-        Length::Upgrade => Budget::Unlimited,
+        Length::Upgrade => Budget::Upgrade { head },
     }
 }
 
@@ -262,7 +262,8 @@ mod tests {
         let with = |field: &str| format!("POST / HTTP/1.1\r\nHost: a\r\n{field}\r\n\r\n");
         let chunked = with("Transfer-Encoding: chunked");
         assert_eq!(budget(&chunked), Budget::Chunked { head: chunked.len() as u64 });
-        assert_eq!(budget(&with("Upgrade: websocket")), Budget::Unlimited);
+        let upgrade = with("Upgrade: websocket");
+        assert_eq!(budget(&upgrade), Budget::Upgrade { head: upgrade.len() as u64 });
     }
 
     #[test]

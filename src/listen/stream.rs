@@ -32,7 +32,9 @@ pub(super) enum Budget {
     Bytes(u64),
     /// What is left of a head, and then a chunked body.
     Chunked { head: u64 },
-    /// Unknown: upgrades, HTTP/2.
+    /// What is left of a head, and nothing until an answer of 101 has gone out; then all.
+    Upgrade { head: u64 },
+    /// All: HTTP/2, and what follows an upgrade.
     Unlimited,
 }
 
@@ -41,7 +43,7 @@ impl Budget {
     fn allows(self, wanted: usize) -> usize {
         match self {
             Self::Unlimited => wanted,
-            Self::Bytes(left) | Self::Chunked { head: left } => {
+            Self::Bytes(left) | Self::Chunked { head: left } | Self::Upgrade { head: left } => {
                 usize::try_from(left).unwrap_or(usize::MAX).min(wanted)
             }
         }
@@ -54,11 +56,12 @@ impl Budget {
             Self::Unlimited => self,
             Self::Bytes(left) => Self::Bytes(resized(left)),
             Self::Chunked { head } => Self::Chunked { head: resized(head) },
+            Self::Upgrade { head } => Self::Upgrade { head: resized(head) },
         }
     }
 
     fn spend(&mut self, used: usize) {
-        if let Self::Bytes(left) | Self::Chunked { head: left } = self {
+        if let Self::Bytes(left) | Self::Chunked { head: left } | Self::Upgrade { head: left } = self {
             *left = left.saturating_sub(used as u64);
         }
     }
@@ -312,6 +315,10 @@ impl AsyncRead for EdgeStream {
 impl AsyncWrite for EdgeStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        // Until then nobody knows whether what follows the head is a tunnel or the next request.
+        if matches!(this.budget, Budget::Upgrade { .. }) && buf.starts_with(b"HTTP/1.1 101 ") {
+            this.budget = Budget::Unlimited;
+        }
         let written = Pin::new(&mut this.inner).poll_write(cx, buf);
         if let Poll::Ready(Ok(count)) = written {
             this.wrote(count);

@@ -39,6 +39,17 @@ fn every_written_case_is_read_alike_by_edge_and_origin_and_ends_as_its_table_say
 }
 
 #[test]
+fn packets_of_one_octet_make_no_difference_to_what_edge_and_origin_agree_on() {
+    let mut trial = Trial::start();
+    for row in rows("wire/http1") {
+        let number = trial.next();
+        trial.send_by_octets(&row.title, notation::bytes(&text_of(&row), number));
+    }
+    let findings = trial.finish();
+    assert!(findings.wrong.is_empty(), "{}", findings.wrong);
+}
+
+#[test]
 fn every_generated_case_is_read_alike_by_edge_and_origin() {
     let began = Instant::now();
     let mut trial = Trial::start();

@@ -61,7 +61,21 @@ impl Trial {
     pub fn send(&mut self, title: &str, sent: Vec<u8>) {
         let mut client = self.edge.connect();
         client.send(&sent).end_sending();
-        let mut seen = Seen { title: title.to_owned(), sent, ..Seen::default() };
+        self.hear(client, Seen { title: title.to_owned(), sent, ..Seen::default() });
+    }
+
+    /// The same in packets of one octet.
+    pub fn send_by_octets(&mut self, title: &str, sent: Vec<u8>) {
+        let mut client = self.edge.connect();
+        sent.chunks(1).for_each(|octet| drop(client.send(octet)));
+        client.end_sending();
+        // What a client sends after its last request may cost it the answer (RFC 9112 §9.6).
+        let says = |what: &[u8]| sent.windows(what.len()).any(|window| window.eq_ignore_ascii_case(what));
+        let broken_off = says(b"close") || says(b"HTTP/1.0");
+        self.hear(client, Seen { title: title.to_owned(), sent, broken_off, ..Seen::default() });
+    }
+
+    fn hear(&mut self, mut client: Client, mut seen: Seen) {
         loop {
             match client.try_response(false) {
                 Ok(None) => break,
