@@ -13,11 +13,22 @@ use std::time::Duration;
 
 use rustls::ClientConfig;
 
-use self::ways::{ALLOWED, BLOCKED, NAMES, Outcome, Way, ways};
+use self::ways::{ALLOWED, BLOCKED, Outcome, Way, ways};
 use crate::harness::audit::{Record, of_kind};
 use crate::harness::stream::{Ended, Fields, exchange};
 use crate::harness::tls::{Authority, Wire};
 use crate::harness::{CaseFile, Client, Edge, Origin, PATIENCE, Setup};
+
+/// The names of the case.
+const NAMES: [&str; 7] = [
+    BLOCKED,
+    "xn--bcher-kva.example",
+    "under_score.example",
+    "192.0.2.7",
+    "[2001:db8::7]",
+    ".suffix.example",
+    "*.below.example",
+];
 
 /// What carries the requests.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -67,7 +67,9 @@ impl Trial {
     /// The same in packets of one octet.
     pub fn send_by_octets(&mut self, title: &str, sent: Vec<u8>) {
         let mut client = self.edge.connect();
-        sent.chunks(1).for_each(|octet| drop(client.send(octet)));
+        for octet in sent.chunks(1) {
+            client.send(octet);
+        }
         client.end_sending();
         // What a client sends after its last request may cost it the answer (RFC 9112 §9.6).
         let says = |what: &[u8]| sent.windows(what.len()).any(|window| window.eq_ignore_ascii_case(what));
