@@ -94,6 +94,8 @@ pub const ACCEPT_ELEMENTS: usize = 32;
 pub const READ_BUFFER_BYTES: usize = 8 * 1024;
 /// Octets of requests sent ahead of their turn that are kept for one connection; then it is not read.
 pub const PIPELINE_BYTES: usize = 64 * 1024;
+/// Octets between two pieces of a chunked body, extensions included, and those of all its trailers together.
+pub const CHUNK_OVERHEAD_BYTES: usize = 4 * 1024;
 /// For an answer that has begun to end by itself before it is cut; shorter than [`CUTS_SETTLE`].
 pub const CUT_GRACE: Duration = Duration::from_millis(100);
 /// For a request that lost its origin to a cut to get the answer of its case instead; then it ends without one.

@@ -47,7 +47,7 @@ pub struct RequestParts<'a> {
     pub version: Version,
     /// The method, in its own case: methods are case-sensitive.
     pub method: &'a str,
-    /// HTTP/1: the raw request-target. HTTP/2 names no host here, and it is not looked at.
+    /// HTTP/1: the raw request-target. HTTP/2: the `:path`, which names no host, but has to be what its method allows.
     pub target: &'a [u8],
     /// HTTP/2: the `:authority` pseudo-header field. HTTP/1 has none, and it is not looked at.
     pub authority: Option<&'a [u8]>,
@@ -146,6 +146,10 @@ fn claims_of_http1<'a>(parts: &RequestParts<'a>) -> Result<SmallVec<[Claim<'a>; 
 
 /// HTTP/2: `:authority`, which decides, or a `host` field, or both.
 fn claims_of_http2<'a>(parts: &RequestParts<'a>) -> Result<SmallVec<[Claim<'a>; 2]>, IdentifyError> {
+    // RFC 9113 §8.3.1: an origin that speaks HTTP/1 would get a target that its method does not have.
+    if parts.target == b"*" && parts.method != "OPTIONS" {
+        return Err(IdentifyError::TargetForm);
+    }
     let mut claims = SmallVec::new();
     if let Some(authority) = parts.authority {
         claims.push(Claim::read(Place::Authority, authority)?);

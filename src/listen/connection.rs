@@ -183,10 +183,16 @@ where
         let mut occupation = Occupation::new(connection);
         // A change that comes while a request is served is still to be felt by the connection when it waits again.
         let mut seen = self.gate.changes();
+        let mut is_new = true;
         while let Some(next) = self.next_head(&mut stream, &occupation, seen.clone(), shutdown).await {
             let head_len = match next {
                 Next::Head(length) => length,
-                Next::Http2 => return self.serve_http2(stream, connection, shutdown).await,
+                Next::Http2 if is_new => return self.serve_http2(stream, connection, shutdown).await,
+                // Whoever stands in front of the edge takes what comes now for requests of HTTP/1.
+                Next::Http2 => {
+                    let reason = "HTTP/2 begins with the connection (RFC 9113 §3.4)";
+                    return self.reject(&mut stream, 400, "malformed", reason).await;
+                }
                 Next::Broken => return,
                 Next::Slow => {
                     return self.reject(&mut stream, 408, "slow", "the request took too long").await;
@@ -196,6 +202,7 @@ where
                     return self.reject(&mut stream, 431, "head-too-large", reason).await;
                 }
             };
+            is_new = false;
             // Before the ruleset is asked: no change of it is missed.
             let changes = self.gate.changes();
             seen = changes.clone();

@@ -25,6 +25,9 @@ const HOP_BY_HOP: [HeaderName; 6] = [
     header::TRAILER,
 ];
 
+/// Fields that say where a message ends, whose names have a hyphen that some origins do not tell from `_`.
+const FRAMING: [HeaderName; 2] = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
+
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -46,6 +49,7 @@ pub(super) struct Asker<'a> {
 /// client's connection, and the truth about the client.
 pub(super) fn prepare(request: &mut RequestHeader, asker: &Asker<'_>) -> Result<()> {
     remove_hop_by_hop(request)?;
+    settle_framing(request)?;
     let earlier = if asker.is_trusted { Earlier::take(request) } else { Earlier::default() };
     remove_forwarded(request);
     request.insert_header(header::HOST, value(asker.authority)?)?;
@@ -70,6 +74,31 @@ fn remove_hop_by_hop(request: &mut RequestHeader) -> Result<()> {
     request.remove_header(&header::TE);
     if keeps_te {
         request.insert_header(header::TE, HeaderValue::from_static("trailers"))?;
+    }
+    Ok(())
+}
+
+/// Says the length in one way only: one number without zeros in front, which some read as octal, and no field that an
+/// origin could take for one that frames or routes a message.
+fn settle_framing(request: &mut RequestHeader) -> Result<()> {
+    let mut lengths = request.headers.get_all(header::CONTENT_LENGTH).iter();
+    if let Some(first) = lengths.next() {
+        // Whoever read the request has seen to it that all of them say the same.
+        let text = first.to_str().ok().and_then(|text| text.split(',').next()).map(str::trim);
+        let length: Option<u64> = text.and_then(|text| text.parse().ok());
+        let unclear = || Error::explain(ErrorType::InternalError, "a length that is no number");
+        let settled = HeaderValue::from(length.ok_or_else(unclear)?);
+        if lengths.next().is_some() || *first != settled {
+            request.insert_header(header::CONTENT_LENGTH, settled)?;
+        }
+    }
+    let frames = |name: &HeaderName| {
+        let alike = |known: HeaderName| name.as_str().replace('_', "-") == known.as_str();
+        name.as_str().contains('_') && FRAMING.into_iter().any(alike)
+    };
+    let lookalikes: Vec<HeaderName> = request.headers.keys().filter(|name| frames(name)).cloned().collect();
+    for name in lookalikes {
+        request.remove_header(&name);
     }
     Ok(())
 }
@@ -246,6 +275,23 @@ mod tests {
             ("TE", "gzip, deflate"),
         ];
         assert_fields(&prepared(&hop, &UNTRUSTED), &PLAIN);
+    }
+
+    #[test]
+    fn the_length_is_said_in_one_way_only() {
+        let unclear = [
+            ("Content-Length", "005, 5"),
+            ("Content-Length", "5"),
+            ("Content_Length", "9"),
+            ("Transfer_Encoding", "chunked"),
+            ("Other_Field", "kept"),
+        ];
+        let found = prepared(&unclear, &UNTRUSTED);
+        let rest: Vec<_> =
+            found.iter().filter(|(name, _)| !PLAIN.iter().any(|(plain, _)| plain == name)).collect();
+        let (length, other) = (("content-length", "5"), ("other_field", "kept"));
+        let expected = [length, other].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(rest, expected.iter().collect::<Vec<_>>());
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::time::Duration;
 use http::HeaderName;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::framing::{Framing, FramingError, Length};
 use super::stream::{Budget, EdgeStream};
 use crate::limits;
 
@@ -130,6 +131,8 @@ pub(super) enum HeadError {
     TooManyFields,
     #[error("the request head is cut short")]
     Incomplete,
+    #[error("the length of the request is unclear: {0}")]
+    Framing(FramingError),
 }
 
 impl HeadError {
@@ -138,6 +141,7 @@ impl HeadError {
         match self {
             Self::Malformed(_) | Self::Incomplete => 400,
             Self::TooManyFields => 431,
+            Self::Framing(error) => error.status(),
         }
     }
 }
@@ -171,49 +175,28 @@ impl<'b> Head<'b> {
             if client_header.is_some_and(|name| field.name.eq_ignore_ascii_case(name.as_str())) {
                 forwarded.push(field.value);
             }
-            framing.note(field);
+            framing.note(field.name, field.value);
         }
+        let http10 = request.version == Some(0);
+        let length = framing.length(http10).map_err(HeadError::Framing)?;
         Ok(Self {
             method,
             target: request.path.ok_or(HeadError::Incomplete)?.as_bytes(),
-            http10: request.version == Some(0),
+            http10,
             hosts,
             user_agent,
             forwarded,
-            budget: if method == "CONNECT" { Budget::Unlimited } else { framing.budget(bytes.len()) },
+            budget: if method == "CONNECT" { Budget::Unlimited } else { budget(bytes.len() as u64, length) },
         })
     }
 }
 
-/// How long the message is (RFC 9112 §6.3). Whatever is not plain is left to Pingora, which refuses what
-/// is ambiguous; this only keeps pipelined bytes out of its hands where the length is certain.
-#[derive(Debug, Default)]
-struct Framing {
-    lengths: usize,
-    length: Option<u64>,
-    uncertain: bool,
-}
-
-impl Framing {
-    fn note(&mut self, field: &httparse::Header<'_>) {
-        if field.name.eq_ignore_ascii_case("content-length") {
-            self.lengths += 1;
-            self.length = std::str::from_utf8(field.value)
-                .ok()
-                .filter(|text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()))
-                .and_then(|text| text.parse().ok());
-        }
-        // Of the upgrades only a WebSocket's is forwarded; the others are answered as plain requests.
-        self.uncertain |= field.name.eq_ignore_ascii_case("transfer-encoding")
-            || (field.name.eq_ignore_ascii_case("upgrade") && field.value.eq_ignore_ascii_case(b"websocket"));
-    }
-
-    fn budget(&self, head: usize) -> Budget {
-        match (self.uncertain, self.lengths, self.length) {
-            (false, 0, _) => Budget::Bytes(head as u64),
-            (false, 1, Some(length)) => Budget::Bytes(length.saturating_add(head as u64)),
-            _ => Budget::Unlimited,
-        }
+/// How many octets Pingora may see: only what is asked for here, not what a client has sent behind it.
+fn budget(head: u64, length: Length) -> Budget {
+    match length {
+        Length::Known(length) => Budget::Bytes(length.saturating_add(head)),
+        Length::Chunked => Budget::Chunked { head },
+        Length::Upgrade => Budget::Upgrade { head },
     }
 }
 
@@ -276,12 +259,18 @@ mod tests {
         assert_eq!(budget("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), Budget::Bytes(27));
         let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n";
         assert_eq!(budget(post), Budget::Bytes(post.len() as u64 + 5));
-        for uncertain in ["Transfer-Encoding: chunked", "Upgrade: websocket", "Content-Length: +5"] {
-            let head = format!("POST / HTTP/1.1\r\nHost: a\r\n{uncertain}\r\n\r\n");
-            assert_eq!(budget(&head), Budget::Unlimited, "{uncertain}");
-        }
-        let twice = "POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n";
-        assert_eq!(budget(twice), Budget::Unlimited);
+        let with = |field: &str| format!("POST / HTTP/1.1\r\nHost: a\r\n{field}\r\n\r\n");
+        let chunked = with("Transfer-Encoding: chunked");
+        assert_eq!(budget(&chunked), Budget::Chunked { head: chunked.len() as u64 });
+        let upgrade = with("Upgrade: websocket");
+        assert_eq!(budget(&upgrade), Budget::Upgrade { head: upgrade.len() as u64 });
+    }
+
+    #[test]
+    fn an_unclear_length_is_no_head() {
+        let twice = b"POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n";
+        let error = Head::parse(twice, 128, None).unwrap_err();
+        assert_eq!((error, error.status()), (HeadError::Framing(FramingError::Length), 400));
     }
 
     #[test]

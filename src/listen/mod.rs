@@ -9,6 +9,7 @@
 mod admin;
 mod admission;
 mod cache;
+mod chunks;
 mod client_header;
 mod connection;
 mod door;
@@ -17,6 +18,7 @@ mod facts;
 mod flight;
 mod forwarded;
 mod frames;
+mod framing;
 mod head;
 mod health;
 mod http2;

@@ -17,6 +17,7 @@ use pingora::server::configuration::ServerConf;
 use pingora::{Error, ErrorType, Result};
 
 use super::cache::{self, Cache, Lookup};
+use super::chunks::BrokenChunks;
 use super::enforce::{self, Passed};
 use super::flight::Flight;
 use super::live::{Live, Settings};
@@ -252,6 +253,10 @@ impl ProxyHttp for EdgeProxy {
         }
         let status = match (error.etype(), error.esource()) {
             (ErrorType::HTTPStatus(status), _) => *status,
+            _ if BrokenChunks::caused(error) => {
+                self.gate.metrics().rejected("malformed");
+                400
+            }
             (ErrorType::ConnectTimedout | ErrorType::ReadTimedout, pingora::ErrorSource::Upstream) => 504,
             (_, pingora::ErrorSource::Upstream) => 502,
             (ErrorType::ReadTimedout, pingora::ErrorSource::Downstream) => 408,

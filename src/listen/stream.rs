@@ -21,6 +21,7 @@ use pingora::protocols::{
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
+use super::chunks::{BrokenChunks, Chunks};
 use super::frames::{Alarm, FrameLimits, Meter};
 use crate::limits;
 
@@ -29,7 +30,11 @@ use crate::limits;
 pub(super) enum Budget {
     /// So many: a head, and a body of known length.
     Bytes(u64),
-    /// Unknown until the message ends: chunked bodies, upgrades, HTTP/2.
+    /// What is left of a head, and then a chunked body.
+    Chunked { head: u64 },
+    /// What is left of a head, and nothing until an answer of 101 has gone out; then all.
+    Upgrade { head: u64 },
+    /// All: HTTP/2, and what follows an upgrade.
     Unlimited,
 }
 
@@ -38,22 +43,25 @@ impl Budget {
     fn allows(self, wanted: usize) -> usize {
         match self {
             Self::Unlimited => wanted,
-            Self::Bytes(left) => usize::try_from(left).unwrap_or(usize::MAX).min(wanted),
+            Self::Bytes(left) | Self::Chunked { head: left } | Self::Upgrade { head: left } => {
+                usize::try_from(left).unwrap_or(usize::MAX).min(wanted)
+            }
         }
     }
 
     /// The same budget for a request whose head has got another length.
     pub(super) fn resized(self, old_head: usize, new_head: usize) -> Self {
+        let resized = |left: u64| left.saturating_sub(old_head as u64).saturating_add(new_head as u64);
         match self {
             Self::Unlimited => self,
-            Self::Bytes(left) => {
-                Self::Bytes(left.saturating_sub(old_head as u64).saturating_add(new_head as u64))
-            }
+            Self::Bytes(left) => Self::Bytes(resized(left)),
+            Self::Chunked { head } => Self::Chunked { head: resized(head) },
+            Self::Upgrade { head } => Self::Upgrade { head: resized(head) },
         }
     }
 
     fn spend(&mut self, used: usize) {
-        if let Self::Bytes(left) = self {
+        if let Self::Bytes(left) | Self::Chunked { head: left } | Self::Upgrade { head: left } = self {
             *left = left.saturating_sub(used as u64);
         }
     }
@@ -75,6 +83,8 @@ pub(super) struct EdgeStream {
     /// Read from the connection, not yet given to Pingora.
     buffer: BytesMut,
     budget: Budget,
+    /// Follows the body of a chunked request.
+    chunks: Chunks,
     /// The client has closed its side; what is in `buffer` is all there is.
     ended: bool,
     pace: Pace,
@@ -96,6 +106,7 @@ impl EdgeStream {
             inner,
             buffer: BytesMut::new(),
             budget: Budget::Bytes(0),
+            chunks: Chunks::default(),
             ended: false,
             pace,
             stalled: None,
@@ -204,6 +215,7 @@ impl EdgeStream {
     /// Opens the gate for one request: from here on Pingora reads, at most `budget`.
     pub(super) fn admit(&mut self, budget: Budget) {
         self.budget = budget;
+        self.chunks = Chunks::default();
     }
 
     /// Drops what is buffered; used when a connection is being closed.
@@ -222,16 +234,46 @@ impl EdgeStream {
                 // A client that floods requests ahead of its answers is not read any further.
                 return Poll::Pending;
             }
-            let mut space = [0u8; 4096];
-            let mut space = ReadBuf::new(&mut space);
-            ready!(Pin::new(&mut self.inner).poll_read(cx, &mut space))?;
-            self.ended = space.filled().is_empty();
-            self.buffer.put_slice(space.filled());
+            ready!(self.poll_fill(cx))?;
         }
+    }
+
+    /// As [`Self::fill`].
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut space = [0u8; 4096];
+        let mut space = ReadBuf::new(&mut space);
+        ready!(Pin::new(&mut self.inner).poll_read(cx, &mut space))?;
+        self.ended = space.filled().is_empty();
+        self.buffer.put_slice(space.filled());
+        Poll::Ready(Ok(()))
+    }
+
+    /// As many bytes as belong to the chunked body, whose grammar is held to.
+    fn poll_chunks(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        while buf.remaining() > 0 {
+            let here = self.buffer.len().min(buf.remaining());
+            let count = self.chunks.follow(self.buffer.get(..here).unwrap_or_default());
+            if count > 0 {
+                buf.put_slice(self.buffer.get(..count).unwrap_or_default());
+                self.buffer.advance(count);
+                break;
+            }
+            if self.chunks.is_broken() {
+                return Poll::Ready(Err(BrokenChunks.into()));
+            }
+            if self.ended {
+                break;
+            }
+            ready!(self.poll_fill(cx))?;
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// As many bytes as belong to the request.
     fn poll_budgeted(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.budget == (Budget::Chunked { head: 0 }) && !self.chunks.is_done() {
+            return self.poll_chunks(cx, buf);
+        }
         let allowed = self.budget.allows(buf.remaining());
         if allowed == 0 {
             return self.poll_closed(cx);
@@ -281,6 +323,10 @@ impl AsyncRead for EdgeStream {
 impl AsyncWrite for EdgeStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        // Until then nobody knows whether what follows the head is a tunnel or the next request.
+        if matches!(this.budget, Budget::Upgrade { .. }) && buf.starts_with(b"HTTP/1.1 101 ") {
+            this.budget = Budget::Unlimited;
+        }
         let written = Pin::new(&mut this.inner).poll_write(cx, buf);
         if let Poll::Ready(Ok(count)) = written {
             this.wrote(count);

@@ -28,6 +28,7 @@ mod table_cases;
 
 // What a request is about, and what happens to it.
 mod actions;
+mod bypass;
 mod cache;
 mod cache_bounds;
 mod cache_purge;
@@ -43,6 +44,7 @@ mod origins;
 mod refreshes;
 mod secure_origins;
 mod slow_clients;
+mod smuggling;
 mod tls;
 mod upstream;
 

@@ -16,7 +16,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// One set of input files and what is expected of it.
 pub(crate) struct Row {
@@ -28,13 +28,10 @@ pub(crate) struct Row {
 
 /// Runs every row of every file in `tests/cases/<topic>` and compares what `run` prints.
 pub(crate) fn check_all(topic: &str, run: impl Fn(&Row) -> String) {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases").join(topic);
     let bless = std::env::var_os("INTERDICT_BLESS").is_some();
     let mut failures = String::new();
     let mut rows = 0;
-    let mut paths: Vec<_> = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()).collect();
-    paths.sort();
-    for path in paths.iter().filter(|path| path.extension().is_some_and(|ending| ending == "txt")) {
+    for path in &paths(topic) {
         let text = fs::read_to_string(path).unwrap();
         let mut blessed = String::new();
         for row in parse(&text) {
@@ -52,8 +49,22 @@ pub(crate) fn check_all(topic: &str, run: impl Fn(&Row) -> String) {
             fs::write(path, format!("{}\n", blessed.trim_end())).unwrap();
         }
     }
-    assert!(rows > 0, "no rows in {}", directory.display());
+    assert!(rows > 0, "no rows in tests/cases/{topic}");
     assert!(bless || failures.is_empty(), "{failures}");
+}
+
+/// Every row of every file in `tests/cases/<topic>`, for a run that takes all of them at once before any is compared.
+pub(crate) fn rows(topic: &str) -> Vec<Row> {
+    let texts = paths(topic).into_iter().map(|path| fs::read_to_string(path).unwrap());
+    texts.flat_map(|text| parse(&text)).collect()
+}
+
+fn paths(topic: &str) -> Vec<PathBuf> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases").join(topic);
+    let mut paths: Vec<_> = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|ending| ending == "txt"));
+    paths.sort();
+    paths
 }
 
 fn parse(text: &str) -> Vec<Row> {

@@ -74,10 +74,12 @@ impl Client {
         self.stream.socket().set_nonblocking(false).unwrap();
     }
 
-    /// Closes the sending side and goes on reading.
+    /// Closes the sending side and goes on reading. A peer that has closed already is noticed when reading.
     pub fn end_sending(&mut self) -> &mut Self {
-        self.stream.socket().shutdown(std::net::Shutdown::Write).unwrap();
-        self
+        match self.stream.socket().shutdown(std::net::Shutdown::Write) {
+            Err(error) if error.kind() != ErrorKind::NotConnected => panic!("cannot end: {error}"),
+            _ => self,
+        }
     }
 
     /// Sends `GET path` for a host and reads the answer; `None` when the peer closed without a byte.

@@ -19,6 +19,7 @@ pub mod response;
 pub mod secure;
 pub mod setup;
 pub mod status;
+pub mod stream;
 pub mod succession;
 pub mod tls;
 pub mod tools;
