@@ -255,7 +255,7 @@ impl ProxyHttp for EdgeProxy {
             _ => 500,
         };
         session.set_keepalive(None);
-        if status > 0 && session.response_written().is_none() {
+        if status > 0 && !enforce::has_answer(session) {
             let reason = match status {
                 502 | 504 => "the origin of this site cannot be reached",
                 400 => "the request cannot be understood",

@@ -41,6 +41,7 @@ mod origins;
 mod secure_origins;
 mod tls;
 mod upstream;
+mod wire;
 
 // Rules and records while things change or break.
 mod audit;
