@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use super::http2::hpack;
 use super::http2::link::{DATA, HEADERS, Link, RST_STREAM, frame};
 use crate::harness::audit::{of_kind, only};
+use crate::harness::secure::Secure;
 use crate::harness::tls::Wire;
 use crate::harness::{Canned, CaseFile, Edge, Latch, Origin, PATIENCE, Setup, wait_until};
 
@@ -63,6 +64,7 @@ fn a_blocked_request_with_trailers_gets_the_answer_of_its_case() {
     let reply = client.reply();
     assert!(reply.kind == HEADERS && hpack::has_status(&reply.payload, 403), "{reply}");
     // On a connection of its own, where nothing of the page is left to come.
+    drop(client);
     let mut client = raw(&edge);
     post(&mut client, 1, REFUSED);
     assert_eq!(client.reply().kind, RST_STREAM);
@@ -94,11 +96,10 @@ fn trailers_of_a_request_stay_at_the_edge() {
     }
 }
 
-/// All octets of the answer to one request over HTTP/1.
-fn answer(edge: &Edge, path: &str) -> String {
+/// All octets of the answer to one request over HTTP/1 that asks for a close.
+fn exchange(edge: &Edge, request: &str) -> String {
     let mut client = TcpStream::connect(edge.address()).unwrap();
     client.set_read_timeout(Some(PATIENCE)).unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {ALLOWED}\r\nConnection: close\r\n\r\n");
     client.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
     client.read_to_string(&mut answer).unwrap();
@@ -110,7 +111,8 @@ fn trailers_of_an_answer_from_an_http_1_origin_stay_at_the_edge() {
     let origin = Origin::start();
     origin.answers("/late", Canned::new("no-store").body("0123456789").trailer("x-late", "yes"));
     let edge = edge(&origin);
-    let text = answer(&edge, "/late");
+    let request = format!("GET /late HTTP/1.1\r\nHost: {ALLOWED}\r\nConnection: close\r\n\r\n");
+    let text = exchange(&edge, &request);
     assert!(text.starts_with("HTTP/1.1 200 ") && text.ends_with("\r\n0\r\n\r\n"), "{text}");
     assert!(text.contains("01234") && !text.contains("x-late"), "{text}");
     let mut client = edge.connect_h2();
@@ -118,6 +120,34 @@ fn trailers_of_an_answer_from_an_http_1_origin_stay_at_the_edge() {
     assert_eq!((response.text().as_str(), response.trailers.len()), ("0123456789", 0));
     // The connection to the origin is at its next request, not in the middle of the last answer.
     client.get(ALLOWED, "/after").unwrap().assert_forwarded();
+}
+
+#[test]
+fn between_an_http_2_origin_and_its_client_trailers_pass_on_the_way_back_alone() {
+    let origin = Secure::cleartext();
+    let route = format!("[[route]]\nhosts = [\"*\"]\norigins = [\"{}\"]\nhttp2 = true", origin.address());
+    let edge = Setup::new().table(&route).start();
+    let mut client = raw(&edge);
+    post(&mut client, 1, ALLOWED);
+    let reply = client.reply();
+    assert!(hpack::has_status(&reply.payload, 200), "{reply}");
+    drop(client);
+    let seen = origin.seen();
+    assert_eq!((seen.requests.len(), seen.trailers.len()), (1, 0), "{seen:?}");
+    // This origin sends trailers after gRPC. A client of HTTP/1 has no use for them, and gets the content alone.
+    let call = format!(
+        "POST /pkg.Service/Call HTTP/1.1\r\nHost: {ALLOWED}\r\nContent-Type: application/grpc\r\n\
+         Content-Length: 3\r\nConnection: close\r\n\r\nabc"
+    );
+    let text = exchange(&edge, &call);
+    assert!(
+        text.contains("abc") && text.ends_with("\r\n0\r\n\r\n") && !text.contains("grpc-status"),
+        "{text}"
+    );
+    let request = http::Request::post(format!("http://{ALLOWED}/pkg.Service/Call"));
+    let request = request.header("content-type", "application/grpc").body(()).unwrap();
+    let response = edge.connect_h2().request(request, Some(b"abc")).unwrap();
+    assert_eq!(response.trailers, [("grpc-status".to_owned(), "0".to_owned())]);
 }
 
 /// An origin that sends hints for `/hints` and goes on when the latch is open.

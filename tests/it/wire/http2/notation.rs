@@ -46,8 +46,6 @@ pub struct Case {
     pub name: String,
     /// Where it comes from, `h2spec http2/5.1/8` or `ours`.
     pub from: String,
-    /// Whether it is about requests that reach an origin only.
-    pub only_forwarded: bool,
     pub steps: Vec<Step>,
     pub accepted: Vec<Accepted>,
 }
@@ -160,7 +158,6 @@ fn case(file: &str, text: &str) -> Case {
     let mut case = Case {
         name: format!("{file}: {title}"),
         from: String::new(),
-        only_forwarded: false,
         steps: Vec::new(),
         accepted: accepted.lines().filter(|line| !line.is_empty()).map(self::accepted).collect(),
     };
@@ -168,7 +165,6 @@ fn case(file: &str, text: &str) -> Case {
         match line.split_once(": ") {
             Some(("rfc", section)) => assert!(section.contains(" §"), "{title}: {section}"),
             Some(("from", from)) => case.from = from.to_owned(),
-            Some(("only", "forwarded")) => case.only_forwarded = true,
             _ => case.steps.push(step(line)),
         }
     }
