@@ -22,7 +22,7 @@ use super::flight::Flight;
 use super::live::{Live, Settings};
 use super::respond;
 use super::upload::{self, Upload};
-use super::upstream::Journey;
+use super::upstream::{self, Journey};
 use crate::gate::Gate;
 use crate::limits;
 use crate::policy::Ruleset;
@@ -209,10 +209,11 @@ impl ProxyHttp for EdgeProxy {
 
     async fn upstream_response_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
         context: &mut Context,
     ) -> Result<()> {
+        upstream::expect_no_switch(session, response)?;
         let begins = !response.status.is_informational();
         if begins || response.status == http::StatusCode::SWITCHING_PROTOCOLS {
             context.passed = None;

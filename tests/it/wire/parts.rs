@@ -166,6 +166,9 @@ fn early_hints_reach_a_client_of_http_1_and_are_left_out_in_http_2() {
     let response = client.get(ALLOWED, "/hints").unwrap();
     assert_eq!((response.status, response.text().as_str()), (200, "late"));
     assert_eq!(response.interim, [103]);
+    let expecting = format!("POST /echo HTTP/1.1\r\nHost: {ALLOWED}\r\nExpect: 100-continue\r\n");
+    let response = client.send(format!("{expecting}Content-Length: 4\r\n\r\ntest")).response().unwrap();
+    assert_eq!((response.text().as_str(), response.interim), ("test", vec![100]));
     client.get(ALLOWED, "/after").unwrap().assert_forwarded();
     let mut client = raw(&edge);
     client.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &head("GET", ALLOWED, "/hints")));
@@ -211,4 +214,13 @@ fn an_origin_that_is_gone_after_its_early_hints_is_a_bad_gateway() {
     assert_eq!((response.status, response.interim), (502, vec![103]));
     assert_eq!(edge.connect_h2().get(ALLOWED, "/hints").unwrap().status, 502);
     wait_until("every request has ended", || origin.open() == 0);
+}
+
+#[test]
+fn a_switch_of_protocols_that_nobody_asked_for_is_a_bad_gateway() {
+    let origin = Origin::start();
+    origin.answers("/switch", Canned::new("no-store").status(101).body("HTTP/1.1 200 OK"));
+    let edge = edge(&origin);
+    assert_eq!(edge.connect().get(ALLOWED, "/switch").unwrap().status, 502);
+    assert_eq!(edge.connect_h2().get(ALLOWED, "/switch").unwrap().status, 502);
 }

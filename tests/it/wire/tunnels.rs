@@ -42,6 +42,9 @@ fn assert_blocked(edge: Edge, expected: &[(&str, &str)]) {
     let said: Vec<(&str, &str)> =
         blocked.iter().map(|record| (record.text("host"), record.text("method"))).collect();
     assert_eq!(said, expected);
+    for record in blocked.iter().filter(|record| record.text("method") == "CONNECT") {
+        assert_eq!(record.texts("names"), [format!("{}:443", record.text("host"))]);
+    }
 }
 
 #[test]
