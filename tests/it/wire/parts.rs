@@ -3,34 +3,15 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
+use super::house::{ALLOWED, PAGE, REFUSED, edge};
 use super::http2::hpack;
 use super::http2::link::{DATA, HEADERS, Link, RST_STREAM, frame};
 use crate::harness::audit::{of_kind, only};
 use crate::harness::secure::Secure;
-use crate::harness::tls::Wire;
 use crate::harness::{Canned, CaseFile, Edge, Latch, Origin, PATIENCE, Setup, wait_until};
-
-const PAGE: &str = "page.example";
-const REFUSED: &str = "refused.example";
-const ALLOWED: &str = "allowed.example";
 
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
-
-fn edge(origin: &Origin) -> Edge {
-    Setup::new()
-        .origin(origin)
-        .case(CaseFile::new("page", &[PAGE]))
-        .case(CaseFile::new("refuse", &[REFUSED]).refuse())
-        .start()
-}
-
-/// A connection over HTTP/2 that has begun.
-fn raw(edge: &Edge) -> Link {
-    let mut client = Link::over(Wire::Plain(TcpStream::connect(edge.address()).unwrap()), PATIENCE);
-    client.begin().unwrap();
-    client
-}
 
 fn head(method: &str, host: &str, path: &str) -> Vec<u8> {
     let fields = [(":method", method), (":path", path), (":scheme", "http"), (":authority", host)];
@@ -59,13 +40,13 @@ fn a_blocked_request_with_trailers_gets_the_answer_of_its_case() {
     let edge = edge(&origin);
     edge.connect().about(PAGE).send(posted(PAGE)).response().unwrap().assert_blocked(403);
     assert!(edge.send(posted(REFUSED)).is_none());
-    let mut client = raw(&edge);
+    let mut client = Link::begun(edge.address());
     post(&mut client, 1, PAGE);
     let reply = client.reply();
     assert!(reply.kind == HEADERS && hpack::has_status(&reply.payload, 403), "{reply}");
     // On a connection of its own, where nothing of the page is left to come.
     drop(client);
-    let mut client = raw(&edge);
+    let mut client = Link::begun(edge.address());
     post(&mut client, 1, REFUSED);
     assert_eq!(client.reply().kind, RST_STREAM);
     drop(client);
@@ -83,7 +64,7 @@ fn trailers_of_a_request_stay_at_the_edge() {
     let mut client = edge.connect();
     client.send(posted(ALLOWED)).response().unwrap().assert_forwarded();
     client.get(PAGE, "/").unwrap().assert_blocked(403);
-    let mut client = raw(&edge);
+    let mut client = Link::begun(edge.address());
     post(&mut client, 1, ALLOWED);
     let reply = client.reply();
     assert!(hpack::has_status(&reply.payload, 200), "{reply}");
@@ -127,7 +108,7 @@ fn between_an_http_2_origin_and_its_client_trailers_pass_on_the_way_back_alone()
     let origin = Secure::cleartext();
     let route = format!("[[route]]\nhosts = [\"*\"]\norigins = [\"{}\"]\nhttp2 = true", origin.address());
     let edge = Setup::new().table(&route).start();
-    let mut client = raw(&edge);
+    let mut client = Link::begun(edge.address());
     post(&mut client, 1, ALLOWED);
     let reply = client.reply();
     assert!(hpack::has_status(&reply.payload, 200), "{reply}");
@@ -170,7 +151,7 @@ fn early_hints_reach_a_client_of_http_1_and_are_left_out_in_http_2() {
     let response = client.send(format!("{expecting}Content-Length: 4\r\n\r\ntest")).response().unwrap();
     assert_eq!((response.text().as_str(), response.interim), ("test", vec![100]));
     client.get(ALLOWED, "/after").unwrap().assert_forwarded();
-    let mut client = raw(&edge);
+    let mut client = Link::begun(edge.address());
     client.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &head("GET", ALLOWED, "/hints")));
     let reply = client.reply();
     assert!(reply.kind == HEADERS && hpack::has_status(&reply.payload, 200), "{reply}");

@@ -1,30 +1,16 @@
 //! Tunnels: `CONNECT` in both protocols (RFC 9110 §9.3.6, RFC 9113 §8.5), and extended `CONNECT` (RFC 8441).
 
-use std::net::TcpStream;
-
 use http::{Method, Request};
 
+use super::house::{ALLOWED, PAGE, REFUSED, edge};
 use super::http2::hpack;
 use super::http2::link::{HEADERS, Link, RST_STREAM, frame};
 use crate::harness::audit::{of_kind, only};
-use crate::harness::tls::Wire;
-use crate::harness::{CaseFile, Edge, Origin, PATIENCE, Setup};
-
-const PAGE: &str = "page.example";
-const REFUSED: &str = "refused.example";
-const ALLOWED: &str = "allowed.example";
+use crate::harness::{Edge, Origin};
 
 /// The setting that offers extended `CONNECT` (RFC 8441 §3).
 const ENABLE_CONNECT_PROTOCOL: u16 = 8;
 const PROTOCOL_ERROR: u32 = 1;
-
-fn edge(origin: &Origin) -> Edge {
-    Setup::new()
-        .origin(origin)
-        .case(CaseFile::new("page", &[PAGE]))
-        .case(CaseFile::new("refuse", &[REFUSED]).refuse())
-        .start()
-}
 
 fn connect(host: &str) -> String {
     format!("CONNECT {host}:443 HTTP/1.1\r\nHost: {host}:443\r\n\r\n")
@@ -104,7 +90,7 @@ fn a_tunnel_that_names_two_hosts_is_refused() {
             (b":authority", &[target.as_bytes(), b":443"].concat()),
             (b"host", host.as_bytes()),
         ];
-        let mut client = raw(&edge);
+        let mut client = Link::begun(edge.address());
         client.send(&frame(HEADERS, 4, 1, &block(fields)));
         let reply = client.reply();
         let is_refused = match reply.kind {
@@ -117,13 +103,6 @@ fn a_tunnel_that_names_two_hosts_is_refused() {
     assert_blocked(edge, &[]);
 }
 
-/// A connection over HTTP/2 that has begun.
-fn raw(edge: &Edge) -> Link {
-    let mut client = Link::over(Wire::Plain(TcpStream::connect(edge.address()).unwrap()), PATIENCE);
-    client.begin().unwrap();
-    client
-}
-
 fn block(fields: &[(&[u8], &[u8])]) -> Vec<u8> {
     fields.iter().flat_map(|(name, value)| hpack::field(std::str::from_utf8(name).unwrap(), value)).collect()
 }
@@ -132,7 +111,7 @@ fn block(fields: &[(&[u8], &[u8])]) -> Vec<u8> {
 fn another_protocol_inside_http_2_is_not_offered_and_reaches_nobody() {
     let origin = Origin::start();
     let edge = edge(&origin);
-    let mut client = raw(&edge);
+    let mut client = Link::begun(edge.address());
     assert!(!client.settings.contains(&ENABLE_CONNECT_PROTOCOL), "{:?}", client.settings);
     let asked = [PAGE, REFUSED, ALLOWED]
         .into_iter()

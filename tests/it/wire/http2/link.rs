@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::notation::CODES;
+use crate::harness::PATIENCE;
 use crate::harness::tls::Wire;
 
 pub const DATA: u8 = 0;
@@ -90,6 +92,14 @@ impl Link {
         wire.socket().set_write_timeout(Some(patience)).unwrap();
         let deadline = Instant::now() + patience;
         Self { wire, unread: Vec::new(), deadline, frame: 16_384, streams: None, settings: Vec::new() }
+    }
+
+    /// In cleartext, to an edge that means well.
+    #[track_caller]
+    pub fn begun(address: SocketAddr) -> Self {
+        let mut link = Self::over(Wire::Plain(TcpStream::connect(address).unwrap()), PATIENCE);
+        link.begin().unwrap();
+        link
     }
 
     /// Sends octets. A peer that has closed already is noticed when reading.

@@ -1,4 +1,4 @@
-//! HTTP/2 to the letter: the cases of `tests/cases/wire/http2`, sent frame by frame to a real edge.
+//! HTTP/2 to the letter: the cases of `tests/cases/wire/frames`, sent frame by frame to a real edge.
 //!
 //! The cases are those of h2spec, written anew, and some more. They run against a host that is forwarded and one that is
 //! blocked, in cleartext and over TLS. Where h2spec is content with any GOAWAY before a close, these cases look at its code.
@@ -26,6 +26,9 @@ use crate::harness::{CaseFile, Edge, Origin, PATIENCE, Setup};
 /// As long as the other: the cases count octets of header blocks.
 const ALLOWED: &str = "allowed.example";
 const BLOCKED: &str = "blocked.example";
+
+/// The time for one case. Generous: all of them together take a second or two.
+const BOUND: Duration = Duration::from_secs(10);
 
 /// How many connections at a time.
 const AT_A_TIME: usize = 32;
@@ -108,7 +111,7 @@ fn run_all(
 /// Every case must pass.
 #[track_caller]
 fn check(cases: &[Case], about: About, connect: impl Fn() -> Wire + Sync) {
-    let results = run_all(cases, about, PATIENCE, connect);
+    let results = run_all(cases, about, BOUND, connect);
     assert_eq!(results.len(), cases.len());
     let wrong = results.into_iter().filter_map(|(name, result)| Some(format!("{name}: {}", result.err()?)));
     let wrong: Vec<String> = wrong.collect();
@@ -234,7 +237,7 @@ fn no_case_passes_when_something_else_is_expected_of_the_edge() {
     for case in &mut cases {
         case.accepted = case.accepted.iter().filter_map(altered).collect();
     }
-    let results = run_all(&cases, FORWARDED, PATIENCE, || plain(edge.address()));
+    let results = run_all(&cases, FORWARDED, BOUND, || plain(edge.address()));
     let passed: Vec<&str> =
         results.iter().filter(|(_, result)| result.is_ok()).map(|(name, _)| *name).collect();
     assert_eq!((results.len(), passed), (cases.len(), Vec::new()));

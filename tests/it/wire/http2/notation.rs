@@ -1,4 +1,4 @@
-//! The notation of the cases in `tests/cases/wire/http2`.
+//! The notation of the cases in `tests/cases/wire/frames`.
 //!
 //! ```text
 //! === what the case shows, as a sentence
@@ -140,7 +140,7 @@ pub const CODES: [&str; 14] = [
 
 /// All cases of all files.
 pub fn cases() -> Vec<Case> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/wire/http2");
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/wire/frames");
     let mut paths: Vec<_> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     let mut cases = Vec::new();
@@ -189,7 +189,7 @@ fn step(line: &str) -> Step {
     let (head, payload) = line.split_once(" | ").unwrap_or((line, ""));
     let mut words = head.split(' ');
     let kind = words.next().unwrap();
-    let kind = number(kind).map_or_else(|| place(&KINDS, kind), |kind| kind) as u8;
+    let kind = number(kind).unwrap_or_else(|| place(&KINDS, kind)) as u8;
     let stream = words.next().and_then(number).unwrap_or_else(|| panic!("no stream: {line}"));
     let flags = words.map(flag).fold(0, |all, one| all | one);
     Step::Send { is_flood, kind, stream, flags, payload: pieces(payload).iter().map(|p| piece(p)).collect() }
