@@ -179,7 +179,7 @@ pub async fn carry_out(session: &mut Session, ruling: Ruling) -> Result<bool> {
 /// Answers a request that lost its origin to a cut, as the rules in force say. Returns whether it was one.
 pub(super) async fn answer_bereft(gate: &Gate, session: &mut Session) -> bool {
     let Some(flight) = Flight::current().filter(|flight| flight.is_bereft()) else { return false };
-    if session.response_written().is_some() {
+    if has_answer(session) {
         return false;
     }
     let ruleset = gate.ruleset();
@@ -194,6 +194,13 @@ pub(super) async fn answer_bereft(gate: &Gate, session: &mut Session) -> bool {
     session.set_keepalive(None);
     // A client that is gone by now needs no answer.
     carry_out(session, ruling).await.unwrap_or(true)
+}
+
+/// Whether the client has the beginning of an answer. Interim responses are none (RFC 9110 §15.2); a switch of protocols is.
+pub(super) fn has_answer(session: &Session) -> bool {
+    session.response_written().is_some_and(|head| {
+        !head.status.is_informational() || head.status == http::StatusCode::SWITCHING_PROTOCOLS
+    })
 }
 
 /// Ends a request that has had its answer, or its refusal, after Pingora's filters: nothing more is written.

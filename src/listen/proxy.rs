@@ -24,7 +24,7 @@ use super::live::{Live, Settings};
 use super::refresh::{self, Refresh};
 use super::respond;
 use super::upload::{self, Upload};
-use super::upstream::Journey;
+use super::upstream::{self, Journey};
 use crate::gate::Gate;
 use crate::limits;
 use crate::policy::Ruleset;
@@ -221,11 +221,12 @@ impl ProxyHttp for EdgeProxy {
 
     async fn upstream_response_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
         context: &mut Context,
     ) -> Result<()> {
         refresh::may_go_on(context.refresh.as_ref())?;
+        upstream::expect_no_switch(session, response)?;
         let begins = !response.status.is_informational();
         if begins || response.status == http::StatusCode::SWITCHING_PROTOCOLS {
             context.passed = None;
@@ -273,7 +274,7 @@ impl ProxyHttp for EdgeProxy {
             _ => 500,
         };
         session.set_keepalive(None);
-        if status > 0 && session.response_written().is_none() {
+        if status > 0 && !enforce::has_answer(session) {
             let reason = match status {
                 502 | 504 => "the origin of this site cannot be reached",
                 400 => "the request cannot be understood",

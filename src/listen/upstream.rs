@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 
-use pingora::http::RequestHeader;
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::prelude::HttpPeer;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorSource, ErrorType, Result};
@@ -35,6 +35,15 @@ pub struct Upstream {
 
 fn ways(origins: &Origins, patience: &Patience) -> Result<Vec<Way>, TrustError> {
     origins.pools().iter().map(|pool| Way::new(pool.route(), patience)).collect()
+}
+
+/// Turns down a switch of protocols that nobody asked for (RFC 9110 §15.2.2): what would follow it is no answer.
+pub(super) fn expect_no_switch(session: &Session, response: &ResponseHeader) -> Result<()> {
+    let is_switch = response.status == http::StatusCode::SWITCHING_PROTOCOLS;
+    if !is_switch || session.as_downstream().is_upgrade_req() {
+        return Ok(());
+    }
+    Err(Error::explain(ErrorType::InvalidHTTPHeader, "a switch of protocols that nobody asked for").into_up())
 }
 
 /// How far one request has got.

@@ -47,6 +47,7 @@ mod slow_clients;
 mod smuggling;
 mod tls;
 mod upstream;
+mod wire;
 
 // Rules and records while things change or break.
 mod audit;

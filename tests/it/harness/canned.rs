@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use super::origin::Received;
 
 /// What an origin says to every request for one target.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Canned {
     status: u16,
     fields: String,
@@ -14,6 +14,10 @@ pub struct Canned {
     is_chunked: bool,
     breaks_off: bool,
     latch: Option<Latch>,
+    interim: String,
+    head_latch: Option<Latch>,
+    has_no_end: bool,
+    trailers: String,
 }
 
 /// Something that waits until it is opened.
@@ -39,7 +43,7 @@ impl Canned {
     /// 200 with this `Cache-Control`, and a content that tells how often the target was asked for.
     pub fn new(control: &str) -> Self {
         let fields = format!("Cache-Control: {control}\r\n");
-        Self { status: 200, fields, body: None, is_chunked: false, breaks_off: false, latch: None }
+        Self { status: 200, fields, ..Self::default() }
     }
 
     /// Another status.
@@ -78,6 +82,25 @@ impl Canned {
         self
     }
 
+    /// First a 103 with this `Link` (RFC 8297), and the rest when the latch is open.
+    pub fn after_hints(mut self, link: &str, latch: &Latch) -> Self {
+        self.interim = format!("HTTP/1.1 103 Early Hints\r\nLink: {link}\r\n\r\n");
+        self.head_latch = Some(latch.clone());
+        self
+    }
+
+    /// No final answer: the connection ends after what comes before it.
+    pub fn without_end(mut self) -> Self {
+        self.has_no_end = true;
+        self
+    }
+
+    /// Without a length, and this field after the content (RFC 9112 §7.1.2).
+    pub fn trailer(mut self, name: &str, value: &str) -> Self {
+        self.trailers += &format!("{name}: {value}\r\n");
+        self.chunked()
+    }
+
     fn is_known_to(&self, request: &Received) -> bool {
         let etag = self.fields.lines().find_map(|line| line.strip_prefix("ETag: "));
         etag.is_some_and(|etag| request.field("if-none-match").iter().any(|known| known == etag))
@@ -91,6 +114,14 @@ impl Canned {
         name: &str,
         count: usize,
     ) -> io::Result<()> {
+        stream.write_all(self.interim.as_bytes())?;
+        stream.flush()?;
+        if let Some(latch) = &self.head_latch {
+            latch.pass();
+        }
+        if self.has_no_end {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
         let fields = format!("origin: {name}\r\n{}", self.fields);
         if self.is_known_to(request) {
             return write!(stream, "HTTP/1.1 304 Not Modified\r\n{fields}\r\n");
@@ -118,7 +149,7 @@ impl Canned {
             latch.pass();
         }
         self.write_part(stream, second)?;
-        stream.write_all(if self.is_chunked { b"0\r\n\r\n" } else { b"" })
+        if self.is_chunked { write!(stream, "0\r\n{}\r\n", self.trailers) } else { Ok(()) }
     }
 
     fn write_part(&self, stream: &mut impl Write, part: &[u8]) -> io::Result<()> {

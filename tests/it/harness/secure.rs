@@ -49,6 +49,8 @@ pub struct Seen {
     pub requests: Vec<Line>,
     /// The fields of the last request over HTTP/2.
     pub fields: HeaderMap,
+    /// The trailers of all requests over HTTP/2.
+    pub trailers: HeaderMap,
 }
 
 impl Secure {
@@ -126,11 +128,15 @@ async fn serve_h2(stream: impl AsyncRead + AsyncWrite + Unpin, seen: &Arc<Mutex<
         noted.requests.push(format!("h2 {} {}", request.method(), request.uri()));
         noted.fields = request.headers().clone();
         drop(noted);
-        tokio::spawn(answer_h2(request, respond));
+        tokio::spawn(answer_h2(request, respond, Arc::clone(seen)));
     }
 }
 
-async fn answer_h2(request: Request<h2::RecvStream>, mut respond: SendResponse<Bytes>) {
+async fn answer_h2(
+    request: Request<h2::RecvStream>,
+    mut respond: SendResponse<Bytes>,
+    seen: Arc<Mutex<Seen>>,
+) {
     let is_grpc = request.headers().get("content-type").is_some_and(|kind| kind == "application/grpc");
     let mut body = request.into_body();
     let mut content = Vec::new();
@@ -138,6 +144,8 @@ async fn answer_h2(request: Request<h2::RecvStream>, mut respond: SendResponse<B
         body.flow_control().release_capacity(part.len()).ok();
         content.extend_from_slice(&part);
     }
+    let trailers = body.trailers().await.ok().flatten();
+    seen.lock().unwrap().trailers.extend(trailers.unwrap_or_default());
     let head = Response::builder().header("origin", "secure");
     if !is_grpc {
         let mut stream = respond.send_response(head.body(()).unwrap(), false).unwrap();

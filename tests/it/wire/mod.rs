@@ -1,0 +1,6 @@
+//! The protocols on the wire: what a client may send, what must never pass, and what becomes of the rest.
+
+mod house;
+mod http2;
+mod parts;
+mod tunnels;
