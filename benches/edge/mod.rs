@@ -11,6 +11,8 @@ use std::process::{Child, Command, Stdio};
 /// An edge on free ports, with its files in a directory of its own.
 pub struct Edge {
     pub address: SocketAddr,
+    /// All of them, in the order of the configuration.
+    pub listeners: Vec<SocketAddr>,
     pub home: tempfile::TempDir,
     process: Child,
 }
@@ -36,14 +38,23 @@ pub fn save(policies: &Path, name: &str, text: &str) {
 impl Edge {
     /// Starts an edge on the policy files that `prepare` writes, with all routes to `origin`.
     pub fn start(origin: SocketAddr, prepare: impl FnOnce(&Path)) -> Self {
-        let home = tempfile::tempdir().unwrap();
+        Self::start_with(tempfile::tempdir().unwrap(), origin, "", prepare)
+    }
+
+    /// The same in a directory that has been prepared, with these further tables in the configuration.
+    pub fn start_with(
+        home: tempfile::TempDir,
+        origin: SocketAddr,
+        tables: &str,
+        prepare: impl FnOnce(&Path),
+    ) -> Self {
         let policies = home.path().join("policies");
         fs::create_dir_all(policies.join("cases")).unwrap();
         prepare(&policies);
         let config = home.path().join("edge.toml");
         let text = format!(
             "edge = \"bench\"\n[[listen]]\naddress = \"127.0.0.1:0\"\n[[route]]\nhosts = [\"*\"]\n\
-             origins = [\"{origin}\"]\n"
+             origins = [\"{origin}\"]\n{tables}"
         );
         fs::write(&config, text).unwrap();
         let mut process = Command::new(env!("CARGO_BIN_EXE_interdict"))
@@ -53,11 +64,12 @@ impl Edge {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let listening = lines.next().unwrap().unwrap();
-        assert_eq!(lines.next().unwrap().unwrap(), "ready");
-        let address = listening.strip_prefix("listening ").unwrap().parse().unwrap();
-        Self { address, home, process }
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let listeners: Vec<SocketAddr> = lines
+            .take_while(|line| line != "ready")
+            .map(|line| line.strip_prefix("listening ").unwrap().parse().unwrap())
+            .collect();
+        Self { address: listeners[0], listeners, home, process }
     }
 
     pub fn policies(&self) -> PathBuf {

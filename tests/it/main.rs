@@ -35,10 +35,12 @@ mod cases;
 mod clients;
 mod connection;
 mod cut;
+mod cut_many;
 mod floods;
 mod identity;
 mod origins;
 mod secure_origins;
+mod slow_clients;
 mod tls;
 mod upstream;
 

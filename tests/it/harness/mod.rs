@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod canned;
 pub mod case;
+pub mod crowd;
 pub mod disk;
 pub mod edge;
 pub mod http1;
@@ -17,6 +18,7 @@ pub mod recorder;
 pub mod response;
 pub mod secure;
 pub mod status;
+pub mod streams;
 pub mod succession;
 pub mod tls;
 pub mod tools;
