@@ -89,6 +89,11 @@ pub const ACCEPT_ELEMENTS: usize = 32;
 
 /// Octets read from a connection at once.
 pub const READ_BUFFER_BYTES: usize = 8 * 1024;
+/// Octets read at once for whoever asks for so little at a time as TLS does: one of its records, the largest there is
+/// (RFC 8446 §5.2).
+pub const RECORD_BUFFER_BYTES: usize = 5 + 16 * 1024 + 256;
+/// Octets that are little to ask for.
+pub const SMALL_READ_BYTES: usize = 4 * 1024;
 /// Octets of requests sent ahead of their turn that are kept for one connection; then it is not read.
 pub const PIPELINE_BYTES: usize = 64 * 1024;
 /// For an answer that has begun to end by itself before it is cut; shorter than [`CUTS_SETTLE`].

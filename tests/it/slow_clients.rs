@@ -23,7 +23,7 @@ const BLOCKED: &str = "blocked.example";
 const ALLOWED: &str = "allowed.example";
 
 /// What a slow connection may hold of the edge's memory, in octets.
-const MOST_EACH: u64 = 40 * 1024;
+const MOST_EACH: u64 = 64 * 1024;
 
 /// How slow clients are met at a size.
 struct Trial {

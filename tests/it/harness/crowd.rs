@@ -52,11 +52,6 @@ impl Spread {
     pub fn most(&self) -> Duration {
         self.per_mille(1000)
     }
-
-    /// The shortest.
-    pub fn least(&self) -> Duration {
-        self.0[0]
-    }
 }
 
 impl std::fmt::Display for Spread {
