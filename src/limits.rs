@@ -149,6 +149,10 @@ pub const STOP_SETTLES: Duration = Duration::from_millis(100);
 pub const LEAVE_SETTLES: Duration = Duration::from_secs(1);
 /// How long an edge that was succeeded waits for one more request on an idle connection.
 pub const LEAVE_IDLE: Duration = Duration::from_secs(2);
+/// Descriptors of a connection to an origin: its socket twice, so that it can be ended while somebody waits on it.
+pub const DESCRIPTORS_PER_ORIGIN_CONNECTION: u64 = 2;
+/// Descriptors for everything but connections: files, listeners, tools that ask.
+pub const DESCRIPTORS_BESIDE: u64 = 200;
 
 // ---- origins ----
 

@@ -6,6 +6,7 @@
 
 mod certificates;
 mod control;
+mod descriptors;
 mod enforcement;
 mod handover;
 mod launch;
@@ -115,6 +116,7 @@ fn run_after(
     inherited: Named,
 ) -> Result<(), ServerError> {
     let config = Config::load(config_path)?;
+    descriptors::take_all(&config.limits);
     let sockets = Sockets::take(&config, inherited)?;
     let (listeners, certificates) = certificates::listeners(&config.listen, &sockets.edge)?;
     let _watch = CertificateWatch::start(certificates)?;
