@@ -179,7 +179,7 @@ fn the_edge_opens_as_many_files_as_it_may_and_says_when_those_are_too_few() {
     edge.stop();
     // Started by a shell that has lowered the limits, the soft one far below the hard one.
     let mut process = Command::new("sh")
-        .args(["-c", "ulimit -Hn 900 && ulimit -Sn 100 && exec \"$0\" run --config \"$1\""])
+        .args(["-c", "ulimit -Sn 100 && ulimit -Hn 900 && exec \"$0\" run --config \"$1\""])
         .arg(crate::harness::process::BINARY)
         .arg(edge.config())
         .stdout(std::process::Stdio::piped())
