@@ -16,9 +16,9 @@ use super::crowd::beside;
 
 /// Octets of a download, and of the piece of it that goes out at a time.
 const DOWNLOAD: usize = 100_000;
-const PIECE: usize = 250;
+const PIECE: usize = 1000;
 /// Between two pieces of a download, and between two words on a WebSocket.
-const BEAT: Duration = Duration::from_millis(250);
+const BEAT: Duration = Duration::from_secs(1);
 /// Connections that are being made at a time.
 const AT_ONCE: usize = 64;
 
