@@ -87,7 +87,7 @@ impl StreamOrigin {
 
 async fn serve(mut stream: TcpStream, mut released: watch::Receiver<bool>) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let head = read_head(&mut stream).await?;
+    let (head, _) = read_head(&mut stream).await?;
     if head.to_ascii_lowercase().contains("upgrade: websocket") {
         let fields = "Upgrade: websocket\r\nConnection: Upgrade";
         stream.write_all(format!("HTTP/1.1 101 Switching Protocols\r\n{fields}\r\n\r\n").as_bytes()).await?;
@@ -116,15 +116,20 @@ async fn serve(mut stream: TcpStream, mut released: watch::Receiver<bool>) -> io
     stream.shutdown().await
 }
 
-async fn read_head(stream: &mut TcpStream) -> io::Result<String> {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        match stream.read_u8().await {
-            Ok(octet) => head.push(octet),
-            Err(error) => return Err(error),
+/// A head, and what came behind it.
+async fn read_head(stream: &mut TcpStream) -> io::Result<(String, Vec<u8>)> {
+    let (mut came, mut block) = (Vec::new(), [0; 1024]);
+    loop {
+        let count = stream.read(&mut block).await?;
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        came.extend_from_slice(&block[..count]);
+        if let Some(end) = came.windows(4).position(|window| window == b"\r\n\r\n") {
+            let rest = came.split_off(end + 4);
+            return Ok((String::from_utf8_lossy(&came).into_owned(), rest));
         }
     }
-    Ok(String::from_utf8_lossy(&head).into_owned())
 }
 
 /// What a connection carries.
@@ -219,10 +224,14 @@ impl Client {
     async fn live(mut self, edge: SocketAddr) -> Result<Option<Timestamp>, String> {
         let said = |error: io::Error| format!("before anything came: {error}");
         let permit = Arc::clone(&self.gate).acquire_owned().await.unwrap();
-        let mut stream = self.begin(edge).await.map_err(said)?;
+        let (mut stream, first) = self.begin(edge).await.map_err(said)?;
         drop(permit);
         let mut sent = 0;
-        let mut heard = 0;
+        let mut heard = first.len();
+        if first != octets(0, heard) {
+            return Err("other octets than were sent".to_owned());
+        }
+        self.under_way.fetch_add(usize::from(heard > 0), Ordering::SeqCst);
         let mut beat = interval(BEAT);
         let mut block = [0; 16 * 1024];
         let mut last_word = false;
@@ -260,7 +269,8 @@ impl Client {
         }
     }
 
-    async fn begin(&self, edge: SocketAddr) -> io::Result<TcpStream> {
+    /// The connection after the head of its answer, and what has come behind that.
+    async fn begin(&self, edge: SocketAddr) -> io::Result<(TcpStream, Vec<u8>)> {
         let Self { host, path, .. } = self;
         let mut stream = TcpStream::connect(edge).await?;
         stream.set_nodelay(true)?;
@@ -273,10 +283,10 @@ impl Client {
         };
         let head = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{upgrade}\r\n");
         stream.write_all(head.as_bytes()).await?;
-        let answer = read_head(&mut stream).await?;
+        let (answer, first) = read_head(&mut stream).await?;
         let status = if self.carries == Carries::WebSocket { " 101 " } else { " 200 " };
         if answer.lines().next().is_some_and(|line| line.contains(status)) {
-            return Ok(stream);
+            return Ok((stream, first));
         }
         Err(io::Error::other(format!("the answer was {answer}")))
     }
