@@ -26,7 +26,7 @@ test: tools ## Build and pass every test
 soak: tools ## Kill, fill and fault for long: 1,000 kills in each mode, every fault there is (release build, an hour or more)
 	@export INTERDICT_KILLS=1000 INTERDICT_SOAK=1
 	cargo test --locked --release --lib audit::faults::
-	cargo test --locked --release --test it -- --nocapture --test-threads 1 durability:: full_disk:: succession:: syscalls:: untouched::
+	cargo test --locked --release --test it -- --nocapture --test-threads 1 cut_many:: durability:: full_disk:: many_slow_clients:: succession:: syscalls:: untouched::
 
 bench: tools ## Measure: look-up, compile, swap, block path, audit (release build, minutes)
 	@cargo bench --locked

@@ -92,6 +92,11 @@ pub const ACCEPT_ELEMENTS: usize = 32;
 
 /// Octets read from a connection at once.
 pub const READ_BUFFER_BYTES: usize = 8 * 1024;
+/// Octets read at once for whoever asks for so little at a time as TLS does: one of its records, the largest there is
+/// (RFC 8446 §5.2).
+pub const RECORD_BUFFER_BYTES: usize = 5 + 16 * 1024 + 256;
+/// Octets that are little to ask for.
+pub const SMALL_READ_BYTES: usize = 4 * 1024;
 /// Octets of requests sent ahead of their turn that are kept for one connection; then it is not read.
 pub const PIPELINE_BYTES: usize = 64 * 1024;
 /// Octets between two pieces of a chunked body, extensions included, and those of all its trailers together.
@@ -149,6 +154,10 @@ pub const STOP_SETTLES: Duration = Duration::from_millis(100);
 pub const LEAVE_SETTLES: Duration = Duration::from_secs(1);
 /// How long an edge that was succeeded waits for one more request on an idle connection.
 pub const LEAVE_IDLE: Duration = Duration::from_secs(2);
+/// Descriptors of a connection to an origin: its socket twice, so that it can be ended while somebody waits on it.
+pub const DESCRIPTORS_PER_ORIGIN_CONNECTION: u64 = 2;
+/// Descriptors for everything but connections: files, listeners, tools that ask.
+pub const DESCRIPTORS_BESIDE: u64 = 200;
 
 // ---- origins ----
 

@@ -11,6 +11,8 @@ use std::process::{Child, Command, Stdio};
 /// An edge on free ports, with its files in a directory of its own.
 pub struct Edge {
     pub address: SocketAddr,
+    /// All of them, in the order of the configuration.
+    pub listeners: Vec<SocketAddr>,
     pub home: tempfile::TempDir,
     process: Child,
 }
@@ -36,18 +38,27 @@ pub fn save(policies: &Path, name: &str, text: &str) {
 impl Edge {
     /// Starts an edge on the policy files that `prepare` writes, with all routes to `origin`.
     pub fn start(origin: SocketAddr, prepare: impl FnOnce(&Path)) -> Self {
-        let home = tempfile::tempdir().unwrap();
+        Self::start_with(tempfile::tempdir().unwrap(), origin, "", prepare)
+    }
+
+    /// The same in a directory that has been prepared, with these further tables in the configuration.
+    pub fn start_with(
+        home: tempfile::TempDir,
+        origin: SocketAddr,
+        tables: &str,
+        prepare: impl FnOnce(&Path),
+    ) -> Self {
         let policies = home.path().join("policies");
         fs::create_dir_all(policies.join("cases")).unwrap();
         prepare(&policies);
         let config = home.path().join("edge.toml");
         let text = format!(
             "edge = \"bench\"\n[[listen]]\naddress = \"127.0.0.1:0\"\n[[route]]\nhosts = [\"*\"]\n\
-             origins = [\"{origin}\"]\n"
+             origins = [\"{origin}\"]\n{tables}"
         );
         fs::write(&config, text).unwrap();
-        let (process, address) = run(&config);
-        Self { address, home, process }
+        let (process, listeners) = run(&config);
+        Self { address: listeners[0], listeners, home, process }
     }
 
     /// Ends the edge and starts it again on its own files; tells how long it took from the start of the process to the
@@ -60,7 +71,8 @@ impl Edge {
         .unwrap();
         self.process.wait().unwrap();
         let began = std::time::Instant::now();
-        (self.process, self.address) = run(&self.home.path().join("edge.toml"));
+        (self.process, self.listeners) = run(&self.home.path().join("edge.toml"));
+        self.address = self.listeners[0];
         let ready = began.elapsed();
         assert_eq!(status(self.address, host), 200);
         println!("  {what}: ready after {ready:.0?}, first verdict after {:.0?}", began.elapsed());
@@ -76,7 +88,7 @@ impl Edge {
 }
 
 /// Starts an edge and waits until it is ready.
-fn run(config: &Path) -> (Child, SocketAddr) {
+fn run(config: &Path) -> (Child, Vec<SocketAddr>) {
     let mut process = Command::new(env!("CARGO_BIN_EXE_interdict"))
         .args(["run", "--config"])
         .arg(config)
@@ -84,10 +96,12 @@ fn run(config: &Path) -> (Child, SocketAddr) {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-    let listening = lines.next().unwrap().unwrap();
-    assert_eq!(lines.next().unwrap().unwrap(), "ready");
-    (process, listening.strip_prefix("listening ").unwrap().parse().unwrap())
+    let lines = BufReader::new(process.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let listeners = lines
+        .take_while(|line| line != "ready")
+        .map(|line| line.strip_prefix("listening ").unwrap().parse().unwrap())
+        .collect();
+    (process, listeners)
 }
 
 impl Drop for Edge {

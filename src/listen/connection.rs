@@ -143,7 +143,9 @@ where
         };
         stream.admit(Budget::Unlimited);
         let patience = self.timeouts().header;
-        match terminator.accept(Box::new(stream), connection.client, local, &self.gate, patience).await {
+        // In a box, as are other steps that few connections are in for long: what is idle holds no room for them.
+        let accept = terminator.accept(Box::new(stream), connection.client, local, &self.gate, patience);
+        match Box::pin(accept).await {
             Outcome::Done(stream, tls) => {
                 connection.tls = Some(tls);
                 Some((EdgeStream::new(stream, self.pace()), connection, admitted))
@@ -168,7 +170,7 @@ where
             Err(error) => return tracing::error!(%error, "a connection cannot be noted"),
         }
         if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
-            self.serve_http2(stream, connection, shutdown).await;
+            Box::pin(self.serve_http2(stream, connection, shutdown)).await;
         } else {
             self.serve(stream, connection, shutdown).await;
         }
@@ -187,7 +189,9 @@ where
         while let Some(next) = self.next_head(&mut stream, &occupation, seen.clone(), shutdown).await {
             let head_len = match next {
                 Next::Head(length) => length,
-                Next::Http2 if is_new => return self.serve_http2(stream, connection, shutdown).await,
+                Next::Http2 if is_new => {
+                    return Box::pin(self.serve_http2(stream, connection, shutdown)).await;
+                }
                 // Whoever stands in front of the edge takes what comes now for requests of HTTP/1.
                 Next::Http2 => {
                     let reason = "HTTP/2 begins with the connection (RFC 9113 §3.4)";
@@ -277,7 +281,7 @@ where
 
     async fn reject(&self, stream: &mut EdgeStream, status: u16, label: &str, reason: &str) {
         self.metrics.rejected(label);
-        respond::reject(stream, status, reason).await;
+        Box::pin(respond::reject(stream, status, reason)).await;
     }
 }
 
@@ -340,6 +344,13 @@ fn prepare(
 
 /// Whether Pingora will take the target (RFC 3986 §3.3): what it would refuse is refused here, and counted.
 fn has_clean_target(head: &Head<'_>) -> bool {
+    // Nearly every target is of these, of which no order is refused: nothing has to be copied to find out.
+    let is_plain = |octet: &u8| octet.is_ascii_alphanumeric() || b"/-._~%?=&+,".contains(octet);
+    let is_short = head.target.len() < usize::from(u16::MAX);
+    let is_origin_form = head.method != "CONNECT" && head.target.starts_with(b"/");
+    if is_short && is_origin_form && head.target.iter().all(is_plain) {
+        return true;
+    }
     let target =
         Target::parse(head.method, head.target).ok().and_then(|target| target.for_origin(head.method));
     match target.as_deref().map(std::str::from_utf8) {

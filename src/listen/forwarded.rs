@@ -52,14 +52,15 @@ pub(super) fn prepare(request: &mut RequestHeader, asker: &Asker<'_>) -> Result<
     settle_framing(request)?;
     let earlier = if asker.is_trusted { Earlier::take(request) } else { Earlier::default() };
     remove_forwarded(request);
-    request.insert_header(header::HOST, value(asker.authority)?)?;
+    let authority = value(asker.authority.to_owned())?;
     let proto = if asker.https { "https" } else { "http" };
     let address = asker.address.to_canonical();
-    request.insert_header(X_FORWARDED_FOR, value(&chain(earlier.addresses, address.to_string()))?)?;
-    request.insert_header(X_FORWARDED_PROTO, earlier.proto.map_or_else(|| value(proto), Ok)?)?;
-    request.insert_header(X_FORWARDED_HOST, earlier.host.map_or_else(|| value(asker.authority), Ok)?)?;
+    request.insert_header(X_FORWARDED_FOR, value(chain(earlier.addresses, address.to_string()))?)?;
+    request.insert_header(X_FORWARDED_PROTO, earlier.proto.unwrap_or(HeaderValue::from_static(proto)))?;
+    request.insert_header(X_FORWARDED_HOST, earlier.host.unwrap_or_else(|| authority.clone()))?;
+    request.insert_header(header::HOST, authority)?;
     let hop = element(address, asker.authority, proto);
-    request.insert_header(header::FORWARDED, value(&chain(earlier.forwarded, hop))?)?;
+    request.insert_header(header::FORWARDED, value(chain(earlier.forwarded, hop))?)?;
     Ok(())
 }
 
@@ -143,8 +144,12 @@ fn remove_forwarded(request: &mut RequestHeader) {
 /// Whether an origin may take a field for one of these. Many see no difference between `-` and `_` (RFC 3875
 /// §4.1.18 turns both into `_`).
 fn says_who_asked(name: &str) -> bool {
-    let name = name.replace('_', "-");
-    matches!(name.as_str(), "forwarded" | "x-real-ip") || name.starts_with("x-forwarded-")
+    let begins = |with: &str| {
+        let is_one = |(octet, wanted)| octet == wanted || (octet == b'_' && wanted == b'-');
+        name.len() >= with.len() && name.bytes().zip(with.bytes()).all(is_one)
+    };
+    let is = |whole: &str| name.len() == whole.len() && begins(whole);
+    is("forwarded") || is("x-real-ip") || begins("x-forwarded-")
 }
 
 /// One element of `Forwarded` (RFC 7239 §4). An IPv6 address and a host with a port stand in quotes.
@@ -160,11 +165,14 @@ fn element(address: IpAddr, authority: &str, proto: &str) -> String {
 }
 
 fn chain(earlier: Option<String>, last: String) -> String {
-    earlier.map_or_else(|| last.clone(), |earlier| format!("{earlier}, {last}"))
+    match earlier {
+        Some(earlier) => format!("{earlier}, {last}"),
+        None => last,
+    }
 }
 
-fn value(text: &str) -> Result<HeaderValue> {
-    HeaderValue::from_str(text)
+fn value(text: String) -> Result<HeaderValue> {
+    HeaderValue::try_from(text)
         .map_err(|cause| Error::because(ErrorType::InternalError, "a field value", cause))
 }
 

@@ -9,6 +9,7 @@ use std::os::fd::IntoRawFd;
 
 use async_trait::async_trait;
 use pingora::apps::ServerApp;
+use pingora::listeners::{L4BufferSettings, ListenerConfig};
 use pingora::server::{ListenFds, ShutdownWatch};
 use pingora::services::Service as PingoraService;
 use pingora::services::listening::Service;
@@ -87,7 +88,10 @@ impl<A: ServerApp + Send + Sync + 'static> Listening<A> {
     pub fn new(name: &str, app: A, sockets: Vec<BoundListener>) -> Self {
         let mut service = Service::new(name.to_owned(), app);
         for socket in &sockets {
-            service.add_tcp(&socket.address.to_string());
+            // What reads has a buffer of its own, as large as it needs: Pingora's would be 64 KiB for each connection,
+            // written full of zeros when it is made.
+            let buffers = L4BufferSettings::default().read(0);
+            service.add_listener(ListenerConfig::tcp(socket.address.to_string()).l4_buffer(buffers));
         }
         Self { service, pulse: Pulse::default(), sockets }
     }

@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use bytes::{Buf, BufMut, BytesMut};
+use bytes::{Buf, BytesMut};
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream,
@@ -193,6 +193,15 @@ impl EdgeStream {
         Ok(count)
     }
 
+    /// Reads what has come into the buffer, `room` octets of it at least when there are so many.
+    fn poll_fill(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<()>> {
+        self.buffer.reserve(room);
+        // It keeps nothing between two polls, so that it may be made anew for each.
+        let reading = std::pin::pin!(self.inner.read_buf(&mut self.buffer));
+        self.ended = ready!(reading.poll(cx))? == 0;
+        Poll::Ready(Ok(()))
+    }
+
     /// Drops so many octets of the buffer: they were for the edge alone.
     pub(super) fn take_off(&mut self, octets: usize) {
         self.buffer.advance(octets.min(self.buffer.len()));
@@ -234,18 +243,8 @@ impl EdgeStream {
                 // A client that floods requests ahead of its answers is not read any further.
                 return Poll::Pending;
             }
-            ready!(self.poll_fill(cx))?;
+            ready!(self.poll_fill(cx, limits::SMALL_READ_BYTES))?;
         }
-    }
-
-    /// As [`Self::fill`].
-    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut space = [0u8; 4096];
-        let mut space = ReadBuf::new(&mut space);
-        ready!(Pin::new(&mut self.inner).poll_read(cx, &mut space))?;
-        self.ended = space.filled().is_empty();
-        self.buffer.put_slice(space.filled());
-        Poll::Ready(Ok(()))
     }
 
     /// As many bytes as belong to the chunked body, whose grammar is held to.
@@ -264,7 +263,7 @@ impl EdgeStream {
             if self.ended {
                 break;
             }
-            ready!(self.poll_fill(cx))?;
+            ready!(self.poll_fill(cx, limits::SMALL_READ_BYTES))?;
         }
         Poll::Ready(Ok(()))
     }
@@ -277,6 +276,10 @@ impl EdgeStream {
         let allowed = self.budget.allows(buf.remaining());
         if allowed == 0 {
             return self.poll_closed(cx);
+        }
+        let is_small = buf.remaining() <= limits::SMALL_READ_BYTES;
+        if is_small && self.budget == Budget::Unlimited && self.buffer.is_empty() && !self.ended {
+            ready!(self.poll_fill(cx, limits::RECORD_BUFFER_BYTES))?;
         }
         if !self.buffer.is_empty() {
             let count = allowed.min(self.buffer.len());

@@ -8,6 +8,7 @@ mod activation;
 mod certificates;
 mod change;
 mod control;
+mod descriptors;
 mod enforcement;
 mod handover;
 mod launch;
@@ -38,8 +39,8 @@ use sockets::Sockets;
 use stop::Departure;
 use upgrade::Upgrader;
 
-pub use change::Conversation;
 pub use activation::ActivationError;
+pub use change::Conversation;
 pub use control::{ControlError, ask};
 pub use enforcement::{Enforcement, EnforcementError, Options, rules};
 pub use retention::{HoldChange, RetainError, RetentionRequest, holds, retain};
@@ -123,6 +124,7 @@ fn run_after(
     mut inherited: Named,
 ) -> Result<(), ServerError> {
     let config = Config::load(config_path)?;
+    descriptors::take_all(&config.limits);
     let sockets = Sockets::take(&config, &mut inherited)?;
     if predecessor.is_none() {
         activation::all_are_taken(&inherited)?;

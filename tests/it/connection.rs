@@ -1,5 +1,6 @@
 //! Connections below HTTP: deadlines, bounds, pipelining, and clients that leave early.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::harness::{CaseFile, Edge, Origin, Setup, wait_until};
@@ -169,4 +170,32 @@ fn a_stopping_edge_serves_the_request_it_has_begun() {
         edge.stop();
         assert_eq!(answer.join().unwrap(), 50 * 8);
     });
+}
+
+#[test]
+fn the_edge_opens_as_many_files_as_it_may_and_says_when_those_are_too_few() {
+    let origin = Origin::start();
+    let mut edge = edge(&origin, "connections = 5000");
+    edge.stop();
+    // Started by a shell that has lowered the limits, the soft one far below the hard one.
+    let mut process = Command::new("sh")
+        .args(["-c", "ulimit -Sn 100 && ulimit -Hn 900 && exec \"$0\" run --config \"$1\""])
+        .arg(crate::harness::process::BINARY)
+        .arg(edge.config())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(process.stdout.take().unwrap()));
+    assert!(lines.any(|line| line.unwrap() == "ready"));
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", process.id())).unwrap();
+    let open_files = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
+    let numbers: Vec<&str> = open_files.split_whitespace().collect();
+    rustix::process::kill_process(rustix::process::Pid::from_child(&process), rustix::process::Signal::TERM)
+        .unwrap();
+    let output = process.wait_with_output().unwrap();
+    edge.note_start();
+    assert_eq!(numbers[..2], ["900", "900"], "{limits}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("fewer files") && stderr.contains("wanted=15200"), "{stderr}");
 }

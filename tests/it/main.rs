@@ -36,9 +36,12 @@ mod cases;
 mod clients;
 mod connection;
 mod cut;
+
+mod cut_many;
 mod due;
 mod floods;
 mod identity;
+mod many_slow_clients;
 mod names;
 mod origins;
 mod refreshes;

@@ -1,7 +1,9 @@
 //! What is installed agrees with itself: the unit, the package, the image and the configuration they share.
 
 use std::fs;
-use std::path::Path;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use interdict::config::Config;
 
@@ -102,15 +104,111 @@ fn the_image_holds_the_program_and_all_it_is_linked_with() {
     // Every library the loader asks for has to be there, and the loader itself.
     let linked = run("ldd", [BINARY]);
     let libraries = linked.stdout.split_whitespace().filter(|word| word.starts_with('/'));
-    for library in libraries.chain(["/usr/bin/interdict", "/etc/nsswitch.conf"]) {
+    let authorities = "/etc/ssl/certs/ca-certificates.crt";
+    for library in libraries.chain(["/usr/bin/interdict", "/etc/nsswitch.conf", authorities]) {
         assert!(home.path().join(library.trim_start_matches('/')).exists(), "{library}");
     }
     let image = read("examples/packaging/Dockerfile");
     let user = image.lines().find_map(|line| line.strip_prefix("USER ")).unwrap();
     assert!(!user.starts_with('0') && !user.contains("root"), "{user}");
     assert!(image.lines().any(|line| line == "FROM scratch"), "no shell comes along");
+    starts_in(home.path());
     // The commands of an image without a shell are lists.
     for line in image.lines().filter(|line| line.starts_with("CMD") || line.starts_with("ENTRYPOINT")) {
         assert!(line.contains('['), "{line}");
     }
+}
+
+/// The edge starts where nothing but the image is to be seen.
+fn starts_in(image: &Path) {
+    if !rustix::process::geteuid().is_root() {
+        println!("left out: only root can make a directory the root of a process");
+        return;
+    }
+    let config = "[[listen]]\naddress = \"127.0.0.1:0\"\n[policy]\ndirectory = \"policies\"\n\
+                  state = \"/var/lib/interdict\"\n[audit]\ndirectory = \"/var/log/interdict/audit\"\n\
+                  [[route]]\nhosts = [\"*\"]\norigins = [\"127.0.0.1:9\"]\n";
+    fs::write(image.join("etc/interdict/edge.toml"), config).unwrap();
+    let mut edge = Command::new("chroot")
+        .arg(image)
+        .args(["/usr/bin/interdict", "run", "--config", "/etc/interdict/edge.toml"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(edge.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let is_ready = lines.into_iter().any(|line| line == "ready");
+    edge.kill().unwrap();
+    let output = edge.wait_with_output().unwrap();
+    assert!(is_ready, "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn the_image_and_the_package_put_things_in_the_same_places() {
+    let image = read("examples/packaging/Dockerfile");
+    let config = Config::load(&root().join("examples/packaging/etc/edge.toml")).unwrap();
+    let volumes = image.lines().find_map(|line| line.strip_prefix("VOLUME ")).unwrap();
+    let volumes: Vec<PathBuf> = serde_json::from_str(volumes).unwrap();
+    assert!(volumes.contains(&config.policy.state), "{volumes:?}");
+    assert!(volumes.iter().any(|volume| config.audit.directory.starts_with(volume)), "{volumes:?}");
+    let start = unit("ExecStart");
+    let words: Vec<&str> = start[0].split(' ').collect();
+    let program = format!("ENTRYPOINT [\"{}\"]", words[0]);
+    let arguments = format!("CMD {:?}", &words[1..]);
+    assert!(image.contains(&program) && image.contains(&arguments), "{program} {arguments}");
+    let health = image.lines().find(|line| line.starts_with("HEALTHCHECK ")).unwrap();
+    assert!(health.contains(words[0]) && health.contains(words.last().unwrap()), "{health}");
+}
+
+#[test]
+fn the_package_brings_the_authorities_that_the_edge_does_not_start_without() {
+    let depends = manifest()["depends"].as_str().unwrap().to_owned();
+    let depends: Vec<&str> = depends.split(", ").collect();
+    assert!(depends.contains(&"ca-certificates") && depends.contains(&"$auto"), "{depends:?}");
+    assert!(depends.contains(&"adduser"), "the user is made with it");
+}
+
+#[test]
+fn systemd_understands_every_line_of_the_unit_and_finds_little_exposed() {
+    if Command::new("systemd-analyze").arg("--version").output().is_err() {
+        println!("left out: there is no systemd-analyze here");
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("interdict.service");
+    // With a program that is there.
+    fs::write(&path, read("examples/packaging/interdict.service").replace("/usr/bin/interdict", BINARY))
+        .unwrap();
+    let path = path.to_str().unwrap();
+    let output = run("systemd-analyze", ["verify", path]);
+    // It looks at the units beside it as well, which are not ours.
+    assert!(!output.stderr.contains("interdict.service"), "{}", output.stderr);
+    // In tenths of what systemd calls exposure.
+    let output = run("systemd-analyze", ["security", "--offline=true", "--threshold=20", path]);
+    assert_eq!(output.code, 0, "{}{}", output.stdout, output.stderr);
+}
+
+#[test]
+fn every_metric_that_the_documents_name_is_one() {
+    let metrics = interdict::metrics::Metrics::new().unwrap();
+    // Those with labels show themselves once they have been counted.
+    metrics.verdict("request.blocked", "T-1");
+    metrics.rejected("slow");
+    metrics.reloaded("applied");
+    let text = String::from_utf8(metrics.text().unwrap()).unwrap();
+    let kept: Vec<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    let mut named = 0;
+    for document in fs::read_dir(root().join("docs")).unwrap() {
+        let path = document.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        // `interdict_audit_*` names a family.
+        for word in words.filter(|word| word.starts_with("interdict_") && !word.ends_with('_')) {
+            let is_package = word.starts_with("interdict_0") || word.ends_with("_amd64");
+            assert!(is_package || kept.contains(&word), "{}: {word}", path.display());
+            named += usize::from(!is_package);
+        }
+    }
+    assert!(named >= 20, "{named} metrics are named");
 }

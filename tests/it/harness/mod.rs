@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod canned;
 pub mod case;
+pub mod crowd;
 pub mod disk;
 pub mod edge;
 mod guarded;
@@ -20,6 +21,7 @@ pub mod secure;
 pub mod setup;
 pub mod status;
 pub mod stream;
+pub mod streams;
 pub mod succession;
 pub mod tls;
 pub mod tools;
@@ -30,12 +32,12 @@ use std::time::{Duration, Instant};
 pub use canned::{Canned, Latch};
 pub use case::CaseFile;
 pub use edge::Edge;
-pub use setup::Setup;
 pub use http1::Client;
 pub use http2::Http2;
 pub use origin::Origin;
 pub use policies::PolicyDir;
 pub use response::Response;
+pub use setup::Setup;
 
 /// How long a test waits for something that should happen at once. Generous: a busy machine is no failure.
 pub const PATIENCE: Duration = Duration::from_secs(30);
