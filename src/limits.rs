@@ -252,3 +252,17 @@ pub const PULSE_EVERY: Duration = Duration::from_millis(100);
 pub const NOTIFY_PATIENCE: Duration = Duration::from_secs(1);
 /// How long the keeper may be busy with one reload before the watchdog takes it for dead.
 pub const KEEPER_BUSY_AT_MOST: Duration = Duration::from_secs(600);
+
+// ---- lists of others ----
+
+/// Longest line of a list in the format of others, in bytes; dnsmasq and hosts files put several names on one.
+pub const IMPORT_LINE_BYTES: usize = 8 * 1024;
+/// Largest record of a zone file that spreads over lines, in bytes.
+pub const IMPORT_RECORD_BYTES: usize = 64 * 1024;
+/// Octets of such a list that are read at once.
+pub const IMPORT_PIECE_BYTES: usize = 64 * 1024;
+/// Most characters of a name in a response policy zone that is written: the name of the zone goes behind it, and both
+/// have to fit into 253.
+pub const RPZ_NAME_OCTETS: usize = 190;
+/// Longest answer to a question of `case new`, in bytes.
+pub const ANSWER_BYTES: u64 = 64 * 1024;

@@ -29,7 +29,7 @@ pub(super) struct PolicySource {
 
 impl PolicySource {
     /// The directory and the operator's own URL.
-    fn locate(&self) -> Result<(PathBuf, Option<String>), Exit> {
+    pub(super) fn locate(&self) -> Result<(PathBuf, Option<String>), Exit> {
         match (&self.policies, &self.config) {
             (Some(directory), _) => Ok((directory.clone(), None)),
             (None, Some(file)) => match Config::load(file) {

@@ -2,9 +2,15 @@
 
 mod audit;
 mod cache;
+mod case;
 mod check;
+mod diff;
 mod edge;
 mod explain;
+mod export;
+mod import;
+mod place;
+mod source;
 
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -52,6 +58,14 @@ enum Command {
     Check(check::CheckArgs),
     /// Tell what the edge would do with a host, and why.
     Explain(explain::ExplainArgs),
+    /// Write a case, or list the cases there are.
+    Case(case::CaseArgs),
+    /// Make a list of a policy directory from lists in the formats of others.
+    Import(import::ImportArgs),
+    /// Write what is blocked now as a list in the formats of others.
+    Export(export::ExportArgs),
+    /// Tell what differs between two policy sets: 0 when nothing does, 1 when something does.
+    Diff(diff::DiffArgs),
     /// Read the audit log.
     Audit(audit::AuditArgs),
     /// Take objects out of the cache of the running edge.
@@ -94,6 +108,10 @@ pub fn run(cli: Cli) -> Exit {
         Command::Run(args) => edge::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Case(args) => case::run(&args),
+        Command::Import(args) => import::run(&args),
+        Command::Export(args) => export::run(&args),
+        Command::Diff(args) => diff::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Cache(args) => cache::run(&args),
         Command::Status(args) => edge::ask(&args, "status"),
