@@ -155,7 +155,7 @@ fn remarks(report: &Report<'_>, only: Option<&CaseId>) -> Vec<String> {
         None => format!("by {cases} cases"),
     };
     let mut remarks = vec![
-        format!("{written} patterns, blocked for everyone {which} at {at}"),
+        format!("{written} patterns, blocked for everyone {which} at {at:.0}"),
         format!("policy set: sha256 {digest}"),
     ];
     let reasons = left_out
@@ -174,7 +174,7 @@ impl Report<'_> {
             }
             return;
         }
-        eprintln!("{} patterns of {} cases in force at {}", self.written, self.cases, self.at);
+        eprintln!("{} patterns of {} cases in force at {:.0}", self.written, self.cases, self.at);
         for (reason, count) in self.left_out {
             eprintln!("  left out: {count} {}: {}", reason.as_str(), reason.meaning());
             for Omitted { what, case, .. } in omissions.first.iter().filter(|one| one.reason == *reason) {

@@ -187,7 +187,7 @@ impl<'c> Listing<'c> {
         let Self { active, scheduled, ended, shadow, overdue, ends_soon, at, .. } = self;
         println!(
             "{active} active, {scheduled} scheduled, {ended} ended; {shadow} in shadow mode, {overdue} overdue for \
-             review, {ends_soon} ending soon; at {at}"
+             review, {ends_soon} ending soon; at {at:.0}"
         );
     }
 }

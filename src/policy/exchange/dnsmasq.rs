@@ -33,6 +33,8 @@ pub(super) fn line(text: &str, taken: &mut Taken) {
     };
     let effect = effect(setting, target);
     for name in names.split('/') {
+        // Of several names, the one that is meant is shown.
+        let entry = if names.contains('/') && !name.is_empty() { name } else { entry };
         one(name, &effect, entry, taken);
     }
 }
@@ -67,7 +69,7 @@ fn one(name: &str, effect: &Effect, entry: &str, taken: &mut Taken) {
     match effect {
         Effect::Block => taken.block(pattern, entry),
         Effect::Pass => taken.except(pattern, entry),
-        Effect::Skip(reason) => taken.skip(entry, *reason, format!("`{pattern}`")),
+        Effect::Skip(reason) => taken.skip(entry, *reason, ""),
     }
 }
 

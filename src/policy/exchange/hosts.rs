@@ -27,7 +27,9 @@ pub(super) fn line(text: &str, taken: &mut Taken) {
         return;
     }
     let leads_nowhere = address.is_unspecified() || is_loopback(address);
-    for name in names {
+    for name in &names {
+        // Of several names, the one that is meant is shown.
+        let entry = if names.len() > 1 { name } else { entry };
         // Where a name of the machine itself leads is of no interest.
         let Some(host) = taken.dns_name(name, entry) else { continue };
         if leads_nowhere {

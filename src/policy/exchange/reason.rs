@@ -73,6 +73,7 @@ reasons! {
         Below = "below", "the format cannot say: all below this name, not the name itself";
         Address = "address", "the format has no place for an address as a host";
         TooLong = "too-long", "the name would not fit into a zone";
+        Reserved = "reserved", "the name would be no name but a trigger in a zone";
         Exception = "exception", "an `except` of its case takes a part of it away";
         Shadowed = "shadowed", "a more specific case in shadow mode lets a part of it through";
         Territory = "territory", "its case holds for clients in some networks only";

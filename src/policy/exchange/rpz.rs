@@ -164,7 +164,7 @@ impl Reader {
             // What stands at the apex is about the zone itself.
             return Ok(());
         }
-        if trigger.rsplit('.').next().is_some_and(|last| last.starts_with("rpz-")) {
+        if is_trigger(trigger) {
             return Err((Reason::OtherTrigger, String::new()));
         }
         if kind != "CNAME" {
@@ -245,6 +245,11 @@ impl Record {
     }
 }
 
+/// Whether this is the name of a rule about addresses, clients or name servers: `32.1.2.0.192.rpz-ip`.
+fn is_trigger(name: &str) -> bool {
+    name.rsplit('.').next().is_some_and(|last| last.starts_with("rpz-"))
+}
+
 /// `3600`, `1h30m`.
 fn is_ttl(word: &str) -> bool {
     let unit = |c: char| c.is_ascii_digit() || "smhdwSMHDW".contains(c);
@@ -287,6 +292,9 @@ pub(super) fn write(pattern: &Pattern, into: &mut String) -> Result<(), Omission
     let name = pattern.name.as_str();
     if pattern.name.ip().is_some() {
         return Err(Omission::Address);
+    }
+    if is_trigger(name) {
+        return Err(Omission::Reserved);
     }
     if name.len() > limits::RPZ_NAME_OCTETS {
         return Err(Omission::TooLong);
