@@ -4,8 +4,12 @@
 
 use std::fmt::Write as _;
 
+use interdict::decide::{Subject, Verdict, decide};
 use interdict::hostname::Hostname;
-use interdict::policy::exchange::{Format, ImportOptions, Importer, settle};
+use interdict::policy::exchange::{Concern, Format, ImportOptions, Importer, effective, settle};
+use interdict::policy::{PolicyFiles, Ruleset, parse_cases};
+use proptest::collection::vec;
+use proptest::prelude::*;
 
 use crate::table_cases::check_all;
 
@@ -42,4 +46,67 @@ fn lists_in_the_formats_of_others_mean_what_their_tables_say() {
         }
         told
     });
+}
+
+/// A case over few names, so that cases meet each other: hosts, exceptions, shadow or not, one exempt network or none.
+fn any_case() -> impl Strategy<Value = (Vec<String>, Vec<String>, bool, bool)> {
+    let pattern =
+        ("(|\\.|\\*\\.)", "(a|b)(\\.(a|b)){0,2}").prop_map(|(form, name)| format!("{form}{name}.example"));
+    (vec(pattern.clone(), 1..4), vec(pattern, 0..2), any::<bool>(), prop::bool::weighted(0.2))
+}
+
+fn policy_set(cases: &[(Vec<String>, Vec<String>, bool, bool)]) -> PolicyFiles {
+    let mut files = PolicyFiles::new();
+    for (number, (hosts, except, is_shadow, exempts)) in cases.iter().enumerate() {
+        let mode = if *is_shadow { "shadow" } else { "enforce" };
+        let mut text = format!(
+            "id = \"C-{number}\"\ncustomer = \"c\"\nbasis = \"fraud\"\ndecided = 2026-01-01T00:00:00Z\n\
+             decided_by = [\"j\"]\nmode = \"{mode}\"\nhosts = {hosts:?}\nexcept = {except:?}\n"
+        );
+        if *exempts {
+            text.push_str("[[exempt]]\nclients = [\"192.0.2.0/24\"]\nreason = \"r\"\n");
+        }
+        files.insert(format!("cases/{number}.toml"), text.into_bytes());
+    }
+    files
+}
+
+/// Every name over these labels: what holds of them holds of all, since no pattern is longer.
+fn all_names() -> Vec<Hostname> {
+    let mut names = vec!["example".to_owned()];
+    for depth in 0..4 {
+        let longer: Vec<String> = names
+            .iter()
+            .filter(|name| name.matches('.').count() == depth)
+            .flat_map(|name| ["a", "b", "z"].map(|label| format!("{label}.{name}")))
+            .collect();
+        names.extend(longer);
+    }
+    names.iter().map(|name| Hostname::parse(name).unwrap()).collect()
+}
+
+proptest! {
+    #[test]
+    fn an_export_blocks_what_the_data_plane_blocks_for_everyone_and_never_more(cases in vec(any_case(), 1..5)) {
+        let files = policy_set(&cases);
+        let (cases, found) = parse_cases(&files);
+        prop_assert!(!found.has_errors(), "{}", found);
+        let now = "2026-06-01T00:00:00Z".parse().unwrap();
+        let concerns: Vec<Concern<'_>> =
+            cases.iter().map(|case| Concern { case, hosts: case.hosts.iter().collect() }).collect();
+        let exported = effective(&concerns, now, None, 0);
+        let rules = Ruleset::compile(cases.clone(), &files).unwrap();
+        for name in all_names() {
+            let names = [name];
+            let is_blocked = |client: [u8; 4]| {
+                matches!(decide(&rules, &Subject { names: &names, client: client.into() }, now), Verdict::Block(_))
+            };
+            let for_everyone = is_blocked([192, 0, 2, 1]) && is_blocked([198, 51, 100, 1]);
+            let is_exported = exported.patterns.iter().any(|pattern| pattern.covers(&names[0]));
+            prop_assert!(for_everyone || !is_exported, "{:?} is exported and not blocked", names);
+            // What is not in the list and yet blocked has been told.
+            let is_told = exported.omissions.total() > 0;
+            prop_assert!(is_exported || !for_everyone || is_told, "{:?} is left out in silence", names);
+        }
+    }
 }

@@ -103,8 +103,8 @@ impl Draft {
         let needed = set.files.iter().filter(|(path, _)| path.starts_with(part));
         files.files.extend(needed.map(|(path, content)| (path.clone(), content.clone())));
         let is_in = |key: &str| about_lists || !matches!(key, "host_lists" | "on_bad_entry");
-        let missing =
-            STAND_INS.iter().filter(|(key, _)| !self.has(key) && !(*key == "hosts" && asked == REACH));
+        let is_there = |key: &str| self.has(key) || (key == "hosts" && asked == REACH);
+        let missing = STAND_INS.iter().filter(|(key, _)| !is_there(key));
         let stand_ins: Vec<&str> = missing.map(|(_, line)| *line).collect();
         let is_said = |key: &str| self.legal.iter().any(|(known, _)| *known == key);
         let legal = LEGAL_STAND_INS.iter().filter(|(key, _)| is_legal && !is_said(key));
