@@ -139,7 +139,8 @@ fn an_order_is_asked_for_when_the_basis_is_a_legal_one() {
 fn a_wrong_answer_is_told_at_once_and_asked_again() {
     let policies = Policies::of(&[CaseFile::new("taken", &["taken.example"])]);
     policies.directory.write_case("other-name", &CaseFile::new("inner-id", &["inner.example"]).toml());
-    let mut all = vec!["no id", "", "taken", "inner-id"];
+    policies.directory.write_case("there", &CaseFile::new("elsewhere", &["there.example"]).toml());
+    let mut all = vec!["no id", "", "taken", "inner-id", ".hidden", "there"];
     all.extend(answers("N-2", "a.example"));
     let place = |all: &[&str], what: &str| all.iter().position(|answer| *answer == what).unwrap();
     let basis = place(&all, "fraud");
@@ -157,6 +158,8 @@ fn a_wrong_answer_is_told_at_once_and_asked_again() {
         "this needs an answer",
         "the id `taken` is taken",
         "the id `inner-id` is taken by `cases/other-name.toml`",
+        "would be hidden",
+        "is never overwritten",
         "did you mean `fraud`?",
         "`yesterday`",
         "451 needs a legal basis",

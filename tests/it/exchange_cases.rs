@@ -48,16 +48,26 @@ fn lists_in_the_formats_of_others_mean_what_their_tables_say() {
     });
 }
 
-/// A case over few names, so that cases meet each other: hosts, exceptions, shadow or not, one exempt network or none.
-fn any_case() -> impl Strategy<Value = (Vec<String>, Vec<String>, bool, bool)> {
+/// What a case of the property below says.
+#[derive(Debug, Clone)]
+struct Drawn {
+    hosts: Vec<String>,
+    except: Vec<String>,
+    is_shadow: bool,
+    exempts: bool,
+}
+
+/// A case over few names, so that cases meet each other.
+fn any_case() -> impl Strategy<Value = Drawn> {
     let pattern =
         ("(|\\.|\\*\\.)", "(a|b)(\\.(a|b)){0,2}").prop_map(|(form, name)| format!("{form}{name}.example"));
     (vec(pattern.clone(), 1..4), vec(pattern, 0..2), any::<bool>(), prop::bool::weighted(0.2))
+        .prop_map(|(hosts, except, is_shadow, exempts)| Drawn { hosts, except, is_shadow, exempts })
 }
 
-fn policy_set(cases: &[(Vec<String>, Vec<String>, bool, bool)]) -> PolicyFiles {
+fn policy_set(cases: &[Drawn]) -> PolicyFiles {
     let mut files = PolicyFiles::new();
-    for (number, (hosts, except, is_shadow, exempts)) in cases.iter().enumerate() {
+    for (number, Drawn { hosts, except, is_shadow, exempts }) in cases.iter().enumerate() {
         let mode = if *is_shadow { "shadow" } else { "enforce" };
         let mut text = format!(
             "id = \"C-{number}\"\ncustomer = \"c\"\nbasis = \"fraud\"\ndecided = 2026-01-01T00:00:00Z\n\

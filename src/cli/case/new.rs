@@ -161,9 +161,8 @@ impl<R: BufRead, W: Write> Conversation<'_, R, W> {
             self.keep(question, &answer);
             let mut objections =
                 self.draft.objections(self.files, question.key, self.is_legal_with(question, &answer));
-            let path = case_path(directory, &answer);
-            if question.key == "id" && objections.is_empty() && path.exists() {
-                objections.push(format!("`{}` is there already, and is never overwritten", path.display()));
+            if question.key == "id" && objections.is_empty() {
+                objections.extend(no_place(directory, &answer));
             }
             if objections.is_empty() {
                 return Ok(answer);
@@ -249,6 +248,18 @@ impl<R: BufRead, W: Write> Conversation<'_, R, W> {
             }
             Err(error) => Ok(complain(Exit::Io, &format!("cannot write `{}`: {error}", path.display()))),
         }
+    }
+}
+
+/// Why a case with this id cannot have a file of its own, if so.
+fn no_place(directory: &Path, id: &str) -> Option<String> {
+    let path = case_path(directory, id);
+    if !PolicyFiles::belongs(&format!("cases/{id}.toml")) {
+        Some("a file of that name would be hidden, and no part of the policy set".to_owned())
+    } else if path.exists() {
+        Some(format!("`{}` is there already, and is never overwritten", path.display()))
+    } else {
+        None
     }
 }
 

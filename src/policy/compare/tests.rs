@@ -14,8 +14,14 @@ fn concerns(cases: &[Case]) -> Vec<Concern<'_>> {
     cases.iter().map(|case| Concern { case, hosts: case.hosts.iter().collect() }).collect()
 }
 
-/// What is told of a name: `+`, `-` or `~`.
-fn told(before: &[Case], after: &[Case]) -> (BTreeMap<String, char>, Vec<(String, u64, u64)>) {
+struct Told {
+    /// What is told of a name: `+`, `-` or `~`.
+    changes: BTreeMap<String, char>,
+    /// Names added to and removed from a case.
+    by_case: Vec<(String, u64, u64)>,
+}
+
+fn told(before: &[Case], after: &[Case]) -> Told {
     let (old, new) = (concerns(before), concerns(after));
     let (old, new) = (Listed::new(&old), Listed::new(&new));
     let mut changes = BTreeMap::new();
@@ -34,7 +40,7 @@ fn told(before: &[Case], after: &[Case]) -> (BTreeMap<String, char>, Vec<(String
     assert_eq!((tally.added, tally.removed, tally.changed), (count('+'), count('-'), count('~')));
     let by_case =
         tally.by_case.iter().map(|(id, (added, removed))| (id.to_string(), *added, *removed)).collect();
-    (changes, by_case)
+    Told { changes, by_case }
 }
 
 /// The same by maps of texts.
@@ -82,8 +88,8 @@ fn set() -> impl Strategy<Value = Vec<Case>> {
 proptest! {
     #[test]
     fn the_merge_tells_what_maps_tell(before in set(), after in set()) {
-        prop_assert_eq!(told(&before, &after).0, naive(&before, &after));
-        prop_assert!(told(&before, &before).0.is_empty());
+        prop_assert_eq!(told(&before, &after).changes, naive(&before, &after));
+        prop_assert!(told(&before, &before).changes.is_empty());
     }
 }
 
@@ -91,7 +97,7 @@ proptest! {
 fn a_name_that_moves_to_another_case_is_changed_and_counted_for_both() {
     let before = [case("A-1", &["a.example", "b.example"]), case("A-2", &["c.example"])];
     let after = [case("A-1", &["a.example"]), case("A-2", &["c.example", "b.example", ".d.example"])];
-    let (changes, by_case) = told(&before, &after);
+    let Told { changes, by_case } = told(&before, &after);
     assert_eq!(changes, [(".d.example".to_owned(), '+'), ("b.example".to_owned(), '~')].into());
     assert_eq!(by_case, [("A-1".to_owned(), 0, 1), ("A-2".to_owned(), 2, 0)]);
 }
