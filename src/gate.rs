@@ -9,18 +9,15 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use smallvec::SmallVec;
 use tokio::sync::watch;
 
 use crate::act::{self, Answer, Ask, Prepared};
-use crate::audit::{Audit, Enforcement, Event, EventId, Kind, Pending, RequestFacts};
+use crate::audit::{Audit, Enforcement, Event, Kind, Pending, RequestFacts};
 use crate::clock::Clock;
 use crate::decide::{self, Match, Subject, Verdict};
-use crate::diagnostic::Diagnostics;
 use crate::identify::Identity;
-use crate::limits;
 use crate::metrics::Metrics;
 use crate::policy::{Action, CompiledCase, Ruleset};
 use crate::rate::{Rate, Rates};

@@ -323,3 +323,16 @@ pub const SPOOLED_FROM_BYTES: usize = 1024 * 1024;
 
 /// So much of each waiting list is read at once, twice at a time.
 pub const SPOOL_BUFFER_BYTES: usize = 32 * 1024;
+// ---- lists of others ----
+
+/// Longest line of a list in the format of others, in bytes; dnsmasq and hosts files put several names on one.
+pub const IMPORT_LINE_BYTES: usize = 8 * 1024;
+/// Largest record of a zone file that spreads over lines, in bytes.
+pub const IMPORT_RECORD_BYTES: usize = 64 * 1024;
+/// Octets of such a list that are read at once.
+pub const IMPORT_PIECE_BYTES: usize = 64 * 1024;
+/// Most characters of a name in a response policy zone that is written: the name of the zone goes behind it, and both
+/// have to fit into 253.
+pub const RPZ_NAME_OCTETS: usize = 190;
+/// Longest answer to a question of `case new`, in bytes.
+pub const ANSWER_BYTES: u64 = 64 * 1024;

@@ -35,7 +35,7 @@ pub(super) struct PolicySource {
 
 impl PolicySource {
     /// The directory, and what the edge of the configuration would make of it; without one, of every edge's cases.
-    fn locate(&self) -> Result<(PathBuf, CompileOptions), Exit> {
+    pub(super) fn locate(&self) -> Result<(PathBuf, CompileOptions), Exit> {
         match (&self.policies, &self.config) {
             (Some(directory), _) => Ok((directory.clone(), CompileOptions::default())),
             (None, Some(file)) => match Config::load(file) {

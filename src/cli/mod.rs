@@ -4,16 +4,22 @@ mod against;
 mod approve;
 mod audit;
 mod cache;
+mod case;
 mod change;
 mod check;
+mod diff;
 mod edge;
 mod explain;
+mod export;
 mod history;
+mod import;
+mod place;
 mod policy;
 mod preview;
 mod reinstate;
 mod rollback;
 mod signer;
+mod source;
 mod terminate;
 
 use std::fmt::Display;
@@ -70,6 +76,14 @@ enum Command {
     History(history::HistoryArgs),
     /// Put the policy directory back to an earlier set, as a new revision.
     Rollback(rollback::RollbackArgs),
+    /// Write a case, or list the cases there are.
+    Case(case::CaseArgs),
+    /// Make a list of a policy directory from lists in the formats of others.
+    Import(import::ImportArgs),
+    /// Write what is blocked now as a list in the formats of others.
+    Export(export::ExportArgs),
+    /// Tell what differs between two policy sets: 0 when nothing does, 1 when something does.
+    Diff(diff::DiffArgs),
     /// Read the audit log.
     Audit(audit::AuditArgs),
     /// Take objects out of the cache of the running edge.
@@ -120,6 +134,10 @@ pub fn run(cli: Cli) -> Exit {
         Command::Reinstate(args) => reinstate::run(&args),
         Command::History(args) => history::run(&args),
         Command::Rollback(args) => rollback::run(&args),
+        Command::Case(args) => case::run(&args),
+        Command::Import(args) => import::run(&args),
+        Command::Export(args) => export::run(&args),
+        Command::Diff(args) => diff::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Cache(args) => cache::run(&args),
         Command::Approve(args) => approve::run(&args),

@@ -23,6 +23,9 @@ mod page;
 mod revision;
 mod ruleset;
 
+pub mod compare;
+pub mod exchange;
+
 #[cfg(test)]
 pub(crate) mod sample;
 

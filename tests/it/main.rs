@@ -22,6 +22,7 @@ mod tidy;
 mod config_cases;
 mod damaged_files;
 mod decide_oracle;
+mod exchange_cases;
 mod hostname;
 mod policy_cases;
 mod table_cases;
@@ -76,10 +77,14 @@ mod upgrade;
 
 // What a person runs.
 mod activation;
+mod case_commands;
 mod commands;
+mod diff;
 mod embed;
+mod exchange;
 mod follow;
 mod packaging;
+mod policy_docs;
 mod search;
 mod service_manager;
 

@@ -1,6 +1,5 @@
 //! A real edge with its own directories, on ports of the system's choice.
 
-use std::fs;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -13,6 +12,7 @@ use tempfile::TempDir;
 use super::audit::{self, Log, Record};
 use super::ledger::Ledger;
 use super::process::{Ended, Process};
+use super::setup::TOKEN;
 use super::status::{AuditCounters, Status};
 use super::tools::{Output, interdict};
 use super::{Client, Http2, PolicyDir, Response, wait_for};

@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 use rustix::fs::{CWD, Mode, mkfifoat};
 use serde_json::Value;
 
-use super::edge::TOKEN;
+use super::setup::TOKEN;
 use super::tools::{self, Output};
 use super::{Edge, wait_for};
 

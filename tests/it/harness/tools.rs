@@ -1,6 +1,7 @@
 //! Programs that tests run: our own command line, and clients written by others.
 
 use std::ffi::OsStr;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
@@ -21,6 +22,25 @@ pub struct Output {
 #[track_caller]
 pub fn interdict<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Output {
     run(BINARY, arguments)
+}
+
+/// Runs `interdict` with these arguments and answers on its standard input.
+#[track_caller]
+pub fn interdict_with_input<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>, input: &str) -> Output {
+    let mut command = Command::new(BINARY);
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_owned();
+    // A program that ends before it has read all of it is no failure of the test.
+    let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()).is_ok());
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    Output {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
 }
 
 /// Runs a program to its end.
