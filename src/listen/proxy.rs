@@ -227,8 +227,7 @@ impl ProxyHttp for EdgeProxy {
     ) -> Result<()> {
         refresh::may_go_on(context.refresh.as_ref())?;
         upstream::expect_no_switch(session, response)?;
-        let begins = !response.status.is_informational();
-        if begins || response.status == http::StatusCode::SWITCHING_PROTOCOLS {
+        if !response.status.is_informational() || response.status == http::StatusCode::SWITCHING_PROTOCOLS {
             context.passed = None;
         }
         Ok(())

@@ -219,7 +219,7 @@ mod tests {
         assert_eq!((case.effective, case.expires, case.review), (full.effective, full.expires, full.review));
         assert_eq!(case.decided, full.decided);
         assert_eq!(case.decided_by, ["j.doe", "a.roe"]);
-        assert_eq!((case.hosts.len(), case.except.len(), case.origins.len()), (3, 1, 1));
+        assert_eq!((case.pattern_count(), case.except.len(), case.origins.len()), (3, 1, 1));
         let legal = case.legal.unwrap();
         assert_eq!((legal.url.as_deref(), legal.territory.len()), (Some("https://example.org/1"), 2));
     }

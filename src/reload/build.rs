@@ -29,8 +29,8 @@ pub(super) struct Built {
 }
 
 impl Built {
-    pub(super) fn candidate(&self) -> Candidate<'_> {
-        Candidate { files: &self.files, facts: &self.facts, ruleset: &self.ruleset }
+    pub(super) fn candidate<'b>(&'b self, contents: &'b dyn Contents) -> Candidate<'b> {
+        Candidate { files: &self.files, contents, facts: &self.facts, ruleset: &self.ruleset }
     }
 }
 

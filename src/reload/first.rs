@@ -51,7 +51,7 @@ pub(super) fn guarded(
         guarding.took(facts, false);
         ruleset
     });
-    match guarding.judge(&built.candidate(), ruleset.as_ref(), None, now) {
+    match guarding.judge(&built.candidate(builder.contents()), ruleset.as_ref(), None, now) {
         Judgement::Taken(passport) => {
             guarding.admit(&passport);
             let known =

@@ -20,7 +20,7 @@ use crate::limits;
 use crate::policy::guard::{
     self, CaseSet, Finding, Reach, SetFacts, Settings, Share, Suffixes, Violations, violation_spot,
 };
-use crate::policy::{Form, Pattern, PolicyFiles, Ruleset, TransitionKind};
+use crate::policy::{Contents, Form, Pattern, PolicyFiles, Ruleset, TransitionKind};
 use crate::traffic::Traffic;
 
 /// What sets are held against.
@@ -48,6 +48,8 @@ impl Routed {
 /// A policy set that has been read and compiled, and waits to be judged.
 pub(super) struct Candidate<'c> {
     pub(super) files: &'c PolicyFiles,
+    /// Has the files that are not at hand.
+    pub(super) contents: &'c dyn Contents,
     pub(super) facts: &'c CaseSet,
     pub(super) ruleset: &'c Ruleset,
 }
@@ -142,7 +144,7 @@ impl Guarding {
         let checked = checked.as_ref().map(|view| view as &dyn SetFacts);
         let violations = guard::violations(&after, checked, &self.rules.settings, &self.suffixes);
         if violations.total > 0 {
-            return Judgement::Refused(Refusal::of(&violations, candidate.files));
+            return Judgement::Refused(Refusal::of(&violations, candidate.files, candidate.contents));
         }
         let mut passport = Passport { credential, approved_by: Vec::new() };
         let Some(before) = before else { return Judgement::Taken(passport) };
@@ -242,12 +244,12 @@ impl Refusal {
         Self { errors, findings: json!([{ "rail": "signature" }]) }
     }
 
-    fn of(violations: &Violations, files: &PolicyFiles) -> Self {
+    fn of(violations: &Violations, files: &PolicyFiles, contents: &dyn Contents) -> Self {
         let mut errors = Diagnostics::new();
         let mut rails = BTreeSet::new();
         for violation in &violations.first {
             rails.insert(violation.rail);
-            errors.push(violation_spot(violation, files));
+            errors.push(violation_spot(violation, files, contents));
         }
         let more = violations.total.saturating_sub(violations.first.len());
         errors.count(crate::diagnostic::Severity::Error, more);

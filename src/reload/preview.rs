@@ -50,7 +50,7 @@ pub fn preview(
     }
     let after = facts.with(&ruleset);
     for violation in guard::violations(&after, None, &rules.settings, &Suffixes::default()).first {
-        refusal.push(violation_spot(&violation, &files));
+        refusal.push(violation_spot(&violation, &files, &files));
     }
     let newest = store::revisions_in(state).ok().and_then(|revisions| revisions.last().copied());
     let kept = newest.and_then(|newest| store::kept(state, newest).ok().flatten());

@@ -202,7 +202,12 @@ impl Swapper {
     /// Has the guard judge a set, and does what it says.
     fn consider(&mut self, built: Built, notes: &[Note], now: Timestamp, began: Instant) -> Report {
         let before = self.gate.ruleset();
-        match self.guarding.judge(&built.candidate(), Some(&before), Some(self.gate.traffic()), now) {
+        match self.guarding.judge(
+            &built.candidate(self.builder.contents()),
+            Some(&before),
+            Some(self.gate.traffic()),
+            now,
+        ) {
             Judgement::Taken(passport) => self.apply(built, &passport, notes, now, began),
             Judgement::Refused(refusal) => {
                 let detail = with_changes(refusal.detail(), notes);

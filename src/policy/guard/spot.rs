@@ -2,32 +2,29 @@
 
 use super::{Rail, Violation};
 use crate::diagnostic::Diagnostic;
-use crate::policy::PolicyFiles;
+use crate::policy::{Contents, PolicyFiles};
 
 /// The violation as an error of the set, at the line that says it: in the file of its case, or in a list. The search
 /// is for a message only; what cannot be found is told by its case alone.
 #[must_use]
-pub fn violation_spot(violation: &Violation, files: &PolicyFiles) -> Diagnostic {
+pub fn violation_spot(violation: &Violation, files: &PolicyFiles, contents: &dyn Contents) -> Diagnostic {
     let Violation { rail, case, written, message, hint } = violation;
     let quoted = [format!("\"{written}\""), format!("'{written}'")];
-    let of_case = files
-        .cases()
-        .filter_map(|(path, file)| Some((path, file.content.as_deref()?)))
-        .find(|(_, content)| is_of(content, case.as_str()));
-    let in_case = of_case.and_then(|(path, content)| {
+    let mut cases = files.cases().filter_map(|(path, file)| Some((path, contents.content(path, file).ok()?)));
+    let of_case = cases.find(|(_, content)| is_of(content, case.as_str()));
+    let in_case = of_case.as_ref().and_then(|(path, content)| {
         let place = quoted.iter().find_map(|text| place_of(content, text))?;
-        Some((path, place.0, place.1 + 1))
+        Some((*path, place.0, place.1 + 1))
     });
     let in_list = || {
-        // A list that was not read for this set had the name before.
-        let at_hand = files.under("lists/").filter_map(|(path, file)| Some((path, file.content.as_deref()?)));
-        at_hand.into_iter().find_map(|(path, content)| {
+        files.under("lists/").find_map(|(path, file)| {
+            let content = contents.content(path, file).ok()?;
             let lines = content.split(|byte| *byte == b'\n').zip(1_u32..);
             let mut lines = lines.filter(|(line, _)| first_word(line) == written.as_bytes());
             lines.next().map(|(_, line)| (path, line, 1))
         })
     };
-    let whole = of_case.map_or("cases", |(path, _)| path);
+    let whole = of_case.as_ref().map_or("cases", |(path, _)| *path);
     let (file, line, column) = in_case.or_else(in_list).unwrap_or((whole, 1, 1));
     let word = match rail {
         Rail::Protect | Rail::PublicSuffix => format!("{message} (guard rail `{rail}`)"),

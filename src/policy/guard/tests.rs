@@ -326,7 +326,7 @@ fn a_violation_is_told_at_its_line_in_the_case_or_the_list() {
             message: "words".to_owned(),
             hint: "other words".to_owned(),
         };
-        let spot = violation_spot(&violation, &files);
+        let spot = violation_spot(&violation, &files, &files);
         (spot.file, spot.line, spot.column)
     };
     assert_eq!(at(".com", "a"), ("cases/x.toml".to_owned(), 3, 14));
