@@ -2,11 +2,13 @@
 //!
 //! Every figure stands on a line of its own with its goal, beside what the same machine does at the same time with a
 //! plain buffered write, a `write(2)` and nginx's access log: absolute times drift with the machine, ratios less.
-//! A part runs alone as `cargo bench --bench audit -- request`; the parts are `request`, `sustained` and `disk`.
+//! A part runs alone as `cargo bench --bench audit -- request`; the parts are `request`, `sustained`, `beside`
+//! and `disk`.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a bench may stop at the first surprise")]
 
 mod attack;
+mod beside;
 mod disk;
 mod measure;
 mod nginx;
@@ -33,6 +35,9 @@ fn main() {
     }
     if wanted("sustained") {
         sustained::run(&plain);
+    }
+    if wanted("beside") {
+        beside::run();
     }
     if wanted("disk") {
         disk::run(&plain);

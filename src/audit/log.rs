@@ -169,6 +169,12 @@ impl Audit {
         self.shared.lock().fail(&io::ErrorKind::StorageFull.into(), now);
     }
 
+    /// Says what has changed, as a timer does.
+    #[cfg(test)]
+    pub(super) fn announce(&self) {
+        self.shared.announce();
+    }
+
     /// Puts the gap where it outlives the process, as a timer does.
     #[cfg(test)]
     pub(super) fn keep_gap(&self) {
@@ -240,7 +246,23 @@ impl Shared {
     }
 
     pub(super) fn counters(&self) -> Counters {
-        let state = self.lock();
+        self.counters_of(&self.lock())
+    }
+
+    /// Says in the log of the process what has changed for the worse or the better. Once the log is closed nothing is
+    /// written any more, and that is no failure.
+    pub(super) fn announce(&self) {
+        let counters = {
+            let state = self.lock();
+            if state.closed {
+                return;
+            }
+            self.counters_of(&state)
+        };
+        self.announced.say(&counters);
+    }
+
+    fn counters_of(&self, state: &State) -> Counters {
         Counters {
             decided: state.decided,
             durable: state.durable,

@@ -51,6 +51,8 @@ mod verify;
 mod worker;
 
 #[cfg(test)]
+mod counting;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod faulty;
@@ -58,6 +60,8 @@ mod faulty;
 mod platter;
 #[cfg(test)]
 mod rewriting_tests;
+#[cfg(test)]
+mod sealer_tests;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

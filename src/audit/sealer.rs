@@ -14,7 +14,7 @@ use super::{
     files::{Disk, DiskFile, JOURNAL, set_aside},
     handover::OwnLane,
     id::Nonce,
-    journal::{DRAFT, Header, LaneReader, LaneState, Source, decode, is_space},
+    journal::{DRAFT, Header, LaneReader, LaneState, Source, decode, earliest, is_space},
     problem::Problem,
     record::Times,
     sealed::Sealed,
@@ -147,7 +147,7 @@ impl Sealer {
         self.discover(own)?;
         let mut passed = Passed::default();
         let first = self.sealed.next_seq();
-        let sealed = self.hand_over(own, &mut passed).and_then(|()| {
+        let sealed = self.hand_over(own, now, &mut passed).and_then(|()| {
             if passed.records == 0 {
                 return Ok(());
             }
@@ -248,22 +248,12 @@ impl Sealer {
     }
 
     /// Hands all records over as lines, the earliest first.
-    fn hand_over(&mut self, own: &OwnLane, passed: &mut Passed) -> io::Result<()> {
+    fn hand_over(&mut self, own: &OwnLane, now: Timestamp, passed: &mut Passed) -> io::Result<()> {
         self.batch.clear();
         self.order.clear();
         self.lanes.values_mut().for_each(LaneState::look_again);
         let mut bytes = 0;
-        loop {
-            let mut earliest: Option<(Timestamp, Nonce)> = None;
-            for (nonce, lane) in &mut self.lanes {
-                let end = if *nonce == own.nonce { own.end } else { u64::MAX };
-                if let Some(time) = lane.peek(end)?
-                    && earliest.is_none_or(|(best, _)| time < best)
-                {
-                    earliest = Some((time, *nonce));
-                }
-            }
-            let Some((_, nonce)) = earliest else { break };
+        while let Some(nonce) = earliest(&mut self.lanes, own, now)? {
             self.hand_over_one(nonce);
             passed.records += 1;
             if self.batch.lines.len() >= self.batch_bytes.min(self.pass_bytes) {

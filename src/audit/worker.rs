@@ -139,8 +139,8 @@ fn commit_rounds(shared: &Shared, commit: &Commit, interval: Duration) {
 impl Shared {
     /// Seals what is in the journal.
     pub(super) fn seal(&self) {
-        let own = self.lock().own_lane();
         let now = self.clock.now();
+        let own = self.lock().own_lane();
         let outcome = self.sealing.pass(&own, now);
         let mut state = self.lock();
         match outcome {
@@ -190,7 +190,7 @@ impl Shared {
             }
             (state.wants_prepared() && self.sealing.is_ok(), state.nonce())
         };
-        self.announced.say(&self.counters());
+        self.announce();
         if !wants_prepared {
             return;
         }
@@ -248,10 +248,10 @@ impl Shared {
 
     /// Seals everything and ends the sealed log.
     pub(super) fn seal_last(&self) -> io::Result<()> {
-        let now = self.clock.now();
         // Another process may record faster than this: what is its own is its own to seal.
         let mut others = PASSES_FOR_OTHERS;
         let passes = loop {
+            let now = self.clock.now();
             let own = self.lock().own_lane();
             match self.sealing.pass(&own, now) {
                 Ok(passed) if passed.more && (!passed.own_is_done || others > 0) => {
@@ -262,7 +262,7 @@ impl Shared {
             }
         };
         // Also after an error: what is not sealed stays in the journal, and nobody may find it locked there.
-        let closed = self.sealing.close(now);
+        let closed = self.sealing.close(self.clock.now());
         passes.and(closed)
     }
 }

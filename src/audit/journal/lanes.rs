@@ -1,6 +1,6 @@
 //! Lanes as they are read: by the sealer, and by tools for what is not sealed yet.
 
-use std::{io, sync::Arc};
+use std::{collections::BTreeMap, io, sync::Arc};
 
 use jiff::Timestamp;
 
@@ -11,6 +11,7 @@ use super::{
 use crate::audit::{
     files::{Disk, DiskFile, TORN, free_name, set_aside, write_all_at},
     handover::OwnLane,
+    id::Nonce,
     problem::Problem,
 };
 
@@ -25,6 +26,8 @@ pub(in crate::audit) struct LaneState {
     pub(in crate::audit) files: Vec<Source>,
     /// The file that is being read.
     pub(in crate::audit) current: usize,
+    /// The last [`Self::peek`] found its end.
+    pub(in crate::audit) dry: bool,
 }
 
 /// A file of a lane, and how far it was read.
@@ -51,8 +54,13 @@ impl LaneState {
     }
 
     pub(in crate::audit) fn look_again(&mut self) {
-        self.current = 0;
+        (self.current, self.dry) = (0, false);
         self.files.iter_mut().for_each(|source| source.reader.forget());
+    }
+
+    /// Whether a lane that was found dry may hold more by now. What is complete was so before it was read.
+    fn may_grow(&self) -> bool {
+        self.files.last().is_some_and(|source| !source.complete)
     }
 
     /// Which files will not grow any more.
@@ -74,6 +82,12 @@ impl LaneState {
     /// The time of the next record to hand over. `end` is where the last file ends, ordinals at the others are where
     /// the next one begins.
     pub(in crate::audit) fn peek(&mut self, end: u64) -> io::Result<Option<Timestamp>> {
+        let next = self.next_time(end)?;
+        self.dry = next.is_none();
+        Ok(next)
+    }
+
+    fn next_time(&mut self, end: u64) -> io::Result<Option<Timestamp>> {
         loop {
             let next = self.files.get(self.current + 1).map(|next| next.reader.header().first);
             let Some(source) = self.files.get_mut(self.current) else { return Ok(None) };
@@ -86,6 +100,40 @@ impl LaneState {
             self.current += 1;
         }
     }
+}
+
+/// The lane whose next record is the earliest, in a pass that began at `now`.
+///
+/// A lane that was found dry in this pass is not looked at again for the sake of records from before `now`: what its
+/// process had recorded by then was there. Only a later record may have to follow one that has come in since. What
+/// comes in behind the last look at a lane is the first of that lane in the next pass.
+pub(in crate::audit) fn earliest(
+    lanes: &mut BTreeMap<Nonce, LaneState>,
+    own: &OwnLane,
+    now: Timestamp,
+) -> io::Result<Option<Nonce>> {
+    let mut earliest = earliest_of(lanes, own, None, |lane| !lane.dry)?;
+    if earliest.is_some_and(|(time, _)| time > now) {
+        earliest = earliest_of(lanes, own, earliest, |lane| lane.dry && lane.may_grow())?;
+    }
+    Ok(earliest.map(|(_, nonce)| nonce))
+}
+
+fn earliest_of(
+    lanes: &mut BTreeMap<Nonce, LaneState>,
+    own: &OwnLane,
+    mut earliest: Option<(Timestamp, Nonce)>,
+    counts: impl Fn(&LaneState) -> bool,
+) -> io::Result<Option<(Timestamp, Nonce)>> {
+    for (nonce, lane) in lanes.iter_mut().filter(|(_, lane)| counts(lane)) {
+        let end = if *nonce == own.nonce { own.end } else { u64::MAX };
+        if let Some(time) = lane.peek(end)?
+            && earliest.is_none_or(|(best, _)| time < best)
+        {
+            earliest = Some((time, *nonce));
+        }
+    }
+    Ok(earliest)
 }
 
 impl Source {

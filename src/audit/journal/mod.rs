@@ -19,5 +19,5 @@ pub(super) use lane::SLOT;
 pub(super) use codec::{Asked, Decision, Draft, Entry, Facts, List, decode, parse};
 pub(super) use commit::{Commit, CommitRound};
 pub(super) use lane::{DRAFT, Header, LANE_BYTES, Lane, LaneFile, Prepared, is_space};
-pub(super) use lanes::{LaneState, Source};
+pub(super) use lanes::{LaneState, Source, earliest};
 pub(super) use reader::LaneReader;

@@ -19,8 +19,9 @@ pub(in crate::audit) struct LaneReader {
     limit: u64,
     /// Records before this are done with.
     position: u64,
-    /// Holds the file from `base` on.
+    /// Holds the file from `base` on, as far as `filled` says: it is made once, not for each read.
     buffer: Vec<u8>,
+    filled: usize,
     base: u64,
     /// Where in `buffer` the record at `position` is, when it was found whole.
     found: Option<Range<usize>>,
@@ -34,7 +35,7 @@ impl LaneReader {
         let Some(header) = Header::parse(&head).filter(|_| read == HEADER) else { return Ok(None) };
         let limit = file.state()?.length.saturating_sub(2 * SLOT as u64).max(HEADER as u64);
         let position = HEADER as u64;
-        Ok(Some(Self { header, limit, position, buffer: Vec::new(), base: position, found: None }))
+        Ok(Some(Self { header, limit, position, buffer: Vec::new(), filled: 0, base: position, found: None }))
     }
 
     pub(in crate::audit) fn header(&self) -> &Header {
@@ -53,12 +54,13 @@ impl LaneReader {
 
     /// Forgets what was read ahead: the file may hold more by now.
     pub(in crate::audit) fn forget(&mut self) {
-        self.buffer.clear();
+        self.filled = 0;
         self.base = self.position;
         self.found = None;
     }
 
-    /// Looks for the record at the position. False at the end of what is there, whole, so far.
+    /// Looks for the record at the position. False at the end of what is there, whole, so far. An end is found with a
+    /// read of a few bytes: whoever follows a lane that is written comes to its end again and again.
     pub(in crate::audit) fn look(&mut self, file: &dyn DiskFile) -> io::Result<bool> {
         if self.found.is_some() {
             return Ok(true);
@@ -69,15 +71,21 @@ impl LaneReader {
         // The rest of the buffer holds no whole record: it may be its end that is missing.
         self.forget();
         let most = usize::try_from(self.limit.saturating_sub(self.position)).unwrap_or(CHUNK).min(CHUNK);
-        self.buffer.resize(most, 0);
-        let read = read_full_at(file, &mut self.buffer, self.base)?;
-        self.buffer.truncate(read);
+        let mut frame = [0; FRAME];
+        let read = read_full_at(file, &mut frame, self.base)?;
+        if read.min(most) < FRAME || codec::announced(&frame).is_none() {
+            return Ok(false);
+        }
+        if self.buffer.len() < most {
+            self.buffer.resize(most, 0);
+        }
+        self.filled = read_full_at(file, self.buffer.get_mut(..most).unwrap_or_default(), self.base)?;
         Ok(self.find())
     }
 
     fn find(&mut self) -> bool {
         let Ok(start) = usize::try_from(self.position - self.base) else { return false };
-        let rest = self.buffer.get(start..).unwrap_or_default();
+        let rest = self.buffer.get(start..self.filled).unwrap_or_default();
         let Some(length) = codec::announced(rest) else { return false };
         if codec::decode(rest).is_none() {
             return false;
