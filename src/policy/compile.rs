@@ -85,7 +85,7 @@ impl Ruleset {
 /// A case of the new set: one of the set before, or one that nobody shares yet.
 enum Prepared {
     Kept(Arc<CompiledCase>),
-    New(CompiledCase),
+    New(Box<CompiledCase>),
 }
 
 impl Prepared {
@@ -98,7 +98,7 @@ impl Prepared {
     fn shared(self) -> Arc<CompiledCase> {
         match self {
             Self::Kept(case) => case,
-            Self::New(case) => Arc::new(case),
+            Self::New(case) => Arc::from(case),
         }
     }
 }
@@ -126,7 +126,7 @@ fn compile_cases(
         let pages = templates.render(&parsed.case, options, diagnostics);
         let mode = options.here.mode(parsed.case.mode);
         match CompiledCase::new(&parsed.case, mode, pages, parsed.file, parsed.names()) {
-            Ok(case) => compiled.push(Prepared::New(case)),
+            Ok(case) => compiled.push(Prepared::New(Box::new(case))),
             Err(full) => diagnostics.push(set_error("", &full.to_string())),
         }
     }
