@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,7 @@ pub fn measure(count: usize) {
     edge.restart_timed("start from the image", "stranger.example");
     memory("after a start from the image", &edge, base, count);
     one_more(&edge);
+    terminate(&edge);
     full_reload(&edge, count, base);
 }
 
@@ -73,6 +75,27 @@ fn one_more(edge: &Edge) {
         .collect();
     times.sort();
     println!("  one more name, file to first block: median {:.1?}, worst {:.1?}", times[10], times[19]);
+}
+
+/// The command, twenty times: wall time from its start until it says that the edge enforces the case, and it is asked.
+fn terminate(edge: &Edge) {
+    let mut times: Vec<Duration> = (0..20)
+        .map(|round| {
+            let (id, host) = (format!("T-{round}"), format!("terminated-{round}.example"));
+            let began = Instant::now();
+            let output = Command::new(env!("CARGO_BIN_EXE_interdict"))
+                .args(["terminate", "--id", &id, "--customer", "c", "--basis", "abuse", "--host", &host])
+                .arg("--config")
+                .arg(edge.home.path().join("edge.toml"))
+                .output()
+                .unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            assert_eq!(status(edge.address, &host), 403);
+            began.elapsed()
+        })
+        .collect();
+    times.sort();
+    println!("  `interdict terminate`, start to first block: median {:.1?}, worst {:.1?}", times[10], times[19]);
 }
 
 /// Every list changes, while allowed traffic goes on.
