@@ -5,6 +5,7 @@ mod cache;
 mod check;
 mod edge;
 mod explain;
+mod load;
 
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -56,6 +57,8 @@ enum Command {
     Audit(audit::AuditArgs),
     /// Take objects out of the cache of the running edge.
     Cache(cache::CacheArgs),
+    /// Send requests on a schedule, check every answer, and measure: 1 when one was not as it should be.
+    Load(Box<load::LoadArgs>),
     /// Show the state of the running edge.
     Status(ConfigArgs),
     /// Have the running edge read its policies now, and show what came of it.
@@ -96,6 +99,7 @@ pub fn run(cli: Cli) -> Exit {
         Command::Explain(args) => explain::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Cache(args) => cache::run(&args),
+        Command::Load(args) => load::run(&args),
         Command::Status(args) => edge::ask(&args, "status"),
         Command::Reload(args) => edge::ask(&args, "reload"),
         Command::Upgrade(args) => edge::ask(&args, "upgrade"),
