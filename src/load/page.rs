@@ -1,6 +1,7 @@
 //! One page that stands by itself: no script, no resource from elsewhere, light and dark.
 
-use minijinja::{Environment, Value, context};
+use minijinja::value::{Serde, Value};
+use minijinja::{Environment, context};
 use serde::Serialize;
 
 use super::chart::{self, ChartError};
@@ -50,12 +51,13 @@ pub fn page(report: &Report) -> Result<String, PageError> {
     ];
     let columns: Vec<String> = PERCENTILES.iter().map(|percentile| format!("p{percentile}")).collect();
     let page = environment.get_template("page.html")?.render(context! {
-        report => Value::from_serialize(report),
+        report => Value::from(Serde(report)),
         sound => report.is_sound(),
         headline => report.headline(),
         began => report.began.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
         remarks => report.remarks(),
-        cards, rows, columns,
+        cards, columns,
+        rows => Value::from(Serde(rows)),
         hints => hints(report),
         percentiles => Value::from_safe_string(chart::percentiles(report)?),
         latencies => Value::from_safe_string(chart::latencies(report)?),

@@ -48,7 +48,7 @@ impl Schedule {
     ) -> std::io::Result<Self> {
         let timer =
             timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
-        let turn = Mutex::new(Turn { next: thread, end, timer: AsyncFd::new(timer)? });
+        let turn = Mutex::new(Turn { next: thread, end, timer: AsyncFd::register(timer)? });
         Ok(Self { start, stop, rate, threads, turn })
     }
 

@@ -61,6 +61,7 @@ mod upgrade;
 mod commands;
 mod embed;
 mod follow;
+mod load_tool;
 mod packaging;
 mod search;
 mod service_manager;
