@@ -48,7 +48,12 @@ impl Schedule {
     ) -> std::io::Result<Self> {
         let timer =
             timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
-        let turn = Mutex::new(Turn { next: thread, end, timer: AsyncFd::register(timer)? });
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe; an owned descriptor is open as long as it is here"
+        )]
+        let timer = AsyncFd::new(timer)?;
+        let turn = Mutex::new(Turn { next: thread, end, timer });
         Ok(Self { start, stop, rate, threads, turn })
     }
 
