@@ -21,6 +21,7 @@
 // Top floor: what a person runs.
 pub mod cli;
 pub mod embed;
+pub mod load;
 pub mod server;
 
 // Where requests and policies come in.

@@ -95,7 +95,10 @@ fn terminate(edge: &Edge) {
         })
         .collect();
     times.sort();
-    println!("  `interdict terminate`, start to first block: median {:.1?}, worst {:.1?}", times[10], times[19]);
+    println!(
+        "  `interdict terminate`, start to first block: median {:.1?}, worst {:.1?}",
+        times[10], times[19]
+    );
 }
 
 /// Every list changes, while allowed traffic goes on.

@@ -13,6 +13,7 @@ mod explain;
 mod export;
 mod history;
 mod import;
+mod load;
 mod place;
 mod policy;
 mod preview;
@@ -92,6 +93,8 @@ enum Command {
     Approve(approve::ApproveArgs),
     /// Make keys, sign policy sets and check their signatures.
     Policy(policy::PolicyArgs),
+    /// Send requests on a schedule, check every answer, and measure: 1 when one was not as it should be.
+    Load(Box<load::LoadArgs>),
     /// Show the state of the running edge.
     Status(ConfigArgs),
     /// Have the running edge read its policies now, and show what came of it.
@@ -142,6 +145,7 @@ pub fn run(cli: Cli) -> Exit {
         Command::Cache(args) => cache::run(&args),
         Command::Approve(args) => approve::run(&args),
         Command::Policy(args) => policy::run(&args),
+        Command::Load(args) => load::run(&args),
         Command::Status(args) => edge::ask(&args, "status"),
         Command::Reload(args) => edge::ask(&args, "reload"),
         Command::Upgrade(args) => edge::ask(&args, "upgrade"),

@@ -7,6 +7,7 @@ use super::{Source, assert_none, sources};
 /// The floors from top to bottom; modules on one floor may not import each other unless [`SAME_FLOOR`] says so.
 const FLOORS: &[&[&str]] = &[
     &["cli", "main", "embed"],
+    &["load"],
     &["server"],
     &["config"],
     &["listen"],

@@ -1,0 +1,192 @@
+//! One run: threads are started together, watched, and their counts added up.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Barrier, OnceLock, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::drive::{Prepared, Thread, Trouble, prepare};
+use super::judge::Fault;
+use super::plan::{Plan, PlanError};
+use super::report::Swap;
+use super::swaps::Swapping;
+use super::tally::Tally;
+use super::wire::Reach;
+
+/// Between the moment all connections are made and the first request.
+const HEAD_START: Duration = Duration::from_millis(20);
+/// How often whoever watches is told.
+const WATCH_EVERY: Duration = Duration::from_millis(100);
+
+/// Why there was no run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The plan cannot be run.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// A host cannot be asked for.
+    #[error("`{host}` cannot be asked for: {cause}")]
+    Host {
+        /// The host.
+        host: String,
+        /// Why not.
+        cause: String,
+    },
+    /// The generator cannot work.
+    #[error("the generator: {0}")]
+    Io(#[from] std::io::Error),
+    /// A thread of the generator ended in a panic.
+    #[error("a thread of the generator ended in a panic")]
+    Panicked,
+}
+
+/// What the threads say of themselves while they run. Each adds, whoever watches reads.
+#[derive(Debug, Default)]
+pub struct Live {
+    pub(super) done: AtomicU64,
+    pub(super) failed: AtomicU64,
+    pub(super) p99_us: AtomicU64,
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress {
+    /// Since the first request was due.
+    pub elapsed: Duration,
+    /// How long it will be, warm-up included.
+    pub total: Duration,
+    /// Whether it is still warming up.
+    pub warming_up: bool,
+    /// Requests that are over.
+    pub done: u64,
+    /// Those that failed.
+    pub failed: u64,
+    /// The 99th percentile of the last whole second; 0 when there is none yet.
+    pub p99: Duration,
+}
+
+/// What came of a run.
+#[derive(Debug)]
+pub struct Run {
+    pub(super) plan: Plan,
+    /// When the first request was due.
+    pub(super) began: Timestamp,
+    pub(super) tally: Tally,
+    pub(super) swaps: Vec<Swap>,
+}
+
+impl Run {
+    /// What failed, connections that could not be made included.
+    #[must_use]
+    pub fn failures(&self) -> u64 {
+        self.tally.failures()
+    }
+
+    /// Requests that were due and never sent, because every connection was busy.
+    #[must_use]
+    pub fn unsent(&self) -> u64 {
+        self.tally.unsent
+    }
+
+    /// When it began.
+    #[must_use]
+    pub fn began(&self) -> Timestamp {
+        self.began
+    }
+
+    /// Every id that came, sorted; an id that came twice is there once and counts as a failure.
+    pub fn take_ids(&mut self) -> Vec<u128> {
+        let mut ids = std::mem::take(&mut self.tally.ids);
+        ids.sort_unstable();
+        let all = ids.len();
+        ids.dedup();
+        let twice = all - ids.len();
+        if twice > 0 {
+            self.tally.fault(Trouble::new(Fault::BadId, "the same id in two answers"), twice as u64);
+        }
+        ids
+    }
+
+    /// Refusals as they were to be: each of them has a record too.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.tally.refused
+    }
+}
+
+/// Carries out a plan, with policies that are swapped meanwhile when `swapping` says so. `watch` is told several times a
+/// second how far it is.
+///
+/// # Errors
+/// When the plan cannot be run, or the system gives no threads or timers.
+pub fn run(
+    plan: &Plan,
+    swapping: Option<&Swapping>,
+    watch: &mut dyn FnMut(&Progress),
+) -> Result<Run, RunError> {
+    plan.check()?;
+    let shared = Arc::new(plan.clone());
+    let live = Arc::new(Live::default());
+    let gate = Arc::new(Barrier::new(plan.threads + 1));
+    let start = Arc::new(OnceLock::new());
+    let threads = threads(&shared, &live, &gate, &start)?;
+    let handles: Vec<_> = threads.into_iter().map(|one| thread::spawn(move || one.run())).collect();
+    gate.wait();
+    let (first, began) = (Instant::now() + HEAD_START, Timestamp::now());
+    start.get_or_init(|| first);
+    gate.wait();
+    let from = first + plan.warm_up;
+    let (stop, stopped) = mpsc::channel();
+    let swaps = swapping.cloned().map(|swapping| thread::spawn(move || swapping.swap(from, &stopped)));
+    while handles.iter().any(|handle| !handle.is_finished()) {
+        thread::sleep(WATCH_EVERY);
+        watch(&progress(plan, &live, first));
+    }
+    drop(stop);
+    let swaps = swaps.map(JoinHandle::join).transpose().map_err(|_| RunError::Panicked)?.unwrap_or_default();
+    let mut tally = Tally::new(from, false, 0);
+    for handle in handles {
+        tally.add(handle.join().map_err(|_| RunError::Panicked)??);
+    }
+    Ok(Run { plan: plan.clone(), began, tally, swaps })
+}
+
+/// The threads, with all that can fail made before the first of them starts.
+fn threads(
+    plan: &Arc<Plan>,
+    live: &Arc<Live>,
+    gate: &Arc<Barrier>,
+    start: &Arc<OnceLock<Instant>>,
+) -> Result<Vec<Thread>, RunError> {
+    let prepared: Arc<[Prepared]> = prepare(plan)?.into();
+    let reach = Arc::new(Reach::new(plan)?);
+    let thread = |index| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(Thread {
+            plan: Arc::clone(plan),
+            prepared: Arc::clone(&prepared),
+            reach: Arc::clone(&reach),
+            live: Arc::clone(live),
+            runtime,
+            index,
+            gate: Arc::clone(gate),
+            start: Arc::clone(start),
+        })
+    };
+    (0..plan.threads).map(thread).collect()
+}
+
+fn progress(plan: &Plan, live: &Live, first: Instant) -> Progress {
+    let elapsed = first.elapsed();
+    Progress {
+        elapsed,
+        total: plan.warm_up + plan.duration,
+        warming_up: elapsed < plan.warm_up,
+        done: live.done.load(Relaxed),
+        failed: live.failed.load(Relaxed),
+        p99: Duration::from_micros(live.p99_us.load(Relaxed)),
+    }
+}
