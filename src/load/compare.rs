@@ -19,6 +19,8 @@ pub struct Comparison {
 /// `before` at most. A report with failures never holds.
 #[must_use]
 pub fn compare(before: &Report, after: &Report, at_most: Option<(f64, f64)>) -> Comparison {
+    type Number = fn(&Report) -> f64;
+    type Part = fn(&Report) -> Option<&Latency>;
     let mut text = String::new();
     let mut row = |name: &str, a: String, b: String, ratio: Option<f64>| {
         let ratio =
@@ -30,7 +32,7 @@ pub fn compare(before: &Report, after: &Report, at_most: Option<(f64, f64)>) -> 
     row("began", seconds(before), seconds(after), None);
     row("target", before.target.clone(), after.target.clone(), None);
     row("protocol", before.protocol.as_str().to_owned(), after.protocol.as_str().to_owned(), None);
-    let numbers: [(&str, fn(&Report) -> f64); 6] = [
+    let numbers: [(&str, Number); 6] = [
         ("requests/s due", |report| report.rate),
         ("requests/s answered", |report| report.answered_rate),
         ("connections", |report| report.connections as f64),
@@ -42,7 +44,7 @@ pub fn compare(before: &Report, after: &Report, at_most: Option<(f64, f64)>) -> 
         let (a, b) = (number(before), number(after));
         row(name, thousands(a), thousands(b), Some(b / a));
     }
-    let parts: [(&str, fn(&Report) -> Option<&Latency>); 4] = [
+    let parts: [(&str, Part); 4] = [
         ("all", |report| Some(&report.all)),
         ("blocked", |report| report.blocked.as_ref()),
         ("refused", |report| report.refused.as_ref()),

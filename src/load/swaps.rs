@@ -32,11 +32,11 @@ impl Swapping {
         let mut swaps = Vec::new();
         let mut case = self.policies.as_deref().map(Case::find);
         let mut next = from + self.every;
-        loop {
-            match stopped.recv_timeout(next.saturating_duration_since(Instant::now())) {
-                Err(RecvTimeoutError::Timeout) => {}
-                Ok(()) | Err(RecvTimeoutError::Disconnected) => break,
-            }
+        let is_going_on = |next: Instant| {
+            let waited = stopped.recv_timeout(next.saturating_duration_since(Instant::now()));
+            waited == Err(RecvTimeoutError::Timeout)
+        };
+        while is_going_on(next) {
             next += self.every;
             let began = Instant::now();
             let touched = match &mut case {
