@@ -368,3 +368,6 @@ pub const LOAD_LATE: Duration = Duration::from_millis(1);
 pub const LOAD_OVERTIME: Duration = Duration::from_secs(2);
 /// Largest report that is read back, in bytes.
 pub const LOAD_REPORT_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Names that could not be merged are merged again no sooner.
+pub const MERGE_AGAIN_AFTER: Duration = Duration::from_secs(60);

@@ -43,8 +43,9 @@ impl ParsedCase {
 
     /// Without its names, which are in an index by now.
     fn remembered(&self) -> Self {
-        if !self.has_names {
-            return self.clone();
+        let holds_none = self.case.lists.iter().all(|named| named.list.names().is_none());
+        if self.case.hosts.is_empty() && holds_none {
+            return Self { has_names: false, ..self.clone() };
         }
         let forget = |named: &NamedList| NamedList {
             list: Arc::new(named.list.without_names()),

@@ -241,9 +241,9 @@ impl Ruleset {
         });
     }
 
-    /// Calls `each` with every pattern of the case at a position in [`Ruleset::cases`].
-    pub(crate) fn each_name_of(&self, case: usize, each: &mut dyn FnMut(Form, &str)) {
-        self.hosts.each_name_of(case, each);
+    /// Calls `each` with every pattern of the wanted cases, by their position in [`Ruleset::cases`].
+    pub(crate) fn each_name_of(&self, wanted: &[bool], each: &mut dyn FnMut(usize, Form, &str)) {
+        self.hosts.each_name_of(wanted, each);
     }
 
     /// The cases that close a network holding this address, with their position and that network.

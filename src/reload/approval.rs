@@ -108,6 +108,7 @@ mod tests {
             findings: Vec::new(),
             needed: 2,
             approvals: Vec::new(),
+            changes: Vec::new(),
         }
     }
 

@@ -61,7 +61,9 @@ impl Authority {
     pub(super) fn followed(&self, digest: &str) -> Option<Revision> {
         match self {
             Self::Own(_) => None,
-            Self::Successor { root, .. } => store::revision_of(root, digest).map(Revision),
+            Self::Successor { root, newest, .. } => {
+                store::newest_revision_of(root, digest).filter(|revision| revision > newest).map(Revision)
+            }
         }
     }
 

@@ -9,6 +9,7 @@ use super::source::known::{DirectoryContents, Known};
 use super::source::{self, Fingerprint, SourceError};
 use super::spool::DiskSpool;
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::limits;
 use crate::policy::guard::CaseSet;
 use crate::policy::{
     self, Book, CompileError, CompileOptions, Compiling, Contents, MemorySpool, ParsedCase, ParsedSet,
@@ -77,7 +78,26 @@ impl Builder {
     }
 
     /// Reads the directory and compiles what it holds, beside the set in force.
-    pub(super) fn read(&self, before: Option<&Ruleset>) -> (Result<Built, Diagnostics>, Fingerprint) {
+    ///
+    /// Lists are read after the directory was looked at, so it may have changed by then: what could not be taken is
+    /// read again when it has. And what is remembered of files may be wrong, which must not refuse every set from then
+    /// on: a set that cannot be taken is read once more without it.
+    pub(super) fn read(&mut self, before: Option<&Ruleset>) -> (Result<Built, Diagnostics>, Fingerprint) {
+        let mut last = self.read_once(before);
+        for _ in 1..limits::SOURCE_ATTEMPTS {
+            if last.0.is_ok() || source::fingerprint(self.directory()) == last.1 {
+                break;
+            }
+            last = self.read_once(before);
+        }
+        if last.0.is_err() && !self.known.is_empty() {
+            self.known = Known::default();
+            last = self.read_once(before);
+        }
+        last
+    }
+
+    fn read_once(&self, before: Option<&Ruleset>) -> (Result<Built, Diagnostics>, Fingerprint) {
         if let Some(errors) = rollback::cut_off(self.directory()) {
             return (Err(errors), source::fingerprint(self.directory()));
         }

@@ -39,8 +39,7 @@ pub(super) fn guarded(
     now: Timestamp,
 ) -> Result<First, StartError> {
     let digest = built.files.digest().to_string();
-    let newest =
-        store.newest_manifest().filter(|newest| newest.digest == digest && store.holds(&built.files));
+    let newest = store.newest_manifest().filter(|newest| newest.digest == digest);
     // The very set that was in force needs no comparison. One that this version cannot compile allows none.
     let before = if newest.is_some() { None } else { last_good(store)? };
     let before = before.and_then(|Kept { manifest, files }| {
@@ -54,8 +53,9 @@ pub(super) fn guarded(
     match guarding.judge(&built.candidate(builder.contents()), ruleset.as_ref(), None, now) {
         Judgement::Taken(passport) => {
             guarding.admit(&passport);
-            let known =
-                newest.map(|newest| newest.revision).filter(|known| known + 1 == store.next_revision());
+            // It is kept anew, as a new revision, when a part of it is damaged.
+            let newest = newest.filter(|_| store.holds(&built.files)).map(|newest| newest.revision);
+            let known = newest.filter(|known| known + 1 == store.next_revision());
             Ok(from_directory(built, passport, known, builder, store, now))
         }
         Judgement::Refused(refusal) => {

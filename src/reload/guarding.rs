@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::approval::{ApprovalError, Approvers};
 use super::held::{Held, Place};
+use super::note::Note;
 use super::signing::{Credential, Signers, Signing};
 use crate::decide::{Subject, Verdict, decide};
 use crate::diagnostic::Diagnostics;
@@ -68,6 +69,8 @@ pub(super) enum Judgement {
 #[derive(Debug, Default)]
 pub(super) struct Passport {
     approved_by: Vec<String>,
+    /// What was said of the change when it was held back.
+    pub(super) changes: Vec<Note>,
     credential: Option<Credential>,
 }
 
@@ -131,10 +134,6 @@ impl Guarding {
     ) -> Judgement {
         let digest = candidate.files.digest().to_string();
         let in_force = before.map(|ruleset| ruleset.digest().to_string()).unwrap_or_default();
-        // What was held back is not any more when another set lies there, or another one is in force.
-        if self.held.as_ref().is_some_and(|held| !held.is_of(&digest, &in_force)) {
-            self.withdraw();
-        }
         let credential = match self.signing.check(candidate.files) {
             Ok(credential) => credential,
             Err(errors) => return Judgement::Refused(Refusal::unsigned(errors)),
@@ -146,17 +145,25 @@ impl Guarding {
         if violations.total > 0 {
             return Judgement::Refused(Refusal::of(&violations, candidate.files, candidate.contents));
         }
-        let mut passport = Passport { credential, approved_by: Vec::new() };
+        let mut passport = Passport { credential, ..Passport::default() };
         let Some(before) = before else { return Judgement::Taken(passport) };
         let reach = reach(before, candidate.ruleset, traffic, &self.routed.0.load(), now);
         let (settings, known) = (&self.rules.settings, self.in_force.with(before));
-        let findings = guard::changes_too_large(&known, &after, &reach, settings, now);
+        let mut findings = guard::changes_too_large(&known, &after, &reach, settings, now);
+        // What was held back is of this change only while the same sets stand against each other.
+        let same = self.held.as_ref().filter(|held| held.is_of(&digest, &in_force));
+        if let Some(held) = same {
+            let unseen: Vec<Finding> =
+                held.findings.iter().filter(|one| outlives_traffic(one, &findings)).cloned().collect();
+            findings.extend(unseen);
+        }
         if findings.is_empty() {
             return Judgement::Taken(passport);
         }
-        match &self.held {
+        match same {
             Some(held) if held.is_approved() => {
                 passport.approved_by = held.approvals.iter().map(|approval| approval.by.clone()).collect();
+                passport.changes = held.changes.clone();
                 Judgement::Taken(passport)
             }
             _ => Judgement::Held(self.hold(digest, in_force, findings, now)),
@@ -165,12 +172,21 @@ impl Guarding {
 
     /// Holds a set back. What was approved of this very change before still is.
     fn hold(&mut self, digest: String, in_force: String, findings: Vec<Finding>, now: Timestamp) -> Held {
-        let (since, approvals) =
-            self.held.take().map_or((now, Vec::new()), |held| (held.since, held.approvals));
+        let same = self.held.take().filter(|held| held.is_of(&digest, &in_force));
+        let (since, approvals, changes) =
+            same.map_or((now, Vec::new(), Vec::new()), |held| (held.since, held.approvals, held.changes));
         let needed = self.rules.approvers.needed;
-        let held = Held { digest, in_force, since, findings, needed, approvals };
+        let held = Held { digest, in_force, since, findings, needed, approvals, changes };
         self.keep(&held);
         self.held.insert(held).clone()
+    }
+
+    /// Notes down who has made the change that is held back.
+    pub(super) fn remember(&mut self, notes: &[Note]) {
+        let Some(held) = self.held.as_mut().filter(|_| !notes.is_empty()) else { return };
+        held.changes.extend_from_slice(notes);
+        let held = held.clone();
+        self.keep(&held);
     }
 
     fn keep(&self, held: &Held) {
@@ -269,6 +285,13 @@ impl Refusal {
     pub(super) fn detail(&self) -> Map<String, Value> {
         crate::gate::object(json!({ "findings": self.findings }))
     }
+}
+
+/// Whether a finding is one of traffic that is not seen any more: the sketch starts anew with the process and forgets
+/// after an hour, and neither is an approval.
+fn outlives_traffic(held: &Finding, now: &[Finding]) -> bool {
+    let of_traffic = |finding: &Finding| finding.rail == guard::Rail::BlastRadiusRequests;
+    of_traffic(held) && !now.iter().any(of_traffic)
 }
 
 /// What the record of a set that is held back says.

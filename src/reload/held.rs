@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::note::Note;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::policy::guard::Finding;
 
@@ -26,6 +27,9 @@ pub struct Held {
     pub needed: usize,
     /// Those that were given.
     pub approvals: Vec<Approval>,
+    /// Who made the change by a command, and why: told again when it comes into force.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Note>,
 }
 
 /// Somebody approved of the set that is held back.

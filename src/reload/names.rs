@@ -10,10 +10,12 @@ use std::io::{self, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
 use super::source::known::Known;
+use crate::limits;
 use crate::policy::{Book, HostList, MergedNames, NamesMark, Ruleset};
 
 /// What a name means may change with a version, and the image with it.
@@ -42,13 +44,21 @@ pub(super) struct NamesKeeper {
     merged: Arc<Mutex<Option<MergedNames>>>,
     /// What the image on disk holds, or is about to.
     kept: NamesMark,
+    /// Before this nothing is merged again: the last attempt may have failed.
+    not_before: Option<Instant>,
 }
 
 impl NamesKeeper {
     /// Works in the state directory `root`, and reads what it holds.
     pub(super) fn open(root: &Path) -> (Self, Restored) {
         let directory = root.join("names").join(VERSION);
-        let mut keeper = Self { directory, work: None, merged: Arc::default(), kept: NamesMark::default() };
+        let mut keeper = Self {
+            directory,
+            work: None,
+            merged: Arc::default(),
+            kept: NamesMark::default(),
+            not_before: None,
+        };
         match keeper.read() {
             Ok((names, Lists { lists, known })) => {
                 let book = Book::restored(lists, &names);
@@ -84,7 +94,9 @@ impl NamesKeeper {
         let to_keep = rules.image().filter(|image| !self.kept.is_of(image));
         let work = match (rules.merging(), to_keep) {
             (None, None) => return,
+            (Some(_), _) if self.not_before.is_some_and(|moment| Instant::now() < moment) => return,
             (Some(merging), _) => {
+                self.not_before = Some(Instant::now() + limits::MERGE_AGAIN_AFTER);
                 let (merged, rules) = (Arc::clone(&self.merged), Arc::clone(rules));
                 self.spawn(move || match merging.merge() {
                     Ok(names) => *merged.lock().unwrap_or_else(PoisonError::into_inner) = Some(names),
@@ -120,8 +132,12 @@ impl NamesKeeper {
     }
 
     /// Names that were merged since it was asked last.
-    pub(super) fn take_merged(&self) -> Option<MergedNames> {
-        self.merged.lock().unwrap_or_else(PoisonError::into_inner).take()
+    pub(super) fn take_merged(&mut self) -> Option<MergedNames> {
+        let merged = self.merged.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if merged.is_some() {
+            self.not_before = None;
+        }
+        merged
     }
 }
 
@@ -133,8 +149,10 @@ fn keep(directory: &Path, image: &MergedNames, lists: &[u8]) -> io::Result<()> {
     File::open(directory)?.sync_all()?;
     // Images of other versions are of no use to this one, and an older version reads its lists again.
     for entry in directory.parent().map(fs::read_dir).transpose()?.into_iter().flatten().flatten() {
-        if entry.file_name() != VERSION {
-            fs::remove_dir_all(entry.path())?;
+        if entry.file_name() != VERSION
+            && let Err(error) = fs::remove_dir_all(entry.path())
+        {
+            tracing::debug!(%error, path = %entry.path().display(), "compiled names of another version stay");
         }
     }
     Ok(())

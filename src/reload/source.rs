@@ -36,6 +36,7 @@ pub struct Fingerprint(BTreeMap<String, FileMark>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct FileMark {
+    device: u64,
     inode: u64,
     bytes: u64,
     modified: (i64, i64),
@@ -171,6 +172,7 @@ impl Scan {
 
 fn mark(meta: &fs::Metadata) -> FileMark {
     FileMark {
+        device: meta.dev(),
         inode: meta.ino(),
         bytes: meta.size(),
         modified: (meta.mtime(), meta.mtime_nsec()),

@@ -310,16 +310,13 @@ pub(super) fn revisions_in(root: &Path) -> Result<Vec<u64>, StoreError> {
     Ok(found)
 }
 
-/// The revision under which the state directory `root` keeps the set with this digest, if it does. It needs no lock
-/// either: an edge that drains follows the one that succeeded it.
+/// The newest revision that the state directory `root` keeps, if it is the set with this digest. It needs no lock
+/// either: an edge that drains follows the one that succeeded it, and takes no older set because it lies there again.
 #[must_use]
-pub(super) fn revision_of(root: &Path, digest: &str) -> Option<u64> {
-    let revisions = revisions_in(root).ok()?;
-    revisions.into_iter().rev().find(|revision| {
-        let text = fs::read(manifest_path(root, *revision)).ok();
-        let manifest = text.and_then(|text| serde_json::from_slice::<Manifest>(&text).ok());
-        manifest.is_some_and(|manifest| manifest.digest == digest)
-    })
+pub(super) fn newest_revision_of(root: &Path, digest: &str) -> Option<u64> {
+    let newest = revisions_in(root).ok()?.pop()?;
+    let manifest: Manifest = serde_json::from_slice(&fs::read(manifest_path(root, newest)).ok()?).ok()?;
+    (manifest.digest == digest).then_some(newest)
 }
 
 /// The policy set of a revision as the state directory `root` keeps it, or `None` when it does not any more. It needs
@@ -342,6 +339,10 @@ fn load(root: &Path, revision: u64) -> Result<Kept, StoreError> {
     let manifest: Manifest = serde_json::from_slice(&text).map_err(|_| StoreError::Damaged(path.clone()))?;
     let mut files = PolicyFiles::new();
     for (name, sha256) in &manifest.files {
+        // These names become paths: a manifest that somebody else has written leads nowhere.
+        if !PolicyFiles::belongs(name) || Digest::parse(sha256).is_none() {
+            return Err(StoreError::Damaged(path));
+        }
         files.insert(name.clone(), object(root, sha256)?);
     }
     if manifest.revision != revision || files.digest().to_string() != manifest.digest {

@@ -188,7 +188,10 @@ impl Swapper {
                 return self.publish(report(ReloadResult::Rejected, &errors, now, began), told);
             }
             Ok(built) if built.files.digest() == self.gate.ruleset().digest() => {
-                self.guarding.withdraw();
+                // What a successor holds back is its own.
+                if self.authority.is_own() {
+                    self.guarding.withdraw();
+                }
                 let warnings = self.builder.settle(built).warnings;
                 self.builder.moved(&self.gate.ruleset());
                 report(ReloadResult::Unchanged, &warnings, now, began)
@@ -216,6 +219,7 @@ impl Swapper {
             }
             Judgement::Held(held) => {
                 let errors = held.diagnostics();
+                self.guarding.remember(notes);
                 let told = self.gate.record_rejection(&errors, with_changes(held_detail(&held), notes));
                 self.publish(report(ReloadResult::Held, &errors, now, began), Some(told))
             }
@@ -235,7 +239,17 @@ impl Swapper {
         if !self.authority.is_own() {
             return Err(ApprovalError::Succeeded);
         }
-        self.guarding.approve(digest, note, user, self.clock.now())
+        let outcome = self.guarding.approve(digest, note, user, self.clock.now());
+        match &outcome {
+            Ok(held) => {
+                tracing::info!(user, digest, given = held.approvals.len(), needed = held.needed, "approved");
+                let mut shown = self.report.latest();
+                shown.held = Some(held.clone());
+                self.report.set(shown);
+            }
+            Err(error) => tracing::warn!(user, digest, %error, "an approval does not count"),
+        }
+        outcome
     }
 
     /// Shows a report; `told` is the record that tells of it, when it is not that of the set in force.
@@ -258,6 +272,7 @@ impl Swapper {
         now: Timestamp,
         began: Instant,
     ) -> Report {
+        let notes = &[&passport.changes, notes].concat();
         let Authority::Own(store) = &mut self.authority else { return self.follow(built, now, began) };
         let revision = Revision(store.take_revision());
         let Settled { files, ruleset, facts, warnings } = self.builder.settle(built);

@@ -6,7 +6,7 @@ use std::hash::{Hash, Hasher};
 
 use jiff::Timestamp;
 
-use super::facts::SetFacts;
+use super::facts::{CaseFacts, SetFacts};
 use super::protect::written;
 use super::{Finding, Rail, Settings, percent};
 use crate::limits;
@@ -88,32 +88,31 @@ impl Changes {
 fn only_in(one: &dyn SetFacts, other: &dyn SetFacts, now: Timestamp) -> Difference {
     let theirs = other.cases().iter().filter(|case| case.counts(now));
     let theirs: HashSet<[u8; 32]> = theirs.map(|case| case.names_digest).collect();
+    let counts = |case: &CaseFacts| case.counts(now) && !theirs.contains(&case.names_digest);
+    let wanted: Vec<bool> = one.cases().iter().map(counts).collect();
     let mut difference = Difference::default();
+    let mut concerned = vec![false; wanted.len()];
     let mut seen = HashSet::new();
-    for (at, case) in one.cases().iter().enumerate() {
-        if !case.counts(now) || theirs.contains(&case.names_digest) {
-            continue;
+    one.each_name(&wanted, &mut |at, form, name| {
+        if other.holds(form, name, now) {
+            return;
         }
-        let before = difference.names;
-        one.each_name(at, &mut |form, name| {
-            if other.holds(form, name, now) {
+        if seen.len() < limits::GUARD_NAMES_TOLD_APART {
+            let mut hasher = DefaultHasher::new();
+            (form, name).hash(&mut hasher);
+            if !seen.insert(hasher.finish()) {
                 return;
             }
-            if seen.len() < limits::GUARD_NAMES_TOLD_APART {
-                let mut hasher = DefaultHasher::new();
-                (form, name).hash(&mut hasher);
-                if !seen.insert(hasher.finish()) {
-                    return;
-                }
-            }
-            difference.names = difference.names.saturating_add(1);
-            if difference.first.len() < limits::GUARD_NAMES_TOLD {
-                difference.first.push(written(form, name));
-            }
-        });
-        if difference.names > before && difference.cases.len() < limits::GUARD_NAMES_TOLD {
-            difference.cases.push(case.id.to_string());
         }
-    }
+        difference.names = difference.names.saturating_add(1);
+        if difference.first.len() < limits::GUARD_NAMES_TOLD {
+            difference.first.push(written(form, name));
+        }
+        if let Some(concerned) = concerned.get_mut(at) {
+            *concerned = true;
+        }
+    });
+    let cases = one.cases().iter().zip(concerned).filter(|(_, concerned)| *concerned);
+    difference.cases = cases.take(limits::GUARD_NAMES_TOLD).map(|(case, _)| case.id.to_string()).collect();
     difference
 }

@@ -12,8 +12,9 @@ pub trait SetFacts {
     /// The cases, sorted by id.
     fn cases(&self) -> &[CaseFacts];
 
-    /// Hands every pattern of the case at this position in [`SetFacts::cases`] to `each`.
-    fn each_name(&self, case: usize, each: &mut dyn FnMut(Form, &str));
+    /// Hands every pattern of the cases that are `wanted`, by their position in [`SetFacts::cases`], to `each`, with
+    /// that position. The names of all of them are walked through once, in no order.
+    fn each_name(&self, wanted: &[bool], each: &mut dyn FnMut(usize, Form, &str));
 
     /// Whether a case that [counts](CaseFacts::counts) at `now` has this pattern, or one that covers all of it.
     fn holds(&self, form: Form, name: &str, now: Timestamp) -> bool;

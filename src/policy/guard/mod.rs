@@ -159,18 +159,20 @@ pub fn violations(
     let mut found = Violations::default();
     let known = checked.map(|checked| checked.cases()).unwrap_or_default();
     let protected = protect::Index::new(&settings.protect);
-    for (at, case) in set.cases().iter().enumerate() {
+    let is_new = |case: &CaseFacts| {
         // Sorted by id, as the cases of a ruleset are.
         let before = known.binary_search_by(|other| other.id.cmp(&case.id)).ok().and_then(|at| known.get(at));
-        if before.is_some_and(|before| before.touches_the_same(case)) {
-            continue;
-        }
+        !before.is_some_and(|before| before.touches_the_same(case))
+    };
+    let new: Vec<bool> = set.cases().iter().map(is_new).collect();
+    for (case, _) in set.cases().iter().zip(&new).filter(|(_, new)| **new) {
         protected.check_networks(case, &mut found);
-        set.each_name(at, &mut |form, name| {
-            protected.check(case, form, name, &mut found);
-            suffixes.check(case, form, name, settings, &mut found);
-        });
     }
+    set.each_name(&new, &mut |at, form, name| {
+        let Some(case) = set.cases().get(at) else { return };
+        protected.check(case, form, name, &mut found);
+        suffixes.check(case, form, name, settings, &mut found);
+    });
     found
 }
 

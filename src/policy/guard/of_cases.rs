@@ -47,8 +47,8 @@ impl SetFacts for CaseSetView<'_> {
         &self.facts.cases
     }
 
-    fn each_name(&self, case: usize, each: &mut dyn FnMut(Form, &str)) {
-        self.ruleset.each_name_of(case, each);
+    fn each_name(&self, wanted: &[bool], each: &mut dyn FnMut(usize, Form, &str)) {
+        self.ruleset.each_name_of(wanted, each);
     }
 
     fn holds(&self, form: Form, name: &str, now: Timestamp) -> bool {

@@ -134,16 +134,24 @@ impl Layers {
         }
     }
 
-    /// Calls `each` with every pattern of the case at `position`. It walks through the whole layer that has them.
-    pub(crate) fn each_name_of(&self, position: usize, each: &mut dyn FnMut(Form, &str)) {
-        let at = |one: &Placed| one.positions.iter().position(|at| usize::try_from(*at) == Ok(position));
-        let Some((placed, number)) = self.placed.iter().find_map(|one| Some((one, at(one)?))) else { return };
-        placed.layer.each_name(|name, naming| {
-            let ours = naming.filter(|(other, _)| usize::try_from(*other) == Ok(number));
-            for form in ours.flat_map(|(_, forms)| forms.forms()) {
-                each(form, name);
+    /// Calls `each` with every pattern of the cases whose positions are wanted. Every layer that has one of them is walked
+    /// through once.
+    pub(crate) fn each_name_of(&self, wanted: &[bool], each: &mut dyn FnMut(usize, Form, &str)) {
+        for placed in &self.placed {
+            let position = |number: u32| {
+                let position = usize::try_from(*placed.positions.get(number as usize)?).ok()?;
+                wanted.get(position).is_some_and(|wanted| *wanted).then_some(position)
+            };
+            if !(0..).zip(&placed.positions).any(|(number, _)| position(number).is_some()) {
+                continue;
             }
-        });
+            placed.layer.each_name(|name, naming| {
+                for (number, forms) in naming {
+                    let Some(position) = position(number) else { continue };
+                    forms.forms().for_each(|form| each(position, form, name));
+                }
+            });
+        }
     }
 
     /// How many names the cases have, a name of two cases counted twice.
@@ -209,9 +217,11 @@ impl Layers {
         let sum = |images: bool| {
             let of_kind = self.placed.iter().filter(move |one| one.layer.is_image() == images);
             of_kind.fold((0, 0, 0_usize), |(all, live, count), one| {
-                (all + one.layer.len() as u64, live + one.live_names(), count + 1)
+                let named: u64 = one.layer.counts.iter().map(|count| u64::from(*count)).sum();
+                (all + named, live + one.live_names(), count + 1)
             })
         };
+        // A name of two cases counts for each, among all as among the live ones.
         let ((in_tables, _, _), (in_images, live, images)) = (sum(false), sum(true));
         in_tables >= image_from || images > 1 || in_images.saturating_sub(live) > in_images / 4
     }

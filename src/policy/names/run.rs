@@ -152,7 +152,8 @@ impl Run {
     }
 
     pub(super) fn reader(&self) -> io::Result<RunReader<'_>> {
-        Ok(RunReader { source: self.bytes.open()?, name: Vec::with_capacity(MAX_NAME_OCTETS) })
+        let name = Vec::with_capacity(MAX_NAME_OCTETS);
+        Ok(RunReader { source: self.bytes.open()?, name, left: self.names })
     }
 
     /// Calls `each` with every pattern of the run; a name with several forms comes several times.
@@ -180,6 +181,8 @@ fn damaged() -> io::Error {
 pub(super) struct RunReader<'r> {
     source: Box<dyn Read + Send + 'r>,
     name: Vec<u8>,
+    /// How many names are still to come: one that is missing is an error, and no end.
+    left: u64,
 }
 
 impl RunReader<'_> {
@@ -190,12 +193,10 @@ impl RunReader<'_> {
 
     /// Goes to the next name; `None` after the last.
     pub(super) fn advance(&mut self) -> io::Result<Option<Forms>> {
+        let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
+        self.left = left;
         let mut head = [0; 3];
-        match self.source.read_exact(&mut head) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-            Err(error) => return Err(error),
-        }
+        self.source.read_exact(&mut head)?;
         let [shared, rest, forms] = head;
         let shared = usize::from(shared);
         if shared > self.name.len() {
@@ -227,8 +228,15 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_was_altered_is_an_error_and_no_name() {
-        for bytes in [vec![1, 1, 1, b'a'], vec![0, 1, 9, b'a'], vec![0, 2, 1, b'a'], vec![0, 1, 0, b'a']] {
+    fn a_run_that_was_altered_or_cut_is_an_error_and_no_name() {
+        for bytes in [
+            vec![],
+            vec![0, 1],
+            vec![1, 1, 1, b'a'],
+            vec![0, 1, 9, b'a'],
+            vec![0, 2, 1, b'a'],
+            vec![0, 1, 0, b'a'],
+        ] {
             let run = Run { names: 1, middle: Arc::default(), bytes: Arc::new(bytes) };
             assert!(run.for_each(|_| ()).is_err());
         }

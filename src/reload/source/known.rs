@@ -31,6 +31,10 @@ impl Known {
         let seconds = snapshot.at.duration_since(UNIX_EPOCH).unwrap_or_default();
         let settled = |mark: &FileMark| {
             let (changed, nanos) = mark.changed;
+            // A file system whose times have no fraction, or are all alike, tells changes too coarsely to be believed.
+            if nanos == 0 {
+                return false;
+            }
             let changed =
                 Duration::new(changed.try_into().unwrap_or(u64::MAX), nanos.try_into().unwrap_or(0));
             changed.checked_add(limits::FILE_CLOCK_COARSENESS).is_some_and(|safe| safe < seconds)
@@ -40,6 +44,10 @@ impl Known {
             Some((name.to_owned(), KnownFile { mark: *mark, sha256: file.digest }))
         });
         Self(lists.collect())
+    }
+
+    pub(in crate::reload) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     pub(super) fn digest(&self, name: &str, mark: &FileMark) -> Option<Digest> {

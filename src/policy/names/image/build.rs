@@ -52,10 +52,15 @@ pub(in crate::policy::names) fn build(
     let largest = sources.iter().max_by_key(|source| source.len());
     let middle = largest.map(|source| source.middle()).unwrap_or_default();
     let (low, high) = thread::scope(|scope| {
-        let low = scope.spawn(|| half(sources, case_count, &[], Some(&middle)));
+        let low = || half(sources, case_count, &[], Some(&middle));
+        let beside = thread::Builder::new().spawn_scoped(scope, low);
         let high = half(sources, case_count, &middle, None);
         let ended = || BuildError::Spool(io::Error::other("a thread that compiles names ended in a panic"));
-        (low.join().unwrap_or_else(|_| Err(ended())), high)
+        match beside {
+            Ok(beside) => (beside.join().unwrap_or_else(|_| Err(ended())), high),
+            // Where there is no thread to be had, one half comes after the other.
+            Err(_) => (low(), high),
+        }
     });
     let ((low, mut counts), (high, more)) = (low?, high?);
     for (count, more) in counts.iter_mut().zip(more) {
