@@ -1,11 +1,16 @@
 //! What the last reload came to, for `/status` and `/metrics`.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::held::Held;
+use crate::audit::EventId;
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::limits;
+use crate::policy::Ruleset;
 
 /// How a reload ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -85,4 +90,54 @@ impl SharedReport {
     pub(super) fn set(&self, report: Report) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = report;
     }
+}
+
+/// A report before it is known what is in force after it.
+pub(super) fn report(result: Result, diagnostics: &Diagnostics, at: Timestamp, began: Instant) -> Report {
+    let lines = |severity: Vec<&Diagnostic>| {
+        severity.into_iter().take(limits::REPORTED_DIAGNOSTICS).map(ToString::to_string).collect()
+    };
+    Report {
+        result,
+        at,
+        seconds: began.elapsed().as_secs_f64(),
+        errors: lines(diagnostics.errors().collect()),
+        warnings: lines(diagnostics.warnings().collect()),
+        revision: 0,
+        digest: String::new(),
+        event: None,
+        held: None,
+    }
+}
+
+/// Tells the log of the edge what came of a reload.
+pub(super) fn log_report(report: &Report, ruleset: &Ruleset) {
+    for warning in &report.warnings {
+        tracing::warn!("{warning}");
+    }
+    for error in &report.errors {
+        tracing::error!("{error}");
+    }
+    let (revision, cases, hosts) = (ruleset.revision(), ruleset.cases().len(), ruleset.host_count());
+    match report.result {
+        Result::Applied => {
+            tracing::info!(%revision, cases, hosts, seconds = report.seconds, "policy set in force");
+        }
+        Result::Unchanged => tracing::info!(%revision, "policy set unchanged"),
+        Result::Rejected => {
+            tracing::error!(%revision, "policy set refused; the running one stays");
+        }
+        Result::Held => {
+            tracing::error!(%revision, "policy set held back; the running one stays until it is approved");
+        }
+        Result::LastGood => {
+            tracing::error!(%revision, "policy set refused; started on the last good one");
+        }
+    }
+}
+
+/// A report that says what is in force after it, and where that is recorded.
+pub(super) fn identified(report: Report, in_force: &Ruleset, event: Option<EventId>) -> Report {
+    let (revision, digest) = (in_force.revision().0, in_force.digest().to_string());
+    Report { revision, digest, event: event.map(|event| event.to_string()), ..report }
 }

@@ -16,15 +16,14 @@ use super::held::Held;
 use super::history;
 use super::names::NamesKeeper;
 use super::note::Note;
-use super::report::{Report, Result as ReloadResult, SharedReport};
+use super::report::{Report, Result as ReloadResult, SharedReport, identified, log_report, report};
 use super::rollback;
 use super::source::{self, Fingerprint};
 use super::store::{Store, StoreError};
 use crate::audit::{Audit, EventId};
 use crate::clock::Clock;
-use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::diagnostic::Diagnostics;
 use crate::gate::{Gate, object};
-use crate::limits;
 use crate::metrics::Metrics;
 use crate::policy::{CompileOptions, Contents, PolicyFiles, Revision, Ruleset};
 
@@ -346,12 +345,6 @@ fn with_changes(mut detail: Map<String, Value>, notes: &[Note]) -> Map<String, V
     detail
 }
 
-/// A report that says what is in force after it, and where that is recorded.
-fn identified(report: Report, in_force: &Ruleset, event: Option<EventId>) -> Report {
-    let (revision, digest) = (in_force.revision().0, in_force.digest().to_string());
-    Report { revision, digest, event: event.map(|event| event.to_string()), ..report }
-}
-
 pub(super) fn keep(
     store: &Store,
     revision: Revision,
@@ -361,47 +354,5 @@ pub(super) fn keep(
 ) {
     if let Err(error) = store.keep_from(revision.0, files, contents, now) {
         tracing::error!(%error, %revision, "the policy set is in force but could not be kept for a restart");
-    }
-}
-
-fn report(result: ReloadResult, diagnostics: &Diagnostics, at: Timestamp, began: Instant) -> Report {
-    let lines = |severity: Vec<&Diagnostic>| {
-        severity.into_iter().take(limits::REPORTED_DIAGNOSTICS).map(ToString::to_string).collect()
-    };
-    Report {
-        result,
-        at,
-        seconds: began.elapsed().as_secs_f64(),
-        errors: lines(diagnostics.errors().collect()),
-        warnings: lines(diagnostics.warnings().collect()),
-        revision: 0,
-        digest: String::new(),
-        event: None,
-        held: None,
-    }
-}
-
-fn log_report(report: &Report, ruleset: &Ruleset) {
-    for warning in &report.warnings {
-        tracing::warn!("{warning}");
-    }
-    for error in &report.errors {
-        tracing::error!("{error}");
-    }
-    let (revision, cases, hosts) = (ruleset.revision(), ruleset.cases().len(), ruleset.host_count());
-    match report.result {
-        ReloadResult::Applied => {
-            tracing::info!(%revision, cases, hosts, seconds = report.seconds, "policy set in force");
-        }
-        ReloadResult::Unchanged => tracing::info!(%revision, "policy set unchanged"),
-        ReloadResult::Rejected => {
-            tracing::error!(%revision, "policy set refused; the running one stays");
-        }
-        ReloadResult::Held => {
-            tracing::error!(%revision, "policy set held back; the running one stays until it is approved");
-        }
-        ReloadResult::LastGood => {
-            tracing::error!(%revision, "policy set refused; started on the last good one");
-        }
     }
 }

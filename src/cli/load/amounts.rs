@@ -49,7 +49,7 @@ pub(super) fn ratio(text: &str) -> Result<(f64, f64), String> {
 
 fn quantile(text: &str) -> Option<f64> {
     let percentile: f64 = text.strip_prefix('p')?.parse().ok()?;
-    (percentile > 0.0 && percentile < 100.0).then_some(percentile / 100.0)
+    (percentile > 0.0 && percentile < 100.0).then(|| (percentile * 1e6).round() / 1e8)
 }
 
 /// A number and one of these units, or none where one of them is empty.
