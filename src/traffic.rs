@@ -48,10 +48,19 @@ impl Traffic {
         if number < self.next.load(Ordering::Relaxed) {
             return;
         }
+        self.keep(number, host);
+    }
+
+    /// Keeps the host of the request that was counted as this one.
+    fn keep(&self, number: u64, host: &Hostname) {
         // Somebody else is being noted at this moment: then the request after this one is taken in its place.
-        if let Ok(mut sketch) = self.sketch.try_lock() {
-            self.next.store(sketch.keep(number, host), Ordering::Relaxed);
+        let Ok(mut sketch) = self.sketch.try_lock() else { return };
+        // Counted in a stretch that has ended since. Its number would have all of the new one passed over up to it.
+        // The lock is held, so that no stretch ends between this look and what follows.
+        if number > self.seen.load(Ordering::Relaxed) {
+            return;
         }
+        self.next.store(sketch.keep(number, host), Ordering::Relaxed);
     }
 
     /// Begins a new stretch when it is time, and forgets what is more than an hour ago. To be called every few

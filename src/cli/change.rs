@@ -130,7 +130,7 @@ impl<'a> Command<'a> {
             let mut all = Map::new();
             all.insert("result".to_owned(), result.into());
             all.insert("milliseconds".to_owned(), json!(took.as_secs_f64() * 1e3));
-            for key in ["revision", "digest", "event", "errors", "warnings", "still"] {
+            for key in ["revision", "digest", "event", "errors", "warnings", "still", "held"] {
                 if let Some(value) = answer.and_then(|answer| answer.get(key)) {
                     all.insert(key.to_owned(), value.clone());
                 }
@@ -150,13 +150,13 @@ impl<'a> Command<'a> {
             Outcome::Nobody if self.args.offline => {}
             Outcome::Refused(answer) => {
                 eprintln!("interdict: {sentence}");
-                for error in answer.get("errors").and_then(Value::as_array).into_iter().flatten() {
-                    eprintln!("{}", error.as_str().unwrap_or_default());
-                }
+                print_errors(answer);
             }
             Outcome::Held(answer) => {
-                let digest = ["/held/digest", "/digest"].iter().find_map(|at| answer.pointer(at)?.as_str());
+                // Not `/digest`, which is of the set in force.
+                let digest = answer.pointer("/held/digest").and_then(Value::as_str);
                 eprintln!("interdict: {sentence}");
+                print_errors(answer);
                 eprintln!("  to put it in force: interdict approve {}", digest.unwrap_or("DIGEST"));
             }
             Outcome::Nobody => {
@@ -164,6 +164,13 @@ impl<'a> Command<'a> {
             }
             Outcome::Unknown(why) => eprintln!("interdict: {sentence}; the edge: {why}"),
         }
+    }
+}
+
+/// What the edge says against a set, a finding a line.
+fn print_errors(answer: &Value) {
+    for error in answer.get("errors").and_then(Value::as_array).into_iter().flatten() {
+        eprintln!("{}", error.as_str().unwrap_or_default());
     }
 }
 

@@ -73,21 +73,24 @@ fn export(args: &ExportArgs) -> Result<Exit, Exit> {
     if let Some(path) = args.output.as_ref().filter(|path| !args.replace && path.exists()) {
         return Err(is_there(path));
     }
-    let (directory, _) = args.source.locate()?;
+    let (directory, options) = args.source.locate()?;
     let set = SetSource::Directory(directory).load()?;
-    let only =
-        match &args.case {
-            None => None,
-            Some(id) => {
-                Some(set.cases.iter().map(|case| &case.id).find(|known| known.as_str() == id).ok_or_else(
-                    || complain(Exit::Usage, &format!("there is no case `{}`", id.escape_debug())),
-                )?)
-            }
-        };
+    let only = match &args.case {
+        None => None,
+        Some(id) => Some(
+            set.cases
+                .iter()
+                .map(|case| &case.id)
+                .find(|known| known.as_str() == id)
+                .cloned()
+                .ok_or_else(|| complain(Exit::Usage, &format!("there is no case `{}`", id.escape_debug())))?,
+        ),
+    };
     let at = args.at.unwrap_or_else(Timestamp::now);
+    let set = set.at(&options.here);
     let concerns = set.concerns();
-    let found = effective(&concerns, at, only, args.show);
-    finish(args, found, at, set.files.digest(), only)
+    let found = effective(&concerns, at, only.as_ref(), args.show);
+    finish(args, found, at, set.files.digest(), only.as_ref())
 }
 
 /// Writes what the format can say and reports the rest.

@@ -1,12 +1,12 @@
 //! `policy`: keys and signatures of policy sets.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
-use super::{Exit, complain, signer};
+use super::{Exit, complain, place, signer};
 use crate::audit::merkle::{Signer, Verifier};
 use crate::config::Config;
 use crate::limits;
@@ -109,7 +109,7 @@ fn sign(args: &SignArgs) -> Result<Exit, Exit> {
     let signatures = reload::add_signature(&manifest, &text(SIGNATURES, limits::SIGNATURE_BYTES)?, &signer);
     // The manifest first: signatures without theirs would be over another one.
     for (name, content) in [(MANIFEST, manifest.to_text()), (SIGNATURES, signatures)] {
-        replace(&args.policies, name, &content)
+        place::put(&args.policies.join(name), true, |file| file.write_all(content.as_bytes()))
             .map_err(|error| complain(Exit::Io, &format!("`{name}`: {error}")))?;
     }
     let count = manifest.files.len();
@@ -162,13 +162,4 @@ fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(most).read_to_end(&mut bytes)?;
     Ok(bytes)
-}
-
-/// Written beside, synced, renamed: a reader sees the old file or the new one.
-fn replace(directory: &Path, name: &str, content: &str) -> io::Result<()> {
-    let draft = directory.join(format!(".{name}.new"));
-    let mut file = File::create(&draft)?;
-    file.write_all(content.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&draft, directory.join(name))
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::{Exit, complain};
 use crate::config::Config;
 use crate::policy::exchange::Concern;
-use crate::policy::{self, Case, Pattern, PolicyFiles};
+use crate::policy::{self, Case, Here, Pattern, PolicyFiles};
 use crate::reload;
 
 /// Where a policy set is.
@@ -101,6 +101,19 @@ pub(super) struct PolicySet {
 }
 
 impl PolicySet {
+    /// The cases as one edge carries them out: those of other edges are gone, and `edges` with them. Without the name
+    /// of an edge, all stay as they are.
+    pub(super) fn at(mut self, here: &Here) -> Self {
+        self.cases.retain(|case| here.has(case));
+        for case in &mut self.cases {
+            case.mode = here.mode(case.mode);
+            if here.edge.is_some() {
+                case.edges.clear();
+            }
+        }
+        self
+    }
+
     /// All names a case concerns, those of its lists included, in the order they are written.
     pub(super) fn patterns_of<'s>(&'s self, case: &'s Case) -> impl Iterator<Item = &'s Pattern> {
         case.hosts.iter()

@@ -39,10 +39,14 @@ pub struct CaseDraft {
     pub hosts: Vec<String>,
     /// `host_lists`.
     pub host_lists: Vec<String>,
+    /// `on_bad_entry`.
+    pub on_bad_entry: Option<String>,
     /// `except`.
     pub except: Vec<String>,
     /// `origins`.
     pub origins: Vec<String>,
+    /// `edges`.
+    pub edges: Vec<String>,
     /// `page`.
     pub page: Option<String>,
     /// `[legal]`, when any of it is there.
@@ -82,8 +86,10 @@ impl CaseDraft {
         file.bare("review", self.review);
         file.texts("hosts", &self.hosts);
         file.texts("host_lists", &self.host_lists);
+        file.optional("on_bad_entry", self.on_bad_entry.as_deref());
         file.texts("except", &self.except);
         file.texts("origins", &self.origins);
+        file.texts("edges", &self.edges);
         file.optional("page", self.page.as_deref());
         if self.legal != LegalDraft::default() {
             file.0.push_str("\n[legal]\n");
@@ -182,7 +188,8 @@ mod tests {
     fn read(draft: &CaseDraft) -> crate::policy::Case {
         let mut files = PolicyFiles::new();
         files.insert("cases/a.toml", draft.to_toml().into_bytes());
-        files.insert("lists/l.txt", b"l.example".to_vec());
+        // The second line would be an error, were it not to be skipped.
+        files.insert("lists/l.txt", b"l.example\nno name\n".to_vec());
         files.insert("pages/urgent.html", Vec::new());
         let (mut cases, found) = parse_cases(&files);
         assert!(!found.has_errors(), "{found}\n{}", draft.to_toml());
@@ -203,6 +210,8 @@ mod tests {
             review: Some("2026-12-20".parse().unwrap()),
             hosts: all(&["a.example", "*.b.example"]),
             host_lists: all(&["lists/l.txt"]),
+            on_bad_entry: Some("skip".to_owned()),
+            edges: all(&["fra-*", "ams-1"]),
             except: all(&["x.b.example"]),
             origins: all(&["203.0.113.0/24"]),
             page: Some("urgent".to_owned()),
@@ -220,6 +229,7 @@ mod tests {
         assert_eq!(case.decided, full.decided);
         assert_eq!(case.decided_by, ["j.doe", "a.roe"]);
         assert_eq!((case.pattern_count(), case.except.len(), case.origins.len()), (3, 1, 1));
+        assert_eq!(case.edges.iter().map(ToString::to_string).collect::<Vec<_>>(), full.edges);
         let legal = case.legal.unwrap();
         assert_eq!((legal.url.as_deref(), legal.territory.len()), (Some("https://example.org/1"), 2));
     }

@@ -1,11 +1,12 @@
 //! Files put into and taken out of the policy directory by commands, whole or not at all.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
 
 /// A file written and synced beside its place, under a hidden name that belongs to no policy set. Dropped, it is gone.
 #[derive(Debug)]
@@ -15,26 +16,42 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Writes the content of `target` beside it: create, write, sync. Who may read the directory may read the file,
-    /// whatever the mask of this process: the edge may run as somebody else.
+    /// Writes the content of `target` beside it, as [`Draft::write_with`] does.
     ///
     /// # Errors
     /// When the disk refuses; nothing is left then.
     pub fn write(target: &Path, content: &[u8]) -> io::Result<Self> {
-        let (Some(directory), Some(name)) = (target.parent(), target.file_name()) else {
-            return Err(io::Error::other("no path of a file"));
-        };
-        let temporary = directory.join(format!(".{}.{}", std::process::id(), name.to_string_lossy()));
-        let draft = Self { temporary, target: target.to_owned() };
+        Self::write_with(target, |file| file.write_all(content))
+    }
+
+    /// Has the content of `target` written beside it: create, write, sync. Who may read the directory may read the
+    /// file, whatever the mask of this process: the edge may run as somebody else.
+    ///
+    /// # Errors
+    /// When the disk refuses; nothing is left then.
+    pub fn write_with(
+        target: &Path,
+        write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+    ) -> io::Result<Self> {
+        let name = target
+            .file_name()
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it is no file name"))?;
+        let directory = directory_of(target);
+        let mut hidden = OsString::from(format!(".{}.", std::process::id()));
+        hidden.push(name);
+        let temporary = directory.join(hidden);
         let around = fs::metadata(directory)?;
-        let mut file = File::create(&draft.temporary)?;
-        file.set_permissions(fs::Permissions::from_mode(around.mode() & 0o666))?;
+        let file = create_anew(&temporary)?;
+        let draft = Self { temporary, target: target.to_owned() };
+        file.set_permissions(fs::Permissions::from_mode(mode_in(&around)))?;
         if (around.uid(), around.gid()) != (file.metadata()?.uid(), file.metadata()?.gid()) {
             // Only root can give a file away; anybody else keeps it.
             fchown(&file, Some(around.uid()), Some(around.gid())).ok();
         }
-        file.write_all(content)?;
-        file.sync_all()?;
+        let mut file = BufWriter::new(file);
+        write(&mut file)?;
+        file.flush()?;
+        file.get_ref().sync_all()?;
         Ok(draft)
     }
 
@@ -114,8 +131,37 @@ impl Moved {
 /// # Errors
 /// When the disk refuses.
 pub fn sync_directory(file: &Path) -> io::Result<()> {
-    let directory = file.parent().unwrap_or(Path::new("."));
-    File::open(directory)?.sync_all()
+    File::open(directory_of(file))?.sync_all()
+}
+
+/// The directory a file is in; a bare name is in the one of the process.
+fn directory_of(file: &Path) -> &Path {
+    file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Opens a file that was not there: its name can be guessed, and a link that somebody has put there would lead the
+/// writing, and the change of mode and owner after it, to a file of their choice.
+fn create_anew(path: &Path) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600).custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+    options.open(path).map_err(|error| match error.kind() {
+        // Not the place of the file itself, which is what this kind of error says of it.
+        io::ErrorKind::AlreadyExists => {
+            io::Error::other(format!("somebody keeps making `{}`", path.display()))
+        }
+        _ => error,
+    })
+}
+
+/// What a file in this directory may be used for: what the directory may be, but that nobody gets to write who is
+/// neither its owner nor its group, and where everybody may leave files (`/tmp`) only the owner does.
+fn mode_in(directory: &fs::Metadata) -> u32 {
+    let is_for_all = directory.mode() & 0o1000 != 0;
+    directory.mode() & if is_for_all { 0o644 } else { 0o664 }
 }
 
 /// One atomic step, which never replaces anything.
@@ -165,6 +211,43 @@ mod tests {
         let target = home.path().join("a.toml");
         Draft::write(&target, b"one").unwrap().place().unwrap();
         assert_eq!(fs::metadata(&target).unwrap().mode() & 0o777, 0o640);
+    }
+
+    #[test]
+    fn where_everybody_may_leave_files_only_the_owner_writes_to_this_one() {
+        let home = tempfile::tempdir().unwrap();
+        let target = home.path().join("a.toml");
+        for (around, expected) in [(0o1777, 0o644), (0o777, 0o664), (0o2775, 0o664)] {
+            fs::set_permissions(home.path(), fs::Permissions::from_mode(around)).unwrap();
+            Draft::write(&target, b"one").unwrap().replace().unwrap();
+            assert_eq!(fs::metadata(&target).unwrap().mode() & 0o777, expected, "{around:o}");
+        }
+    }
+
+    #[test]
+    fn a_link_at_the_name_of_the_draft_leads_nowhere() {
+        let (home, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (target, victim) = (home.path().join("a.toml"), elsewhere.path().join("victim"));
+        fs::write(&victim, "untouched").unwrap();
+        fs::set_permissions(&victim, fs::Permissions::from_mode(0o600)).unwrap();
+        let planted = home.path().join(format!(".{}.a.toml", std::process::id()));
+        std::os::unix::fs::symlink(&victim, &planted).unwrap();
+        Draft::write(&target, b"one").unwrap().place().unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"one");
+        assert!(fs::symlink_metadata(&target).unwrap().is_file());
+        assert_eq!(fs::read(&victim).unwrap(), b"untouched");
+        assert_eq!(fs::metadata(&victim).unwrap().mode() & 0o777, 0o600);
+        assert_eq!(names(home.path()), ["a.toml"]);
+    }
+
+    #[test]
+    fn what_cannot_be_removed_from_the_name_of_the_draft_stays() {
+        let home = tempfile::tempdir().unwrap();
+        let planted = home.path().join(format!(".{}.a.toml", std::process::id()));
+        fs::create_dir(&planted).unwrap();
+        let refused = Draft::write(&home.path().join("a.toml"), b"one").unwrap_err();
+        assert_ne!(refused.kind(), io::ErrorKind::AlreadyExists, "that is said of the file itself");
+        assert!(planted.is_dir());
     }
 
     #[test]

@@ -153,7 +153,7 @@ impl Conversation {
     /// # Errors
     /// When the edge does not answer in time; it may take the change up all the same.
     pub fn complete(mut self, hosts: &[String]) -> Result<Value, ControlError> {
-        let hosts = hosts.iter().take(limits::CHANGE_HOSTS).cloned().collect();
+        let hosts = that_fit(hosts);
         let line = serde_json::to_string(&Done { hosts }).unwrap_or_default();
         self.say(&format!("done {line}\n"))
     }
@@ -169,5 +169,36 @@ impl Conversation {
             Ok(serde_json::from_str(&answer)?)
         };
         talk().map_err(|cause| ControlError { path: self.path.clone(), cause })
+    }
+}
+
+/// The first of these patterns, as many as one line can surely hold.
+fn that_fit(hosts: &[String]) -> Vec<String> {
+    // The other half is for what JSON makes of them, which is at most twice as long.
+    const AROUND: usize = "done {\"hosts\":[]}\n".len();
+    const AROUND_EACH: usize = "\"\",".len();
+    let half = usize::try_from(limits::CHANGE_LINE_BYTES / 2).unwrap_or(usize::MAX);
+    let mut left = half.saturating_sub(AROUND);
+    let fits = |host: &&String| {
+        let room = left.checked_sub(host.len() + AROUND_EACH);
+        left = room.unwrap_or_default();
+        room.is_some()
+    };
+    hosts.iter().take(limits::CHANGE_HOSTS).take_while(fits).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_command_asks_about_fits_into_one_line_however_long_the_names_are() {
+        for length in [1, 100, 253, 255, 16_000, 40_000] {
+            let hosts = vec!["\"".repeat(length); 2 * limits::CHANGE_HOSTS];
+            let asked = Done { hosts: that_fit(&hosts) };
+            let line = format!("done {}\n", serde_json::to_string(&asked).unwrap());
+            assert!(line.len() as u64 <= limits::CHANGE_LINE_BYTES, "{length}: {}", line.len());
+            assert_eq!(asked.hosts.is_empty(), length == 40_000, "{length}");
+        }
     }
 }

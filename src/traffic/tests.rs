@@ -125,3 +125,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_request_that_was_counted_before_a_turn_and_is_kept_after_it_hides_none_of_the_new_stretch() {
+    let traffic = Traffic::new(start(), 1);
+    (0..10_000).for_each(|_| traffic.note(&host(1)));
+    traffic.turn(start() + minutes(5));
+    let before = blocked(&traffic, 1);
+    traffic.keep(10_001, &host(1));
+    assert_eq!(blocked(&traffic, 1), before, "it is of a stretch that is over");
+    (0..100).for_each(|_| traffic.note(&host(2)));
+    assert_eq!(blocked(&traffic, 2).0, 100, "the new one is known from its first request on");
+}

@@ -1,11 +1,13 @@
 //! `case new` and `case list`.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::tools::{Output, interdict, interdict_with_input};
+use crate::harness::process::BINARY;
+use crate::harness::tools::{Output, interdict, interdict_with_input, run};
 use crate::harness::{CaseFile, PolicyDir};
 
 struct Policies {
@@ -280,4 +282,30 @@ fn the_list_of_cases_in_words_has_a_line_a_case_and_one_of_numbers() {
     assert!(lines[3].ends_with("ended 2026-03-01T00:00:00Z"), "{}", lines[3]);
     assert!(lines[4].contains("1 overdue for review, 1 ending soon"), "{}", lines[4]);
     assert_eq!(interdict(["case", "list", "--policies", "/nonexistent"]).code, 2);
+}
+
+#[test]
+fn what_a_command_writes_is_for_whoever_may_read_the_directory_whatever_its_own_mask() {
+    let home = TempDir::new().unwrap();
+    let policies = PolicyDir::create(home.path().join("policies"));
+    policies.write(&CaseFile::new("A", &["a.example"]));
+    let (list, key) = (policies.path().join("lists/l.txt"), home.path().join("k"));
+    fs::create_dir_all(list.parent().unwrap()).unwrap();
+    for directory in [list.parent().unwrap(), policies.path()] {
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let hosts = home.path().join("hosts");
+    fs::write(&hosts, "0.0.0.0 b.example\n").unwrap();
+    assert_eq!(interdict(["policy", "keygen", "--name", "j", "--out", key.to_str().unwrap()]).code, 0);
+    let masked = |arguments: &str| {
+        let line = format!("umask 077 && exec '{BINARY}' {arguments}");
+        let output = run("sh", ["-c", &line]);
+        assert_eq!(output.code, 0, "{output:?}");
+    };
+    masked(&format!("import --format hosts '{}' --output '{}'", hosts.display(), list.display()));
+    masked(&format!("policy sign --key '{}' --policies '{}'", key.display(), policies.path().display()));
+    for written in ["lists/l.txt", "manifest", "manifest.sig"] {
+        let mode = fs::metadata(policies.path().join(written)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o644, "{written}");
+    }
 }

@@ -239,6 +239,46 @@ fn an_export_holds_exactly_what_is_blocked_for_everyone_and_tells_the_rest() {
     assert!(output.stdout.contains("# left out: 1 territory"), "{}", output.stdout);
 }
 
+/// A configuration for one edge with this policy directory.
+fn config_of(home: &Path, edge: &str, more: &str) -> PathBuf {
+    let path = home.join(format!("{edge}.toml"));
+    let text = format!(
+        "edge = \"{edge}\"\n[[listen]]\naddress = \"127.0.0.1:0\"\n[policy]\ndirectory = \"policies\"\nstate = \"state\"\n\
+         {more}\n[audit]\ndirectory = \"audit\"\n[[route]]\nhosts = [\"*\"]\norigins = [\"127.0.0.1:9\"]\n"
+    );
+    fs::write(&path, text).unwrap();
+    path
+}
+
+#[test]
+fn an_export_blocks_nothing_that_the_edge_it_is_of_or_any_edge_lets_through() {
+    let home = TempDir::new().unwrap();
+    let directory = PolicyDir::create(home.path().join("policies"));
+    directory.write(&CaseFile::new("A-all", &["all.example"]));
+    directory.write(&CaseFile::new("B-some", &["some.example"]).key("edges = [\"fra-*\"]"));
+    let of_any = export(&directory, &["--format", "domains"]);
+    assert_eq!(patterns(&of_any.stdout), ["all.example"], "{of_any:?}");
+    assert_eq!(report(&of_any)["left_out"], json!({"edges": 1}));
+    let of = |config: &Path| {
+        let at = ["--at", "2026-03-01T00:00:00Z", "--config", text(config)];
+        interdict(["export", "--json", "--format", "domains"].iter().chain(&at))
+    };
+    for (edge, expected) in [("fra-1", &["all.example", "some.example"][..]), ("ams-1", &["all.example"])] {
+        let output = of(&config_of(home.path(), edge, ""));
+        assert_eq!(patterns(&output.stdout), expected, "{edge}: {output:?}");
+        assert_eq!(report(&output)["left_out"], json!({}), "{edge}");
+    }
+    let watches = config_of(home.path(), "fra-2", "shadow = true");
+    let nothing = of(&watches);
+    assert_eq!((nothing.code, nothing.stdout.as_str()), (1, ""), "{nothing:?}");
+    let listed = |config: &Path| -> Value {
+        let output = interdict(["case", "list", "--json", "--config", text(config)]);
+        serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+    };
+    assert_eq!(listed(&watches)["shadow"], 2);
+    assert_eq!(listed(&home.path().join("ams-1.toml"))["cases"].as_array().unwrap().len(), 1);
+}
+
 #[test]
 fn each_format_gets_what_it_can_say_and_nothing_wider() {
     let home = TempDir::new().unwrap();

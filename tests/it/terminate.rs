@@ -67,7 +67,7 @@ fn a_terminated_customer_is_blocked_when_the_command_ends_and_the_record_says_wh
 const STATEMENT: &str = "He said \"no\".\nid = \"other\" \\ and 'so' on \u{1F512}";
 
 /// A command line with every flag.
-const FLAGS: [&[&str]; 7] = [
+const FLAGS: [&[&str]; 8] = [
     &["terminate", "--json", "--id", "CO-7", "--customer", "cust \"7\"", "--basis", "court-order"],
     &[
         "--host",
@@ -93,13 +93,14 @@ const FLAGS: [&[&str]; 7] = [
     ],
     &["--reference", "12 O 345/26", "--url", "https://example.org/orders/345"],
     &["--territory", "127.0.0.0/8", "--mode", "enforce", "--action", "page"],
+    &["--on-bad-entry", "skip", "--edge", "none-*", "--edge", "*"],
 ];
 
 #[test]
 fn every_flag_arrives_in_the_case_and_text_cannot_leave_its_quotes() {
     let origin = Origin::start();
     let edge = edge(&origin);
-    edge.policies().write_list("l.txt", "listed.example\n");
+    edge.policies().write_list("l.txt", "listed.example\nno name\n");
     edge.policies().write_page("urgent.html", "<p>{{ statement }}</p>");
     let output = edge.command(&FLAGS.concat());
     assert_eq!(answer(&output, 0)["result"], "enforced");
@@ -123,6 +124,35 @@ fn every_flag_arrives_in_the_case_and_text_cannot_leave_its_quotes() {
     assert_eq!((case["id"].as_str(), case["customer"].as_str()), (Some("CO-7"), Some("cust \"7\"")));
     assert_eq!(case["decided"].as_datetime().unwrap().to_string(), "2026-11-20T22:15:00Z");
     assert_eq!(case["decided_by"].as_array().unwrap().len(), 2);
+    assert_eq!(case["edges"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_case_for_other_edges_is_taken_up_and_blocks_nothing_here() {
+    let origin = Origin::start();
+    let edge = edge(&origin);
+    let told = answer(&terminate(&edge, "TS-1", "new.example", &["--edge", "none-*"]), 0);
+    assert_eq!((&told["result"], &told["revision"]), (&"elsewhere".into(), &2.into()));
+    edge.get("new.example").assert_forwarded();
+    assert_eq!(edge.policies().names("cases"), ["TS-1.toml", "first.toml"]);
+}
+
+#[test]
+fn a_case_that_the_guard_holds_back_comes_with_what_is_against_it_and_the_digest_to_approve_of() {
+    let origin = Origin::start();
+    let edge = Setup::new().origin(&origin).guard("max_added = 1").start();
+    let output = terminate(&edge, "TS-1", "new.example", &["--host", "more.example"]);
+    let told = answer(&output, 1);
+    assert_eq!(told["result"], "held");
+    let held = edge.status().0["held"].clone();
+    assert!(!held.is_null());
+    assert_eq!(told["held"], held);
+    assert_ne!(told["held"]["digest"], told["digest"], "the latter is of the set in force");
+    assert_eq!(told["held"]["findings"][0]["rail"], "max-added");
+    assert!(told["errors"][0].as_str().unwrap().contains("max-added"), "{told}");
+    let approve = format!("interdict approve {}", held["digest"].as_str().unwrap());
+    assert!(output.stderr.contains(&approve) && output.stderr.contains("max-added"), "{output:?}");
+    edge.get("new.example").assert_forwarded();
 }
 
 #[test]

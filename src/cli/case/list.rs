@@ -87,7 +87,11 @@ impl State {
 }
 
 pub(super) fn run(args: &ListArgs) -> Exit {
-    let set = match args.source.locate().and_then(|(directory, _)| SetSource::Directory(directory).load()) {
+    let set = match args.source.locate() {
+        Ok((directory, options)) => SetSource::Directory(directory).load().map(|set| set.at(&options.here)),
+        Err(exit) => return exit,
+    };
+    let set = match set {
         Ok(set) => set,
         Err(exit) => return exit,
     };

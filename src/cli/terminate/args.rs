@@ -7,7 +7,7 @@ use jiff::civil::Date;
 use crate::cli::change::{ChangeArgs, operator};
 use crate::policy::{CaseDraft, LegalDraft};
 
-/// Every key of a case file has its flag; what is not given is not written, and has the default of case files.
+/// Every key of a case file but `[[exempt]]` has its flag; what is not given is not written, and has the default of case files.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct TerminateArgs {
     /// The id of the new case, like `TS-2026-0147`.
@@ -26,6 +26,9 @@ pub(in crate::cli) struct TerminateArgs {
     /// A host list of the policy directory, like `lists/forum.txt`.
     #[arg(long = "host-list", value_name = "PATH")]
     pub(super) host_lists: Vec<String>,
+    /// What a line of a list that is no name does: refuse or skip [default: refuse]
+    #[arg(long, value_name = "WORD")]
+    on_bad_entry: Option<String>,
     /// A network of the customer's servers, into which no connection is opened.
     #[arg(long = "origin", value_name = "NETWORK")]
     origins: Vec<String>,
@@ -62,6 +65,9 @@ pub(in crate::cli) struct TerminateArgs {
     /// enforce or shadow [default: enforce]
     #[arg(long)]
     mode: Option<String>,
+    /// An edge that carries the case out, as `fra-1` or `fra-*` [default: every one]
+    #[arg(long = "edge", value_name = "PATTERN")]
+    pub(super) edges: Vec<String>,
     /// The block page: NAME for `pages/NAME.html`.
     #[arg(long, value_name = "NAME")]
     pub(super) page: Option<String>,
@@ -101,8 +107,10 @@ impl TerminateArgs {
             review: self.review,
             hosts: self.hosts.clone(),
             host_lists: self.host_lists.clone(),
+            on_bad_entry: self.on_bad_entry.clone(),
             except: self.except.clone(),
             origins: self.origins.clone(),
+            edges: self.edges.clone(),
             page: self.page.clone(),
             legal: LegalDraft {
                 authority: self.authority.clone(),

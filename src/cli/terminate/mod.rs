@@ -18,7 +18,7 @@ use super::check::{compile_files, read};
 use super::preview::Preview;
 use super::{Exit, complain};
 use crate::diagnostic::Diagnostics;
-use crate::policy::{CaseId, CompileOptions, PolicyFiles, parse_cases};
+use crate::policy::{CaseId, CompileOptions, EdgePattern, PolicyFiles, parse_cases};
 use crate::reload::{Draft, Note, sync_directory};
 
 pub(super) fn run(args: &TerminateArgs) -> Exit {
@@ -152,7 +152,9 @@ impl<'a> Termination<'a> {
         // The edge need not wait for the disk, and this command does not end before it.
         let (outcome, synced) = std::thread::scope(|scope| {
             let syncing = scope.spawn(|| sync_directory(&self.file()));
-            let is_there = |answer: &Value| answer.get("case").is_some_and(|case| !case.is_null());
+            let is_there = |answer: &Value| {
+                self.is_elsewhere() || answer.get("case").is_some_and(|case| !case.is_null())
+            };
             let outcome = self.command.settle(conversation, &[], is_there);
             (outcome, syncing.join())
         });
@@ -196,12 +198,21 @@ impl<'a> Termination<'a> {
         complain(Exit::Io, &format!("cannot write `{}`: {error}", self.file().display()))
     }
 
+    /// Whether the case is for other edges only, so that this one takes its file up and does not have the case.
+    fn is_elsewhere(&self) -> bool {
+        let edge = self.command.config.edge.to_string();
+        let mut named = self.args.edges.iter().filter_map(|text| EdgePattern::parse(text));
+        !self.args.edges.is_empty() && !named.any(|pattern| pattern.covers(&edge))
+    }
+
     fn report(&self, outcome: &Outcome) -> Exit {
         let (id, name) = (&self.args.id, &self.name);
         let from = self.args.effective.filter(|start| *start > Timestamp::now());
         let is_shadow = matches!(outcome, Outcome::Taken(answer)
             if answer.pointer("/case/mode") == Some(&"shadow".into()));
+        let is_elsewhere = self.is_elsewhere();
         let sentence = match (outcome, from) {
+            (Outcome::Taken(_), _) if is_elsewhere => format!("{id} is taken up, and not for this edge,"),
             (Outcome::Taken(_), Some(from)) => format!("{id} is in force from {from} on; known to the edge"),
             (Outcome::Taken(_), None) if is_shadow => format!("{id} is watched, not enforced,"),
             (Outcome::Taken(_), None) => format!("{id} is enforced"),
@@ -215,6 +226,7 @@ impl<'a> Termination<'a> {
             (Outcome::Unknown(_), _) => format!("`{name}` is written; whether it is enforced is not known"),
         };
         let result = match (outcome, from) {
+            (Outcome::Taken(_), _) if is_elsewhere => Some("elsewhere"),
             (Outcome::Taken(_), Some(_)) => Some("scheduled"),
             (Outcome::Taken(_), None) => Some(if is_shadow { "watched" } else { "enforced" }),
             _ => None,

@@ -77,7 +77,7 @@ impl Omissions {
 }
 
 /// Finds what `concerns` block at `now`, of the case `only` or of all. Cases in shadow mode block nothing, and where
-/// one is more specific it lets through what a wider one blocks.
+/// one is more specific it lets through what a wider one blocks. A case that names edges is not for all of them.
 #[must_use]
 pub fn effective<'p>(
     concerns: &'p [Concern<'p>],
@@ -118,11 +118,13 @@ pub fn effective<'p>(
     found
 }
 
-/// Why a case does not hold for every client, if so.
+/// Why a case does not hold for every client on every edge, if so.
 fn for_some(case: &Case, now: Timestamp) -> Option<Omission> {
     let mut exemptions = case.exempt.iter();
     if case.legal.as_ref().is_some_and(|legal| !legal.territory.is_empty()) {
         Some(Omission::Territory)
+    } else if !case.edges.is_empty() {
+        Some(Omission::Edges)
     } else if exemptions.any(|exemption| exemption.expires.is_none_or(|end| now < end)) {
         Some(Omission::Exemption)
     } else {

@@ -77,6 +77,7 @@ reasons! {
         Exception = "exception", "an `except` of its case takes a part of it away";
         Shadowed = "shadowed", "a more specific case in shadow mode lets a part of it through";
         Territory = "territory", "its case holds for clients in some networks only";
+        Edges = "edges", "its case is carried out on some edges only: `--config` says of which one the list is to be";
         Exemption = "exemption", "its case lets some clients through";
         Origins = "origins", "a network to which no connection is opened, whatever the name";
     }
