@@ -100,7 +100,7 @@ const FLAGS: [&[&str]; 8] = [
 fn every_flag_arrives_in_the_case_and_text_cannot_leave_its_quotes() {
     let origin = Origin::start();
     let edge = edge(&origin);
-    edge.policies().write_list("l.txt", "listed.example\nno name\n");
+    edge.policies().write_list("l.txt", "listed.example\nother.example\nno name\n");
     edge.policies().write_page("urgent.html", "<p>{{ statement }}</p>");
     let output = edge.command(&FLAGS.concat());
     assert_eq!(answer(&output, 0)["result"], "enforced");
