@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::approval::{ApprovalError, Approvers};
+use super::checked::Checked;
 use super::held::{Held, Place};
 use super::note::Note;
 use super::signing::{Credential, Signers, Signing};
@@ -89,6 +90,7 @@ pub struct Guarding {
     signing: Signing,
     routed: Routed,
     place: Place,
+    known: Checked,
     held: Option<Held>,
     /// The facts of the set in force, and whether it was held against the rules as they are now.
     in_force: CaseSet,
@@ -106,7 +108,8 @@ impl Guarding {
         }
         let signing = Signing::new(rules.signers.clone(), directory, state);
         let (suffixes, in_force) = (Suffixes::default(), CaseSet::default());
-        Self { rules, suffixes, signing, routed, place, held, in_force, checked: false }
+        let known = Checked::new(state);
+        Self { rules, suffixes, signing, routed, place, known, held, in_force, checked: false }
     }
 
     /// Whether the signatures have changed since they were last read.
@@ -141,9 +144,15 @@ impl Guarding {
         let after = candidate.facts.with(candidate.ruleset);
         let checked = before.filter(|_| self.checked).map(|ruleset| self.in_force.with(ruleset));
         let checked = checked.as_ref().map(|view| view as &dyn SetFacts);
-        let violations = guard::violations(&after, checked, &self.rules.settings, &self.suffixes);
-        if violations.total > 0 {
-            return Judgement::Refused(Refusal::of(&violations, candidate.files, candidate.contents));
+        // Which cases of a set are there depends on the name of the edge.
+        let (cases, hosts) = (candidate.ruleset.cases().len(), candidate.ruleset.host_count());
+        let set = format!("{digest} {cases} {hosts}");
+        if before.is_some() || !self.known.knows(&self.rules.settings, &set) {
+            let violations = guard::violations(&after, checked, &self.rules.settings, &self.suffixes);
+            if violations.total > 0 {
+                return Judgement::Refused(Refusal::of(&violations, candidate.files, candidate.contents));
+            }
+            self.known.note(&self.rules.settings, &set);
         }
         let mut passport = Passport { credential, ..Passport::default() };
         let Some(before) = before else { return Judgement::Taken(passport) };
@@ -211,6 +220,7 @@ impl Guarding {
     /// A set that was judged is in force: nothing is held back any more, and its serial outlives the machine.
     pub(super) fn settle(&mut self, passport: &Passport) {
         self.withdraw();
+        self.known.settle();
         if passport.credential.is_some() {
             self.signing.sync();
         }

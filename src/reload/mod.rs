@@ -8,6 +8,7 @@ mod approval;
 mod authority;
 mod build;
 mod change;
+mod checked;
 mod first;
 mod guarding;
 mod held;
