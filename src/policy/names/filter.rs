@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hasher};
 use fastbloom::BloomFilter;
 
 /// Nine bits a name and six probes let 1.3 % of the names that are not listed through, for the names themselves to
-/// say no. Together with what a name takes in the map that stays under twelve octets.
+/// say no. A name takes nine to eleven octets and a half in the map beside it.
 const BITS_A_NAME: u64 = 9;
 const PROBES: u32 = 6;
 

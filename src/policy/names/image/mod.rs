@@ -1,7 +1,7 @@
 //! The image of a large set: sorted names as an automaton, behind a filter.
 //!
-//! An automaton (the crate `fst`) shares what names begin and end with, so that a name of a real list takes nine to
-//! eleven octets, posting included; it is searched where it lies. It can only be made from sorted names, all at once:
+//! An automaton (the crate `fst`) shares what names begin and end with, so that a name of a real list takes nine
+//! to ten octets, posting included; it is searched where it lies. It can only be made from sorted names, all at once:
 //! a change goes into a [table](super::table) beside it, until both are merged.
 //!
 //! An image has two parts, divided by the order of the names, so that two threads make it.
