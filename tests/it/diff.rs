@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::harness::tools::{Output, interdict};
-use crate::harness::{CaseFile, PolicyDir};
+use crate::harness::{CaseFile, Origin, PolicyDir, Setup};
 
 struct Sets {
     _home: TempDir,
@@ -150,4 +150,21 @@ fn many_names_are_compared_in_order() {
     }
     let answer = sets.json(&[]);
     assert_eq!(answer["names"], json!({"added": names / 1000, "removed": names / 1000, "changed": 0}));
+}
+
+#[test]
+fn revisions_that_are_kept_can_be_compared_and_others_are_told() {
+    let origin = Origin::start();
+    let edge = Setup::new().origin(&origin).case(CaseFile::new("a", &["a.example"])).start();
+    edge.change(|policies| policies.write(&CaseFile::new("b", &["b.example"])));
+    let config = edge.config();
+    let config = config.to_str().unwrap();
+    let diff = |before: &str, after: &str| interdict(["diff", before, after, "--config", config]);
+    let output = diff("revision:1", "revision:2");
+    assert_eq!(output.code, 1, "{output:?}");
+    assert!(output.stdout.contains("names: 1 added, 0 removed"), "{output:?}");
+    assert_eq!(diff("revision:2", edge.policies().path().to_str().unwrap()).code, 0);
+    for wrong in ["revision:77", "revision:x"] {
+        assert_eq!(diff("revision:1", wrong).code, 2, "{wrong}");
+    }
 }
