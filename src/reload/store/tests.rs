@@ -91,3 +91,20 @@ fn two_edges_do_not_share_a_state_directory() {
     let _first = Store::open(directory.path()).unwrap();
     assert!(matches!(Store::open(directory.path()), Err(StoreError::InUse(_))));
 }
+
+#[test]
+fn a_manifest_whose_names_lead_out_of_the_policy_directory_is_damaged() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let read_back = |name: &str| {
+        let mut files = PolicyFiles::new();
+        files.insert(name, "one".as_bytes());
+        // Sound in all else, as somebody writes it who can make digests.
+        store.keep(1, &files, Timestamp::UNIX_EPOCH).unwrap();
+        kept(directory.path(), 1)
+    };
+    assert!(read_back("cases/a.toml").unwrap().is_some());
+    for name in ["/etc/cron.d/x", "lists/../../x", "../x", "ended/x.toml", "cases/.hidden.toml"] {
+        assert!(matches!(read_back(name), Err(StoreError::Damaged(_))), "{name}");
+    }
+}
