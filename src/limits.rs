@@ -230,6 +230,11 @@ pub const SETTLE_AT_MOST: Duration = Duration::from_secs(2);
 pub const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// How often replaced rulesets, gaps of the log and the clock are looked after.
 pub const TEND_EVERY: Duration = Duration::from_millis(250);
+/// Until a set that the disk has refused to keep is tried again.
+pub const KEEP_AGAIN: Duration = Duration::from_secs(2);
+/// Octets of new lists that stay in memory until their set is kept: what is deleted or written over meanwhile is kept as
+/// it came into force. Longer ones are read again.
+pub const LISTS_AT_HAND_BYTES: u64 = 8 << 20;
 /// Policy sets kept in the state directory.
 pub const KEPT_REVISIONS: usize = 10;
 /// Diagnostics of one reload that go into the log, the status and the record.

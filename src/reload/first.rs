@@ -7,10 +7,10 @@ use super::build::{Builder, Built, Settled};
 use super::guarding::{Guarding, Judgement, Passport};
 use super::held::Held;
 use super::store::{Kept, Store};
-use super::swap::{StartError, keep};
+use super::swap::StartError;
 use crate::diagnostic::Diagnostics;
 use crate::policy::guard::CaseSet;
-use crate::policy::{Revision, Ruleset};
+use crate::policy::{PolicyFiles, Revision, Ruleset};
 
 /// What an edge starts on.
 pub(super) struct First {
@@ -18,6 +18,8 @@ pub(super) struct First {
     pub(super) facts: CaseSet,
     pub(super) kind: Kind,
     pub(super) problems: Diagnostics,
+    /// The files of a set that is to be kept.
+    pub(super) unkept: Option<PolicyFiles>,
 }
 
 /// Where it is from.
@@ -56,7 +58,7 @@ pub(super) fn guarded(
             // It is kept anew, as a new revision, when a part of it is damaged.
             let newest = newest.filter(|_| store.holds(&built.files)).map(|newest| newest.revision);
             let known = newest.filter(|known| known + 1 == store.next_revision());
-            Ok(from_directory(built, passport, known, builder, store, now))
+            Ok(from_directory(built, passport, known, builder, store))
         }
         Judgement::Refused(refusal) => {
             let detail = refusal.detail();
@@ -73,16 +75,12 @@ fn from_directory(
     known: Option<u64>,
     builder: &mut Builder,
     store: &mut Store,
-    now: Timestamp,
 ) -> First {
     let Settled { files, ruleset, facts, warnings } = builder.settle(built);
-    let revision = known.map(Revision).unwrap_or_else(|| {
-        let revision = Revision(store.take_revision());
-        keep(store, revision, &files, builder.contents(), now);
-        revision
-    });
+    let revision = Revision(known.unwrap_or_else(|| store.take_revision()));
     let ruleset = ruleset.with_identity(revision, files.digest());
-    First { ruleset, facts, kind: Kind::Directory(passport), problems: warnings }
+    let unkept = known.is_none().then_some(files);
+    First { ruleset, facts, kind: Kind::Directory(passport), problems: warnings, unkept }
 }
 
 pub(super) fn from_last_good(
@@ -94,7 +92,7 @@ pub(super) fn from_last_good(
     let Some(Kept { manifest, files }) = last_good(store)? else { return Err(StartError::NoPolicy(errors)) };
     let Ok((ruleset, facts)) = builder.compile_kept(&files) else { return Err(StartError::NoPolicy(errors)) };
     let ruleset = ruleset.with_identity(Revision(manifest.revision), files.digest());
-    Ok(First { ruleset, facts, kind, problems: errors })
+    Ok(First { ruleset, facts, kind, problems: errors, unkept: None })
 }
 
 fn last_good(store: &Store) -> Result<Option<Kept>, StartError> {

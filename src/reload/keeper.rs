@@ -330,6 +330,7 @@ impl Work {
 
     fn tend(&mut self) {
         self.swapper.drop_retired();
+        self.swapper.tend_kept();
         self.swapper.tend_names();
         self.gate.traffic().turn(self.clock.now());
         self.announce();

@@ -14,6 +14,7 @@ mod guarding;
 mod held;
 mod history;
 mod keeper;
+mod keeping;
 mod manifest;
 mod names;
 mod note;

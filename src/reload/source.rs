@@ -1,5 +1,6 @@
 //! The policy directory as it is on disk at one moment, read whole.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -77,10 +78,11 @@ pub fn read(root: &Path) -> Result<Snapshot, SourceError> {
     read_with(root, |found| load(found, |path, bytes| read_bounded(path, bytes).map(PolicyFile::new)))
 }
 
-/// The same, but lists that `known` knows are not read, and others are left on the disk once they are hashed: a reload
+/// The same, but lists that `known` knows are not read, and long ones are left on the disk once they are hashed: a reload
 /// costs what has changed, and never takes the memory of all lists at once.
 pub(super) fn read_changed(root: &Path, known: &Known) -> Result<Snapshot, SourceError> {
     read_with(root, |found| {
+        let room = Cell::new(limits::LISTS_AT_HAND_BYTES);
         load(found, |path, bytes| {
             let name = path.strip_prefix(root).ok().and_then(Path::to_str).unwrap_or_default();
             let mark = found.get(name).map(|found| mark(&found.metadata));
@@ -89,6 +91,10 @@ pub(super) fn read_changed(root: &Path, known: &Known) -> Result<Snapshot, Sourc
             }
             match mark.and_then(|mark| known.digest(name, &mark)) {
                 Some(digest) => Ok(PolicyFile { digest, bytes, content: None }),
+                None if bytes <= room.get() => {
+                    room.set(room.get() - bytes);
+                    read_bounded(path, bytes).map(PolicyFile::new)
+                }
                 None => known::hash(path, bytes),
             }
         })

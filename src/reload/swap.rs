@@ -13,7 +13,7 @@ use super::build::{Builder, Built, Settled};
 use super::first::{Kind, from_last_good, guarded};
 use super::guarding::{Guarding, Judgement, Passport, held_detail};
 use super::held::Held;
-use super::history;
+use super::keeping::{Refused, Unkept};
 use super::names::NamesKeeper;
 use super::note::Note;
 use super::report::{Report, Result as ReloadResult, SharedReport, identified, log_report, report};
@@ -25,7 +25,7 @@ use crate::clock::Clock;
 use crate::diagnostic::Diagnostics;
 use crate::gate::{Gate, object};
 use crate::metrics::Metrics;
-use crate::policy::{CompileOptions, Contents, PolicyFiles, Revision, Ruleset};
+use crate::policy::{CompileOptions, Revision, Ruleset};
 
 /// Why an edge cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +50,8 @@ pub struct Swapper {
     report: SharedReport,
     /// A set that the successor has not put in force yet was read: it is looked for again.
     awaited: bool,
+    /// The set in force, while the disk refuses to keep it.
+    unkept: Option<Refused>,
     /// The record of the set in force; none when another process has made it.
     applied: Option<EventId>,
     /// Whether a rollback that was cut off kept the directory from being read.
@@ -105,6 +107,12 @@ impl Swapper {
         if result == ReloadResult::Applied {
             guarding.settle(&passport);
         }
+        let revision = gate.ruleset().revision();
+        let unkept = first.unkept.and_then(|files| {
+            let set =
+                Unkept { revision, files, applied: now, event: applied, changes: passport.changes.clone() };
+            set.keep(&store, builder.contents())
+        });
         let mut report = report(result, &first.problems, now, began);
         report.held = guarding.held().cloned();
         let report = identified(report, &gate.ruleset(), Some(applied));
@@ -119,6 +127,7 @@ impl Swapper {
             clock,
             report: SharedReport::new(report),
             awaited: false,
+            unkept,
             applied: Some(applied),
             cut_off,
             fingerprint,
@@ -285,8 +294,8 @@ impl Swapper {
         self.guarding.settle(passport);
         let report = self.publish(report(ReloadResult::Applied, &warnings, now, began), None);
         if let Authority::Own(store) = &self.authority {
-            keep(store, revision, &files, self.builder.contents(), now);
-            history::note(store.root(), revision.0, applied, notes);
+            let set = Unkept { revision, files, applied: now, event: applied, changes: notes.clone() };
+            self.unkept = set.keep(store, self.builder.contents());
         }
         report
     }
@@ -304,6 +313,13 @@ impl Swapper {
         // The successor has judged it, by rules that may be others.
         self.guarding.took(facts, false);
         report(ReloadResult::Applied, &warnings, now, began)
+    }
+
+    /// Keeps the set in force if the disk has refused to before.
+    pub(super) fn tend_kept(&mut self) {
+        if let (Some(refused), Authority::Own(store)) = (self.unkept.take(), &self.authority) {
+            self.unkept = refused.tend(self.gate.ruleset().revision(), store, self.builder.contents());
+        }
     }
 
     /// Merges the names of the set in force when that is worth it, beside the traffic, and keeps them for a restart.
@@ -343,16 +359,4 @@ fn changes(notes: &[Note]) -> Map<String, Value> {
 fn with_changes(mut detail: Map<String, Value>, notes: &[Note]) -> Map<String, Value> {
     detail.append(&mut changes(notes));
     detail
-}
-
-pub(super) fn keep(
-    store: &Store,
-    revision: Revision,
-    files: &PolicyFiles,
-    contents: &dyn Contents,
-    now: Timestamp,
-) {
-    if let Err(error) = store.keep_from(revision.0, files, contents, now) {
-        tracing::error!(%error, %revision, "the policy set is in force but could not be kept for a restart");
-    }
 }

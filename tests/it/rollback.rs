@@ -200,3 +200,25 @@ fn without_an_edge_the_directory_is_put_back_and_the_next_start_takes_it_up() {
     edge.get("two.example").assert_blocked(403);
     assert_eq!(edge.status().revision(), 4, "no number is used twice");
 }
+
+#[test]
+fn a_set_that_the_disk_would_not_keep_is_kept_when_it_can() {
+    let origin = Origin::start();
+    let setup = Setup::new().origin(&origin).case(CaseFile::new("a", &["a.example"]));
+    let edge = setup.start();
+    let objects = edge.home().join("state/objects");
+    let away = edge.home().join("state/objects.away");
+    fs::rename(&objects, &away).unwrap();
+    fs::write(&objects, "no directory").unwrap();
+    edge.change(|policies| policies.write(&CaseFile::new("b", &["b.example"])));
+    edge.get("b.example").assert_blocked(403);
+    let kept =
+        || history_now(&edge).iter().map(|entry| entry["revision"].as_u64().unwrap()).collect::<Vec<_>>();
+    assert_eq!(kept(), [1]);
+    fs::remove_file(&objects).unwrap();
+    fs::rename(&away, &objects).unwrap();
+    wait_until("it is kept", || kept() == [1, 2]);
+    assert!(history(&edge)[1]["event"].is_string());
+    let output = rollback(&edge, 1, &[]);
+    assert_eq!(output.code, 0, "{output:?}");
+}
