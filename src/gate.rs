@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use http::HeaderValue;
 use serde_json::{Map, Value, json};
 use smallvec::SmallVec;
 use tokio::sync::watch;
@@ -16,14 +17,17 @@ use tokio::sync::watch;
 use crate::act::{self, Answer, Ask, Prepared};
 use crate::audit::{Audit, Enforcement, Event, Kind, Pending, RequestFacts};
 use crate::clock::Clock;
-use crate::decide::{self, Match, Subject, Verdict};
+use crate::decide::{self, Match, Matched, Subject, Verdict};
 use crate::identify::Identity;
 use crate::metrics::Metrics;
 use crate::policy::{Action, CompiledCase, Ruleset};
 use crate::rate::{Rate, Rates};
 use crate::traffic::Traffic;
 
+mod line;
 mod records;
+
+use line::Line;
 
 /// What the gate must know of a request.
 #[derive(Debug, Clone, Copy)]
@@ -32,8 +36,8 @@ pub struct Asked<'a> {
     pub identity: &'a Identity,
     /// Who asks.
     pub client: IpAddr,
-    /// The address the connection came in on.
-    pub listener: Option<SocketAddr>,
+    /// The address the connection came in on, as records show it; empty when it has none.
+    pub listener: &'a str,
     /// The TLS version, on a connection with TLS.
     pub tls: Option<&'a str>,
     /// `HTTP/1.0`, `HTTP/1.1` or `HTTP/2`; empty before there is a request.
@@ -84,6 +88,12 @@ impl Blocked {
         let receipt = self.pending.await;
         self.prepared.answer(&receipt)
     }
+
+    /// The same, appended to `out` as HTTP/1.1 sends it; see [`Prepared::write_http1`]. False when there is no answer.
+    pub async fn write_http1(self, date: &HeaderValue, close: bool, out: &mut Vec<u8>) -> bool {
+        let receipt = self.pending.await;
+        self.prepared.write_http1(&receipt, date, close, out)
+    }
 }
 
 /// The ruleset in force, the log and the clock, shared by all request threads.
@@ -123,7 +133,7 @@ impl Gate {
     }
 
     /// Chooses the answer of a case: the whole one, or a short one for who asks too often.
-    fn prepare(&self, case: &CompiledCase, asked: &Asked<'_>) -> Prepared {
+    fn prepare(&self, case: &Arc<CompiledCase>, asked: &Asked<'_>) -> Prepared {
         let in_time = |rates: &Rates| rates.take(asked.client, Instant::now());
         if self.whole_answers.get().is_none_or(in_time) {
             return act::prepare(case, &asked.ask);
@@ -212,6 +222,26 @@ impl Gate {
             self.metrics.allowed();
         }
         self.rule(&verdict, Kind::RequestBlocked, ruleset, asked, None)
+    }
+
+    /// Judges a request that may be answered on the fast path, which can do nothing but block. `None`: no case blocks it;
+    /// nothing of it is counted or recorded then, and it is still to be judged.
+    #[must_use]
+    pub fn block(&self, asked: &Asked<'_>) -> Option<Blocked> {
+        let began = Instant::now();
+        let ruleset = self.ruleset.load();
+        let subject = Subject { names: &asked.identity.names, client: asked.client };
+        let verdict = decide::decide(&ruleset, &subject, self.clock.now());
+        if !matches!(verdict, Verdict::Block(_)) {
+            return None;
+        }
+        self.traffic.note(&asked.identity.host);
+        self.metrics.judged(began.elapsed());
+        self.metrics.fast();
+        match self.rule(&verdict, Kind::RequestBlocked, &ruleset, asked, None) {
+            Ruling::Enforce(blocked) => Some(blocked),
+            Ruling::Forward => None,
+        }
     }
 
     /// Judges a connection to an origin before it is opened. On [`Ruling::Enforce`] it must not be.
@@ -316,7 +346,11 @@ impl Gate {
         self.metrics.verdict(kind.as_str(), case.id.as_str());
         let also: SmallVec<[&str; 4]> = found.also.iter().map(|other| other.id.as_str()).collect();
         let names: SmallVec<[&[u8]; 4]> = asked.identity.seen.iter().map(AsRef::as_ref).collect();
-        let listener = asked.listener.map(|address| address.to_string()).unwrap_or_default();
+        let mut matched = Line::default();
+        match found.matched {
+            Matched::Host { form, name } => matched.push(form.prefix()).push(name),
+            network @ Matched::Network(_) => matched.show(network),
+        };
         self.audit.record(&Event {
             kind,
             revision: ruleset.revision().0,
@@ -328,7 +362,7 @@ impl Gate {
                 action: if kind == Kind::HandshakeRefused { Action::Refuse } else { case.action }.as_str(),
                 // Only an answer has a status.
                 status: (case.action == Action::Page && kind.is_answered()).then_some(case.status),
-                matched: &found.matched,
+                matched: matched.as_str(),
                 also: &also,
             }),
             request: Some(RequestFacts {
@@ -337,7 +371,7 @@ impl Gate {
                 method: asked.method,
                 path: asked.path,
                 client: asked.client,
-                listener: &listener,
+                listener: asked.listener,
                 protocol: asked.protocol,
                 tls: asked.tls,
                 user_agent: asked.user_agent,

@@ -99,6 +99,8 @@ pub const RECORD_BUFFER_BYTES: usize = 5 + 16 * 1024 + 256;
 pub const SMALL_READ_BYTES: usize = 4 * 1024;
 /// Octets of requests sent ahead of their turn that are kept for one connection; then it is not read.
 pub const PIPELINE_BYTES: usize = 64 * 1024;
+/// Octets of answers to pipelined blocked requests that wait for one another.
+pub const PIPELINED_ANSWER_BYTES: usize = 64 * 1024;
 /// Octets between two pieces of a chunked body, extensions included, and those of all its trailers together.
 pub const CHUNK_OVERHEAD_BYTES: usize = 4 * 1024;
 /// For an answer that has begun to end by itself before it is cut; shorter than [`CUTS_SETTLE`].

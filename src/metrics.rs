@@ -27,6 +27,7 @@ pub struct Metrics {
     verdict_seconds: Histogram,
     rejected: IntCounterVec,
     shortened: IntCounter,
+    fast: IntCounter,
     connections: IntGauge,
     upstream_connections: IntGauge,
     upstream_cut: IntCounter,
@@ -108,6 +109,8 @@ impl Metrics {
                 "interdict_answers_shortened_total",
                 "Blocked requests of client networks that ask too often, answered without the page.",
             )?,
+            fast: add
+                .counter("interdict_blocked_fast_total", "Blocked requests answered below the proxy.")?,
             connections: add.gauge("interdict_connections", "Open client connections.")?,
             upstream_connections: add
                 .gauge("interdict_upstream_connections", "Open connections to origins.")?,
@@ -177,6 +180,11 @@ impl Metrics {
     /// Counts a blocked request that got a short answer.
     pub fn shortened(&self) {
         self.shortened.inc();
+    }
+
+    /// Counts a blocked request that took the fast path.
+    pub fn fast(&self) {
+        self.fast.inc();
     }
 
     /// Counts a reload.

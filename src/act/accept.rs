@@ -26,6 +26,10 @@ struct Liking {
 
 /// The form to answer with.
 pub(super) fn form(accept: &[u8]) -> Form {
+    // What most programs send, and what they leave out.
+    if matches!(accept, b"" | b"*/*") {
+        return Form::Html;
+    }
     let offers = [
         (Form::Html, &["text/html"][..]),
         (Form::Problem, &["application/problem+json", "application/json"]),

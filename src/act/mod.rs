@@ -5,6 +5,8 @@
 mod accept;
 mod grpc;
 
+use std::sync::{Arc, OnceLock};
+
 use bytes::Bytes;
 use http::header::{
     CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName,
@@ -53,59 +55,160 @@ pub enum Answer {
     Refuse,
 }
 
-/// The answer of a case to one request, as far as it can be made before the request is on record.
+/// Which answer of a case a request gets, made when the request is on record.
 #[derive(Debug, Clone)]
 #[must_use = "the request is blocked"]
-pub struct Prepared(Answer);
+pub struct Prepared {
+    case: Arc<CompiledCase>,
+    form: Given,
+    /// Asked with `HEAD`: the fields alone.
+    head: bool,
+}
+
+/// The forms of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Given {
+    Refusal,
+    /// The content type says which gRPC.
+    Grpc(&'static str),
+    /// The status, and one line.
+    Short,
+    Problem,
+    Text,
+    /// The page in the language of this place.
+    Html(usize),
+}
 
 impl Prepared {
     /// The answer, now that the receipt stands for the record of the request.
     #[must_use]
     pub fn answer(self, receipt: &Receipt) -> Answer {
-        let mut answer = self.0;
-        if let Answer::Page { headers, .. } = &mut answer {
-            headers.push((ENFORCEMENT_ID, enforcement_id(receipt)));
+        let Some((pages, mut headers)) = self.fields() else { return Answer::Refuse };
+        headers.push((ENFORCEMENT_ID, enforcement_id(receipt)));
+        Answer::Page {
+            status: self.status(pages),
+            headers,
+            body: self.body(pages).cloned().unwrap_or_default(),
         }
-        answer
+    }
+
+    /// Appends the same answer to `out` as HTTP/1.1 sends it, `close` saying whether it is the last one of its
+    /// connection and `date` when it is sent (RFC 9110 §6.6.1). False when there is none: the connection is to be closed
+    /// without a byte.
+    ///
+    /// Nothing is made here but the id: the rest was made with the first answer of its kind.
+    #[must_use]
+    pub fn write_http1(&self, receipt: &Receipt, date: &HeaderValue, close: bool, out: &mut Vec<u8>) -> bool {
+        let Some(pages) = &self.case.pages else { return false };
+        match self.cell(pages) {
+            Some(cell) => out.extend_from_slice(cell.get_or_init(|| self.head(pages))),
+            None => out.extend_from_slice(&self.head(pages)),
+        }
+        out.extend_from_slice(b"Enforcement-Id: ");
+        out.extend_from_slice(receipt.id().encode(&mut [0; 36]).as_bytes());
+        out.extend_from_slice(b"\r\nDate: ");
+        out.extend_from_slice(date.as_bytes());
+        let connection = if close { "close" } else { "keep-alive" };
+        out.extend_from_slice(b"\r\nConnection: ");
+        out.extend_from_slice(connection.as_bytes());
+        out.extend_from_slice(b"\r\n\r\n");
+        out.extend_from_slice(self.body(pages).map(AsRef::as_ref).unwrap_or_default());
+        true
+    }
+
+    /// Where the beginning of the answer is kept.
+    fn cell<'p>(&self, pages: &'p RenderedPages) -> Option<&'p OnceLock<Box<[u8]>>> {
+        match self.form {
+            Given::Refusal | Given::Grpc(_) => None,
+            Given::Short => Some(&pages.short_head),
+            Given::Problem | Given::Text | Given::Html(_) => Some(&self.page(pages).head),
+        }
+    }
+
+    /// gRPC has a status of its own, and reads any other than 200 of HTTP as a fault of the way.
+    fn status(&self, pages: &RenderedPages) -> u16 {
+        if let Given::Grpc(_) = self.form { 200 } else { pages.status }
+    }
+
+    /// The status line and the fields that are the same for every request.
+    fn head(&self, pages: &RenderedPages) -> Box<[u8]> {
+        let status = http::StatusCode::from_u16(self.status(pages)).unwrap_or(http::StatusCode::FORBIDDEN);
+        let reason = status.canonical_reason().unwrap_or_default();
+        let mut head = format!("HTTP/1.1 {} {reason}\r\n", status.as_str()).into_bytes();
+        for (name, value) in self.fields().map(|(_, fields)| fields).unwrap_or_default() {
+            head.extend_from_slice(titled(&name).as_bytes());
+            head.extend_from_slice(b": ");
+            head.extend_from_slice(value.as_bytes());
+            head.extend_from_slice(b"\r\n");
+        }
+        head.into_boxed_slice()
+    }
+
+    /// Every field that does not depend on the record.
+    fn fields(&self) -> Option<(&RenderedPages, Vec<(HeaderName, HeaderValue)>)> {
+        let pages = self.case.pages.as_ref()?;
+        let fields = match self.form {
+            Given::Refusal => return None,
+            Given::Grpc(content_type) => grpc::fields(pages, content_type),
+            Given::Short => short_fields(pages),
+            Given::Problem | Given::Text | Given::Html(_) => page_fields(pages, self.page(pages)),
+        };
+        Some((pages, fields))
+    }
+
+    fn body<'p>(&self, pages: &'p RenderedPages) -> Option<&'p Bytes> {
+        match self.form {
+            _ if self.head => None,
+            Given::Refusal | Given::Grpc(_) => None,
+            Given::Short => Some(&SHORT_TEXT),
+            Given::Problem | Given::Text | Given::Html(_) => Some(&self.page(pages).bytes),
+        }
+    }
+
+    fn page<'p>(&self, pages: &'p RenderedPages) -> &'p Body {
+        match self.form {
+            Given::Problem => &pages.problem,
+            // A case with pages has at least one; the text is what is left if that ever changed.
+            Given::Html(at) => pages.html.get(at).map_or(&pages.text, |page| &page.body),
+            _ => &pages.text,
+        }
     }
 }
 
 /// Chooses the answer of a case to one request.
-pub fn prepare(case: &CompiledCase, ask: &Ask<'_>) -> Prepared {
-    let Some(pages) = &case.pages else { return Prepared(Answer::Refuse) };
-    Prepared(match ask.content_type.and_then(grpc::answer_type) {
-        Some(content_type) => grpc::answer(pages, content_type),
-        None => page(pages, ask),
-    })
+pub fn prepare(case: &Arc<CompiledCase>, ask: &Ask<'_>) -> Prepared {
+    let form = case.pages.as_ref().map_or(Given::Refusal, |pages| {
+        ask.content_type.and_then(grpc::answer_type).map_or_else(|| chosen(pages, ask), Given::Grpc)
+    });
+    Prepared { case: Arc::clone(case), form, head: ask.head }
 }
 
 /// The answer for a client network that asks for what is blocked more often than anybody reads it: the status, and one
 /// line instead of the page.
-pub fn prepare_short(case: &CompiledCase, ask: &Ask<'_>) -> Prepared {
-    let Some(pages) = case.pages.as_ref().filter(|_| !is_grpc(ask)) else { return prepare(case, ask) };
-    let mut headers = Vec::with_capacity(5);
-    headers.extend([
+pub fn prepare_short(case: &Arc<CompiledCase>, ask: &Ask<'_>) -> Prepared {
+    let whole = prepare(case, ask);
+    // The answer to gRPC is short anyway.
+    let is_long = !matches!(whole.form, Given::Refusal | Given::Grpc(_));
+    Prepared { form: if is_long { Given::Short } else { whole.form }, ..whole }
+}
+
+/// All that a client in a hurry gets to read.
+static SHORT_TEXT: Bytes = Bytes::from_static(b"This site is not served here. Ask less often to read why.\n");
+
+fn short_fields(pages: &RenderedPages) -> Vec<(HeaderName, HeaderValue)> {
+    let mut fields = Vec::with_capacity(5);
+    fields.extend([
         (CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8")),
         (CONTENT_LENGTH, HeaderValue::from(SHORT_TEXT.len())),
         (CACHE_CONTROL, HeaderValue::from_static("no-store")),
     ]);
-    headers.extend(pages.link.clone().map(|link| (LINK, link)));
-    let body = if ask.head { Bytes::new() } else { Bytes::from_static(SHORT_TEXT) };
-    Prepared(Answer::Page { status: pages.status, headers, body })
+    fields.extend(pages.link.clone().map(|link| (LINK, link)));
+    fields
 }
 
-/// All that a client in a hurry gets to read.
-const SHORT_TEXT: &[u8] = b"This site is not served here. Ask less often to read why.\n";
-
-/// Its answer is short anyway.
-fn is_grpc(ask: &Ask<'_>) -> bool {
-    ask.content_type.and_then(grpc::answer_type).is_some()
-}
-
-fn page(pages: &RenderedPages, ask: &Ask<'_>) -> Answer {
-    let body = chosen(pages, ask);
-    let mut headers = Vec::with_capacity(11);
-    headers.extend([
+fn page_fields(pages: &RenderedPages, body: &Body) -> Vec<(HeaderName, HeaderValue)> {
+    let mut fields = Vec::with_capacity(11);
+    fields.extend([
         (CONTENT_TYPE, body.content_type.clone()),
         (CONTENT_LANGUAGE, body.content_language.clone()),
         // For `HEAD` too: it is the length a `GET` would have had (RFC 9110 §8.6).
@@ -116,22 +219,30 @@ fn page(pages: &RenderedPages, ask: &Ask<'_>) -> Answer {
         (CONTENT_SECURITY_POLICY, PAGE_POLICY),
         (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
     ]);
-    headers.extend(pages.link.clone().map(|link| (LINK, link)));
-    let body = if ask.head { Bytes::new() } else { body.bytes.clone() };
-    Answer::Page { status: pages.status, headers, body }
+    fields.extend(pages.link.clone().map(|link| (LINK, link)));
+    fields
 }
 
-fn chosen<'p>(pages: &'p RenderedPages, ask: &Ask<'_>) -> &'p Body {
+fn chosen(pages: &RenderedPages, ask: &Ask<'_>) -> Given {
     match accept::form(ask.accept.unwrap_or_default()) {
-        Form::Problem => &pages.problem,
-        Form::Text => &pages.text,
+        Form::Problem => Given::Problem,
+        Form::Text => Given::Text,
         Form::Html => {
             let languages = pages.html.iter().map(|page| page.language.as_str());
-            let at = accept::language(ask.accept_language.unwrap_or_default(), languages);
-            // A case with pages has at least one; the text is what is left if that ever changed.
-            pages.html.get(at).map_or(&pages.text, |page| &page.body)
+            Given::Html(accept::language(ask.accept_language.unwrap_or_default(), languages))
         }
     }
+}
+
+/// A field name as most servers write it in HTTP/1, where case means nothing.
+fn titled(name: &HeaderName) -> String {
+    let mut begins = true;
+    let title = |letter: char| {
+        let titled = if begins { letter.to_ascii_uppercase() } else { letter };
+        begins = letter == '-';
+        titled
+    };
+    name.as_str().chars().map(title).collect()
 }
 
 fn enforcement_id(receipt: &Receipt) -> HeaderValue {

@@ -62,7 +62,7 @@ impl EventId {
     }
 
     /// The 36 characters, lower case.
-    pub(super) fn encode(self, buffer: &mut [u8; 36]) -> &str {
+    pub(crate) fn encode(self, buffer: &mut [u8; 36]) -> &str {
         self.0.hyphenated().encode_lower(buffer)
     }
 }

@@ -18,11 +18,16 @@ pub(super) struct Candidate<'r, 's> {
     pub(super) matched: Matched<'s>,
 }
 
-/// What of the case matched.
-#[derive(Debug)]
-pub(super) enum Matched<'s> {
-    /// A pattern; its name is the subject's own name or a parent of it.
-    Host { form: Form, name: &'s str },
+/// What of a case matched. Displayed it is the pattern, `.a.example`, or the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Matched<'s> {
+    /// A host pattern.
+    Host {
+        /// Which names it covers.
+        form: Form,
+        /// Its name: the subject's own or a parent of it.
+        name: &'s str,
+    },
     /// A network of origins.
     Network(IpNet),
 }

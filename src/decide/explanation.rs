@@ -48,7 +48,7 @@ impl Explanation {
         Self {
             verdict: verdict.as_str(),
             case: case.map(|case| case.id.to_string()),
-            matched: found.map(|found| found.matched.clone()),
+            matched: found.map(|found| found.matched.to_string()),
             action: case.map(|case| case.action.as_str()),
             status: case.filter(|case| case.action == Action::Page).map(|case| case.status),
             also: found.iter().flat_map(|found| &found.also).map(|case| case.id.to_string()).collect(),

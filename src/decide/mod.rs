@@ -17,8 +17,9 @@ use smallvec::SmallVec;
 use crate::hostname::Hostname;
 use crate::policy::{CompiledCase, Mode, Ruleset};
 
-use candidate::{Candidate, Matched, ranked};
+use candidate::{Candidate, ranked};
 
+pub use candidate::Matched;
 pub use chain::{Reason, Weighed, chain};
 pub use explanation::Explanation;
 pub use reach::{may_block, may_close};
@@ -51,7 +52,7 @@ pub struct Match<'r> {
     /// The winner.
     pub case: &'r Arc<CompiledCase>,
     /// What of the case matched: a host pattern such as `.a.example`, or an origin network.
-    pub matched: String,
+    pub matched: Matched<'r>,
     /// The other cases that concern the subject, best first, each once.
     pub also: SmallVec<[&'r Arc<CompiledCase>; 2]>,
 }
@@ -80,7 +81,7 @@ impl<'r> Verdict<'r> {
 
 /// Judges a request by its names. Allocates nothing when no case is built on any of them.
 #[must_use]
-pub fn decide<'r>(rules: &'r Ruleset, subject: &Subject<'_>, now: Timestamp) -> Verdict<'r> {
+pub fn decide<'r>(rules: &'r Ruleset, subject: &Subject<'r>, now: Timestamp) -> Verdict<'r> {
     let mut candidates = SmallVec::new();
     for name in subject.names {
         rules.covering(name, |case, named| {
@@ -120,7 +121,7 @@ fn runs(case: &CompiledCase, client: IpAddr, now: Timestamp) -> bool {
 /// Picks the winner. A client that a case exempts is let through by *that* case only: the case leaves
 /// the race, and the next one decides. An exemption written for an investigator in one matter must not
 /// open what a court closed in another, so the verdict is `Exempt` only if no case is left.
-fn verdict<'r>(found: SmallVec<[Candidate<'r, '_>; 4]>, client: IpAddr, now: Timestamp) -> Verdict<'r> {
+fn verdict<'r>(found: SmallVec<[Candidate<'r, 'r>; 4]>, client: IpAddr, now: Timestamp) -> Verdict<'r> {
     if found.is_empty() {
         return Verdict::Allow;
     }
@@ -139,7 +140,7 @@ fn verdict<'r>(found: SmallVec<[Candidate<'r, '_>; 4]>, client: IpAddr, now: Tim
     let others = candidates.iter().enumerate().filter(|(position, _)| *position != at);
     let result = Match {
         case: winner.case,
-        matched: winner.matched.to_string(),
+        matched: winner.matched,
         also: others.map(|(_, other)| other.case).collect(),
     };
     match winner.case.mode {

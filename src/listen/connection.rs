@@ -16,10 +16,12 @@ use pingora::server::ShutdownWatch;
 use tokio::sync::watch;
 
 use super::admission::{Admission, Admitted};
+use super::begin::{Beginning, Begun, Refusal, begin};
 use super::facts::{self, Connection};
-use super::flight::{self, Flight, Occupation, Question};
+use super::fast::{After, Answers, Memory};
+use super::flight::{self, Flight, Occupation};
 use super::frames::FrameLimits;
-use super::head::{Head, HeadError, Next, await_first_byte, read_head, with_target};
+use super::head::{Next, await_first_byte, read_head};
 use super::leave::Leave;
 use super::listeners::Listeners;
 use super::live::Live;
@@ -27,7 +29,6 @@ use super::respond;
 use super::stream::{Budget, EdgeStream};
 use super::tls::Outcome;
 use crate::gate::Gate;
-use crate::identify::{self, RequestParts, Target, Version};
 use crate::metrics::Metrics;
 
 /// How long a client may take on one connection.
@@ -144,7 +145,13 @@ where
         stream.admit(Budget::Unlimited);
         let patience = self.timeouts().header;
         // In a box, as are other steps that few connections are in for long: what is idle holds no room for them.
-        let accept = terminator.accept(Box::new(stream), connection.client, local, &self.gate, patience);
+        let accept = terminator.accept(
+            Box::new(stream),
+            connection.client,
+            connection.listener_text(),
+            &self.gate,
+            patience,
+        );
         match Box::pin(accept).await {
             Outcome::Done(stream, tls) => {
                 connection.tls = Some(tls);
@@ -186,37 +193,45 @@ where
         // A change that comes while a request is served is still to be felt by the connection when it waits again.
         let mut seen = self.gate.changes();
         let mut is_new = true;
+        let (mut memory, mut answers) = (Memory::default(), Answers::default());
         while let Some(next) = self.next_head(&mut stream, &occupation, seen.clone(), shutdown).await {
-            let head_len = match next {
-                Next::Head(length) => length,
-                Next::Http2 if is_new => {
-                    return Box::pin(self.serve_http2(stream, connection, shutdown)).await;
-                }
-                // Whoever stands in front of the edge takes what comes now for requests of HTTP/1.
-                Next::Http2 => {
-                    let reason = "HTTP/2 begins with the connection (RFC 9113 §3.4)";
-                    return self.reject(&mut stream, 400, "malformed", reason).await;
-                }
-                Next::Broken => return,
-                Next::Slow => {
-                    return self.reject(&mut stream, 408, "slow", "the request took too long").await;
-                }
-                Next::TooLarge => {
-                    let reason = "the request head is too large";
-                    return self.reject(&mut stream, 431, "head-too-large", reason).await;
-                }
+            let Next::Head(head_len) = next else {
+                // Whatever it is, what was asked before it gets its answer first.
+                answers.send(&mut stream).await.ok();
+                return match next {
+                    Next::Http2 if is_new => Box::pin(self.serve_http2(stream, connection, shutdown)).await,
+                    next => self.turn_away(&mut stream, &next).await,
+                };
             };
             is_new = false;
-            // Before the ruleset is asked: no change of it is missed.
-            let changes = self.gate.changes();
-            seen = changes.clone();
-            let flight = match prepare(&mut stream, head_len, connection, self.bounds().header_fields) {
-                Ok(flight) => flight,
-                Err(refusal) => {
-                    let Refusal { status, label, reason } = refusal;
+            let bounds = self.bounds();
+            let with = Beginning {
+                gate: &self.gate,
+                connection,
+                most_fields: bounds.header_fields,
+                // A stopping edge says so in its answers, which the full path knows how to.
+                may_be_fast: !*shutdown.borrow(),
+            };
+            let flight = match begin(&mut stream, head_len, &with, &mut memory) {
+                Ok(Begun::Flight(flight)) => flight,
+                Ok(Begun::Blocked(block)) => {
+                    occupation.note_answered(&block.host);
+                    match answers.give(block, &mut stream, bounds.head_bytes).await {
+                        After::Reuse => continue,
+                        After::Close => return,
+                    }
+                }
+                Err(Refusal { status, label, reason }) => {
+                    answers.send(&mut stream).await.ok();
                     return self.reject(&mut stream, status, label, &reason).await;
                 }
             };
+            if answers.send(&mut stream).await.is_err() {
+                return;
+            }
+            // Before the full path asks the ruleset: no change of it is missed.
+            let changes = self.gate.changes();
+            seen = changes.clone();
             occupation.note(&flight);
             match self.serve_request(stream, flight, changes, shutdown).await {
                 Some(reusable) => stream = reusable,
@@ -279,94 +294,22 @@ where
         stream.into_any().downcast::<EdgeStream>().ok().map(|stream| *stream)
     }
 
+    /// Parts from a client whose next bytes begin no request.
+    async fn turn_away(&self, stream: &mut EdgeStream, next: &Next) {
+        let (status, label, reason) = match next {
+            Next::Head(_) | Next::Broken => return,
+            // Whoever stands in front of the edge takes what comes now for requests of HTTP/1.
+            Next::Http2 => (400, "malformed", "HTTP/2 begins with the connection (RFC 9113 §3.4)"),
+            Next::Slow => (408, "slow", "the request took too long"),
+            Next::TooLarge => (431, "head-too-large", "the request head is too large"),
+        };
+        self.reject(stream, status, label, reason).await;
+    }
+
     async fn reject(&self, stream: &mut EdgeStream, status: u16, label: &str, reason: &str) {
         self.metrics.rejected(label);
         Box::pin(respond::reject(stream, status, reason)).await;
     }
-}
-
-/// A request that cannot be taken: which status to send, and why.
-struct Refusal {
-    status: u16,
-    label: &'static str,
-    reason: String,
-}
-
-/// Finds out what the buffered head asks for, and opens the gate for this one request.
-fn prepare(
-    stream: &mut EdgeStream,
-    head_len: usize,
-    connection: &Arc<Connection>,
-    most_fields: usize,
-) -> Result<Arc<Flight>, Refusal> {
-    let bytes = stream.buffered().get(..head_len).unwrap_or_default();
-    let head = Head::parse(bytes, most_fields, connection.client_header()).map_err(|error| Refusal {
-        status: error.status(),
-        label: if error == HeadError::TooManyFields { "head-too-large" } else { "malformed" },
-        reason: error.to_string(),
-    })?;
-    let parts = RequestParts {
-        version: if head.http10 { Version::Http10 } else { Version::Http11 },
-        method: head.method,
-        target: head.target,
-        authority: None,
-        hosts: &head.hosts,
-        sni: connection.sni(),
-    };
-    let identity = identify::identify(&parts).map_err(|error| Refusal {
-        status: 400,
-        label: "no-identity",
-        reason: error.to_string(),
-    })?;
-    if !has_clean_target(&head) {
-        let reason = "the request target holds characters that do not belong there".to_owned();
-        return Err(Refusal { status: 400, label: "malformed", reason });
-    }
-    let question = Question {
-        protocol: parts.version.as_str(),
-        // A method that is none for the `http` crate is refused by Pingora in a moment.
-        method: http::Method::from_bytes(head.method.as_bytes()).unwrap_or_default(),
-        path: head.target.into(),
-        user_agent: head.user_agent.map(Into::into),
-    };
-    let client = connection.client_of(head.forwarded.iter().copied());
-    let (budget, rewritten) = (head.budget, in_origin_form(bytes, &head));
-    drop(head);
-    match rewritten {
-        Some(rewritten) => {
-            stream.admit(budget.resized(head_len, rewritten.len()));
-            stream.replace_head(head_len, &rewritten);
-        }
-        None => stream.admit(budget),
-    }
-    Ok(Flight::new(Arc::clone(connection), Arc::new(identity), client, question))
-}
-
-/// Whether Pingora will take the target (RFC 3986 §3.3): what it would refuse is refused here, and counted.
-fn has_clean_target(head: &Head<'_>) -> bool {
-    // Nearly every target is of these, of which no order is refused: nothing has to be copied to find out.
-    let is_plain = |octet: &u8| octet.is_ascii_alphanumeric() || b"/-._~%?=&+,".contains(octet);
-    let is_short = head.target.len() < usize::from(u16::MAX);
-    let is_origin_form = head.method != "CONNECT" && head.target.starts_with(b"/");
-    if is_short && is_origin_form && head.target.iter().all(is_plain) {
-        return true;
-    }
-    let target =
-        Target::parse(head.method, head.target).ok().and_then(|target| target.for_origin(head.method));
-    match target.as_deref().map(std::str::from_utf8) {
-        Some(Ok(target)) => http::uri::PathAndQuery::try_from(target).is_ok(),
-        // A tunnel has no path, and a path that is no text is passed on as it is.
-        Some(Err(_)) | None => true,
-    }
-}
-
-/// The head with its absolute-form target put into origin-form; nothing when it has none.
-fn in_origin_form(bytes: &[u8], head: &Head<'_>) -> Option<Vec<u8>> {
-    let target = Target::parse(head.method, head.target).ok()?;
-    if !matches!(target, Target::Absolute { .. }) {
-        return None;
-    }
-    with_target(bytes, head.target, &target.for_origin(head.method)?)
 }
 
 #[async_trait]

@@ -229,11 +229,15 @@ fn with_facts<T>(session: &Session, identity: &Identity, judge: impl FnOnce(&Ask
         (joined(request, &header::ACCEPT), joined(request, &header::ACCEPT_LANGUAGE));
     let flight = Flight::current();
     let connection = flight.as_ref().map(|flight| &*flight.connection).or_else(|| facts::of(session));
-    let own_listener = || session.server_addr().and_then(|address| address.as_inet()).copied();
+    // A proxy that embeds this crate has noted nothing of the connection.
+    let own_listener =
+        || session.server_addr().and_then(|address| address.as_inet()).map(ToString::to_string);
+    let own_listener = if connection.is_none() { own_listener() } else { None };
     let asked = Asked {
         identity,
         client: asker(session),
-        listener: connection.map_or_else(own_listener, |connection| connection.listener),
+        listener: connection
+            .map_or_else(|| own_listener.as_deref().unwrap_or_default(), Connection::listener_text),
         tls: connection.and_then(Connection::tls_version),
         protocol: version(request).as_str(),
         method: request.method.as_str(),

@@ -44,6 +44,8 @@ pub struct Connection {
     pub trusted: bool,
     /// The address the connection came in on.
     pub listener: Option<SocketAddr>,
+    /// The same as text, for records.
+    listener_text: Box<str>,
     /// Set on connections with TLS.
     pub tls: Option<Tls>,
     /// Whether a request for another name than the server name is answered with 421.
@@ -69,7 +71,8 @@ impl Connection {
     pub fn cleartext(peer: Option<SocketAddr>, listener: Option<SocketAddr>) -> Self {
         let client = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
         let (opened, front) = (Instant::now(), Arc::default());
-        Self { client, trusted: false, listener, tls: None, strict_sni: false, opened, front }
+        let listener_text = listener.map(|address| address.to_string()).unwrap_or_default().into();
+        Self { client, trusted: false, listener, listener_text, tls: None, strict_sni: false, opened, front }
     }
 
     /// The field in which a proxy in front names the client of each request, when its word is taken.
@@ -83,6 +86,12 @@ impl Connection {
     pub(super) fn client_of<'v>(&self, values: impl DoubleEndedIterator<Item = &'v [u8]>) -> IpAddr {
         let header = self.front.client_header.as_ref().filter(|_| self.client_header().is_some());
         header.and_then(|header| header.client(values, &self.front.trusted)).unwrap_or(self.client)
+    }
+
+    /// The address the connection came in on as records show it; empty when it has none.
+    #[must_use]
+    pub fn listener_text(&self) -> &str {
+        &self.listener_text
     }
 
     /// The server name of the handshake.

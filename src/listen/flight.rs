@@ -25,6 +25,7 @@ use super::facts::Connection;
 use crate::act::Ask;
 use crate::audit::Pending;
 use crate::gate::{Asked, Cut, Gate};
+use crate::hostname::Hostname;
 use crate::identify::Identity;
 use crate::limits;
 
@@ -169,7 +170,7 @@ impl Flight {
         Asked {
             identity: &self.identity,
             client: self.client,
-            listener: self.connection.listener,
+            listener: self.connection.listener_text(),
             tls: self.connection.tls_version(),
             protocol: self.question.protocol,
             method: self.question.method.as_str(),
@@ -241,8 +242,25 @@ impl Flight {
 #[derive(Debug)]
 pub(super) struct Occupation {
     handshake: Option<Arc<Flight>>,
-    only: Option<Arc<Flight>>,
+    only: Option<Last>,
     is_shared: bool,
+}
+
+/// What a connection served last.
+#[derive(Debug)]
+enum Last {
+    Flight(Arc<Flight>),
+    /// A request for this host that got the answer of a case: nothing of it is left to be cut.
+    Answered(Hostname),
+}
+
+impl Last {
+    fn host(&self) -> &Hostname {
+        match self {
+            Self::Flight(flight) => &flight.identity.host,
+            Self::Answered(host) => host,
+        }
+    }
 }
 
 impl Occupation {
@@ -252,8 +270,17 @@ impl Occupation {
 
     /// The connection serves this from now on.
     pub(super) fn note(&mut self, flight: &Arc<Flight>) {
-        self.is_shared |= self.only.as_ref().is_some_and(|only| only.identity.host != flight.identity.host);
-        self.only = (!self.is_shared).then(|| Arc::clone(flight));
+        self.is_shared |= self.only.as_ref().is_some_and(|only| *only.host() != flight.identity.host);
+        self.only = (!self.is_shared).then(|| Last::Flight(Arc::clone(flight)));
+    }
+
+    /// The connection has answered a blocked request for this host.
+    pub(super) fn note_answered(&mut self, host: &Hostname) {
+        if matches!(&self.only, Some(Last::Answered(known)) if known == host) {
+            return;
+        }
+        self.is_shared |= self.only.as_ref().is_some_and(|only| only.host() != host);
+        self.only = (!self.is_shared).then(|| Last::Answered(host.clone()));
     }
 
     /// Returns when a change of rules blocks it and `idle` has come, with the record of its cut.
@@ -263,7 +290,12 @@ impl Occupation {
         mut changes: watch::Receiver<u64>,
         idle: impl Future<Output = ()>,
     ) -> Pending {
-        match self.only.as_ref().or(self.handshake.as_ref()) {
+        let served = match &self.only {
+            Some(Last::Flight(flight)) => Some(flight),
+            Some(Last::Answered(_)) => None,
+            None => self.handshake.as_ref(),
+        };
+        match served {
             Some(flight) => flight.until_cut_idle(gate, &mut changes, idle).await,
             None => std::future::pending().await,
         }

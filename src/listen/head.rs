@@ -116,6 +116,13 @@ pub(super) struct Head<'b> {
     pub(super) http10: bool,
     pub(super) hosts: smallvec::SmallVec<[&'b [u8]; 1]>,
     pub(super) user_agent: Option<&'b [u8]>,
+    /// What the client would like, as far as it says so once.
+    pub(super) accept: Option<&'b [u8]>,
+    pub(super) accept_language: Option<&'b [u8]>,
+    /// Set by a field that asks for more than the fast path can tell, whatever that is.
+    pub(super) is_special: bool,
+    /// Whether this is the last request of its connection, as the client says.
+    pub(super) closes: bool,
     /// The values of the client header, from left to right.
     pub(super) forwarded: smallvec::SmallVec<[&'b [u8]; 1]>,
     /// How many bytes of the connection belong to this request, its head included.
@@ -163,31 +170,58 @@ impl<'b> Head<'b> {
             Err(error) => return Err(HeadError::Malformed(error)),
         }
         let method = request.method.ok_or(HeadError::Incomplete)?;
-        let mut framing = Framing::default();
-        let mut hosts = smallvec::SmallVec::new();
-        let (mut user_agent, mut forwarded) = (None, smallvec::SmallVec::new());
-        for field in request.headers.iter() {
-            if field.name.eq_ignore_ascii_case("host") {
-                hosts.push(field.value);
-            } else if field.name.eq_ignore_ascii_case("user-agent") {
-                user_agent.get_or_insert(field.value);
-            }
-            if client_header.is_some_and(|name| field.name.eq_ignore_ascii_case(name.as_str())) {
-                forwarded.push(field.value);
-            }
-            framing.note(field.name, field.value);
-        }
         let http10 = request.version == Some(0);
-        let length = framing.length(http10).map_err(HeadError::Framing)?;
-        Ok(Self {
+        let mut head = Self {
             method,
             target: request.path.ok_or(HeadError::Incomplete)?.as_bytes(),
             http10,
-            hosts,
-            user_agent,
-            forwarded,
-            budget: if method == "CONNECT" { Budget::Unlimited } else { budget(bytes.len() as u64, length) },
-        })
+            hosts: smallvec::SmallVec::new(),
+            user_agent: None,
+            accept: None,
+            accept_language: None,
+            is_special: false,
+            closes: false,
+            forwarded: smallvec::SmallVec::new(),
+            budget: Budget::Unlimited,
+        };
+        let mut framing = Framing::default();
+        for field in request.headers.iter() {
+            head.note(field.name, field.value);
+            if client_header.is_some_and(|name| field.name.eq_ignore_ascii_case(name.as_str())) {
+                head.forwarded.push(field.value);
+            }
+            framing.note(field.name, field.value);
+        }
+        let length = framing.length(http10).map_err(HeadError::Framing)?;
+        if method != "CONNECT" {
+            head.budget = budget(bytes.len() as u64, length);
+        }
+        Ok(head)
+    }
+
+    /// Takes in one field. The length of a name tells nearly all of them apart.
+    fn note(&mut self, name: &str, value: &'b [u8]) {
+        let is = |known: &str| name.eq_ignore_ascii_case(known);
+        match name.len() {
+            4 if is("host") => self.hosts.push(value),
+            6 if is("accept") => self.is_special |= self.accept.replace(value).is_some(),
+            6 if is("expect") => self.is_special = true,
+            7 if is("upgrade") || is("trailer") => self.is_special = true,
+            10 if is("user-agent") => {
+                self.user_agent.get_or_insert(value);
+            }
+            10 if is("connection") && !value.eq_ignore_ascii_case(b"keep-alive") => {
+                // A second one may say the opposite.
+                self.is_special |= self.closes || !value.eq_ignore_ascii_case(b"close");
+                self.closes = true;
+            }
+            10 if is("connection") => self.is_special |= self.closes,
+            12 if is("content-type") => self.is_special = true,
+            14 if is("content-length") => self.is_special = true,
+            15 if is("accept-language") => self.is_special |= self.accept_language.replace(value).is_some(),
+            17 if is("transfer-encoding") => self.is_special = true,
+            _ => {}
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod admin;
 mod admission;
+mod begin;
 mod cache;
 mod chunks;
 mod client_header;
@@ -15,6 +16,7 @@ mod connection;
 mod door;
 mod enforce;
 mod facts;
+mod fast;
 mod flight;
 mod forwarded;
 mod frames;

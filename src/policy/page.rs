@@ -5,6 +5,8 @@ mod header;
 mod plain;
 mod templates;
 
+use std::sync::OnceLock;
+
 use bytes::Bytes;
 use http::HeaderValue;
 
@@ -31,6 +33,8 @@ pub struct RenderedPages {
     pub link: Option<HeaderValue>,
     /// The statement as a `grpc-message`, percent-encoded.
     pub grpc_message: HeaderValue,
+    /// What the answer without a page begins with in HTTP/1, made when it is first given.
+    pub short_head: OnceLock<Box<[u8]>>,
 }
 
 /// The page in one language.
@@ -53,6 +57,8 @@ pub struct Body {
     pub content_language: HeaderValue,
     /// `Content-Length`.
     pub content_length: HeaderValue,
+    /// What an answer with it begins with in HTTP/1, made when it is first given.
+    pub head: OnceLock<Box<[u8]>>,
 }
 
 impl Body {
@@ -62,6 +68,7 @@ impl Body {
             content_language: header::value(language),
             content_length: HeaderValue::from(content.len()),
             bytes: Bytes::from(content),
+            head: OnceLock::new(),
         }
     }
 }
@@ -75,6 +82,7 @@ impl RenderedPages {
             text: Body::new(plain::text(case), "text/plain; charset=utf-8", context::BUILT_IN_LANGUAGE),
             link: header::blocked_by(case, options),
             grpc_message: header::grpc_message(case),
+            short_head: OnceLock::new(),
         }
     }
 }

@@ -112,7 +112,8 @@ fn still(ruleset: &Ruleset, hosts: &[String], now: Timestamp) -> Value {
             Form::Below => crate::hostname::Hostname::parse(&format!("www.{}", pattern.name)).ok()?,
             Form::Exact | Form::Subtree => pattern.name.clone(),
         };
-        let verdict = decide(ruleset, &Subject { names: &[name], client }, now);
+        let names = [name];
+        let verdict = decide(ruleset, &Subject { names: &names, client }, now);
         let case = match &verdict {
             Verdict::Allow => return None,
             verdict => verdict.found()?.case.id.to_string(),

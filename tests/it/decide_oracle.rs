@@ -33,7 +33,7 @@ impl Judged {
         Self {
             verdict: verdict.as_str(),
             ids: ids.map(|case| case.id.to_string()).collect(),
-            matched: found.map(|found| found.matched.clone()),
+            matched: found.map(|found| found.matched.to_string()),
         }
     }
 

@@ -82,6 +82,7 @@ mod commands;
 mod diff;
 mod embed;
 mod exchange;
+mod fast_path;
 mod follow;
 mod load_tool;
 mod packaging;

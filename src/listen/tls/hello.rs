@@ -1,7 +1,7 @@
 //! The ClientHello: judged by its name, then refused or answered with a handshake.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,7 +69,7 @@ impl Terminator {
         &self,
         stream: Stream,
         client: IpAddr,
-        listener: Option<SocketAddr>,
+        listener: &str,
         gate: &Gate,
         patience: Duration,
     ) -> Outcome {
@@ -108,14 +108,7 @@ impl Terminator {
         }
     }
 
-    fn judge(
-        &self,
-        sni: &Hostname,
-        raw: &[u8],
-        client: IpAddr,
-        listener: Option<SocketAddr>,
-        gate: &Gate,
-    ) -> Ruling {
+    fn judge(&self, sni: &Hostname, raw: &[u8], client: IpAddr, listener: &str, gate: &Gate) -> Ruling {
         let seen: SmallVec<[Vec<u8>; 2]> = smallvec![raw.to_vec()];
         let identity = Identity { host: sni.clone(), port: None, names: smallvec![sni.clone()], seen };
         let asked = Asked {

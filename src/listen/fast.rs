@@ -1,0 +1,154 @@
+//! The fast path of a blocked request over HTTP/1: judged, recorded and answered below Pingora.
+//!
+//! Under attack most requests are for what is blocked, and nearly all of them are of one kind: a whole head, no content,
+//! one `Host`. Such a request needs nothing of a proxy. It takes the fast path when there is only one way to read it,
+//! and when it is blocked; everything else goes the full path, with every octet where it was. The fast path can only
+//! block: it judges by the same gate, records the same event and gives the same octets, which
+//! [`probe`](super::probe) holds both to.
+
+use std::cell::Cell;
+use std::io;
+use std::sync::Arc;
+
+use pingora::protocols::http::date::get_cached_date;
+use tokio::io::AsyncWriteExt;
+
+use super::facts::Connection;
+use super::head::{Head, Next, Scan, classify};
+use super::stream::EdgeStream;
+use crate::act::Ask;
+use crate::gate::{Asked, Blocked, Gate};
+use crate::hostname::Hostname;
+use crate::identify::{self, IdentifyError, Identity, RequestParts, Version};
+use crate::limits;
+
+/// A request that is blocked and on record.
+#[derive(Debug)]
+pub(super) struct Block {
+    blocked: Blocked,
+    /// The host it is about.
+    pub(super) host: Hostname,
+    /// The client wants the connection closed afterwards.
+    closes: bool,
+}
+
+/// What becomes of the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum After {
+    /// It goes on.
+    Reuse,
+    /// It ends in order.
+    Close,
+}
+
+/// Blocks the request of this head if a case does and it may go the fast path. Nothing has happened when it may not.
+pub(super) fn block(
+    gate: &Gate,
+    head: &Head<'_>,
+    identity: &Identity,
+    connection: &Connection,
+) -> Option<Block> {
+    if !is_plain(head) {
+        return None;
+    }
+    let blocked = gate.block(&Asked {
+        identity,
+        client: connection.client_of(head.forwarded.iter().copied()),
+        listener: connection.listener_text(),
+        tls: connection.tls_version(),
+        protocol: Version::Http11.as_str(),
+        method: head.method,
+        path: head.target,
+        user_agent: head.user_agent,
+        ask: Ask {
+            head: head.method == "HEAD",
+            accept: head.accept,
+            accept_language: head.accept_language,
+            content_type: None,
+        },
+    })?;
+    Some(Block { blocked, host: identity.host.clone(), closes: head.closes })
+}
+
+/// Whether there is only one way to read the request, and no content to be read away.
+fn is_plain(head: &Head<'_>) -> bool {
+    let is_read = matches!(head.method, "GET" | "HEAD");
+    is_read && !head.http10 && !head.is_special && head.hosts.len() == 1 && head.target.starts_with(b"/")
+}
+
+/// The names of the request before on the same connection: most requests are about the same.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    last: Option<(Box<[u8]>, Arc<Identity>)>,
+}
+
+impl Memory {
+    /// The names a request is about.
+    pub(super) fn identify(&mut self, parts: &RequestParts<'_>) -> Result<Arc<Identity>, IdentifyError> {
+        // In this form the target names no host, so that the field alone decides, and the server name is the connection's.
+        let host = match parts.hosts {
+            [host] if parts.target.starts_with(b"/") && parts.method != "CONNECT" => *host,
+            _ => return identify::identify(parts).map(Arc::new),
+        };
+        if let Some((known, identity)) = &self.last
+            && **known == *host
+        {
+            return Ok(Arc::clone(identity));
+        }
+        let identity = Arc::new(identify::identify(parts)?);
+        self.last = Some((host.into(), Arc::clone(&identity)));
+        Ok(identity)
+    }
+}
+
+thread_local! {
+    /// Answers in the making. It grows to the largest a thread has sent and is not allocated again.
+    static OUT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// The answers of one connection that are still to be sent: those of pipelined requests go out together.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    out: Vec<u8>,
+}
+
+impl Answers {
+    /// Gives the answer of a request once its record is acknowledged: at once, unless the next request is here as well
+    /// and not too much is waiting.
+    pub(super) async fn give(&mut self, block: Block, stream: &mut EdgeStream, head_bytes: usize) -> After {
+        if self.out.capacity() == 0 {
+            self.out = OUT.take();
+        }
+        let Block { blocked, closes, .. } = block;
+        let is_answered = blocked.write_http1(&get_cached_date(), closes, &mut self.out).await;
+        // A refusal is no answer at all, and the end of the connection.
+        let is_last = closes || !is_answered;
+        let waits =
+            !is_last && self.out.len() < limits::PIPELINED_ANSWER_BYTES && has_next(stream, head_bytes);
+        let sent = if waits { Ok(()) } else { self.send(stream).await };
+        if sent.is_ok() && !is_last {
+            return After::Reuse;
+        }
+        // Whoever has gone away already needs no farewell.
+        stream.shutdown().await.ok();
+        After::Close
+    }
+
+    /// Sends them.
+    pub(super) async fn send(&mut self, stream: &mut EdgeStream) -> io::Result<()> {
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        stream.write_all(&self.out).await?;
+        stream.flush().await?;
+        self.out.clear();
+        // What is idle holds none.
+        OUT.set(std::mem::take(&mut self.out));
+        Ok(())
+    }
+}
+
+/// Whether the whole head of another request of HTTP/1 is here already.
+fn has_next(stream: &EdgeStream, head_bytes: usize) -> bool {
+    matches!(classify(stream.buffered(), &mut Scan::default(), head_bytes), Some(Next::Head(_)))
+}
