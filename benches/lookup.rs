@@ -50,7 +50,7 @@ fn lookup(c: &mut Criterion) {
     group.finish();
 }
 
-fn judge<'r>(rules: &'r Ruleset, name: &'r interdict::hostname::Hostname) -> Verdict<'r> {
+fn judge<'r>(rules: &'r Ruleset, name: &'r Hostname) -> Verdict<'r> {
     let subject = Subject { names: std::slice::from_ref(name), client: IpAddr::from([192, 0, 2, 1]) };
     decide(rules, black_box(&subject), Timestamp::UNIX_EPOCH)
 }
