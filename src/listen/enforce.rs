@@ -210,9 +210,18 @@ pub(crate) fn answered() -> Box<Error> {
 
 /// The names of a request as Pingora has parsed it.
 pub(super) fn identify(request: &RequestHeader, sni: Option<&Hostname>) -> Result<Identity, IdentifyError> {
+    with_parts(request, sni, identify::identify)
+}
+
+/// The parts of a request that name a host, for whoever finds out which.
+pub(super) fn with_parts<T>(
+    request: &RequestHeader,
+    sni: Option<&Hostname>,
+    identify: impl FnOnce(&RequestParts<'_>) -> T,
+) -> T {
     let hosts: SmallVec<[&[u8]; 1]> =
         request.headers.get_all(header::HOST).iter().map(|value| value.as_bytes()).collect();
-    identify::identify(&RequestParts {
+    identify(&RequestParts {
         version: version(request),
         method: request.method.as_str(),
         target: request.raw_path(),
@@ -223,34 +232,52 @@ pub(super) fn identify(request: &RequestHeader, sni: Option<&Hostname>) -> Resul
 }
 
 fn with_facts<T>(session: &Session, identity: &Identity, judge: impl FnOnce(&Asked<'_>) -> T) -> T {
-    let request = session.req_header();
-    let field = |name: HeaderName| request.headers.get(name).map(|value| value.as_bytes());
-    let (accept, accept_language) =
-        (joined(request, &header::ACCEPT), joined(request, &header::ACCEPT_LANGUAGE));
     let flight = Flight::current();
     let connection = flight.as_ref().map(|flight| &*flight.connection).or_else(|| facts::of(session));
     // A proxy that embeds this crate has noted nothing of the connection.
     let own_listener =
         || session.server_addr().and_then(|address| address.as_inet()).map(ToString::to_string);
     let own_listener = if connection.is_none() { own_listener() } else { None };
-    let asked = Asked {
+    let about = About {
         identity,
         client: asker(session),
-        listener: connection
-            .map_or_else(|| own_listener.as_deref().unwrap_or_default(), Connection::listener_text),
+        listener: connection.map_or(own_listener.as_deref().unwrap_or_default(), Connection::listener_text),
         tls: connection.and_then(Connection::tls_version),
-        protocol: version(request).as_str(),
-        method: request.method.as_str(),
-        path: request.raw_path(),
-        user_agent: field(header::USER_AGENT),
-        ask: Ask {
-            head: request.method == http::Method::HEAD,
-            accept: accept.as_deref(),
-            accept_language: accept_language.as_deref(),
-            content_type: field(header::CONTENT_TYPE),
-        },
     };
-    judge(&asked)
+    about.with_request(session.req_header(), judge)
+}
+
+/// What is known of a request beside its head.
+pub(super) struct About<'a> {
+    pub(super) identity: &'a Identity,
+    pub(super) client: IpAddr,
+    pub(super) listener: &'a str,
+    pub(super) tls: Option<&'a str>,
+}
+
+impl About<'_> {
+    /// Puts it together with the head.
+    pub(super) fn with_request<T>(&self, request: &RequestHeader, judge: impl FnOnce(&Asked<'_>) -> T) -> T {
+        let field = |name: HeaderName| request.headers.get(name).map(|value| value.as_bytes());
+        let (accept, accept_language) =
+            (joined(request, &header::ACCEPT), joined(request, &header::ACCEPT_LANGUAGE));
+        judge(&Asked {
+            identity: self.identity,
+            client: self.client,
+            listener: self.listener,
+            tls: self.tls,
+            protocol: version(request).as_str(),
+            method: request.method.as_str(),
+            path: request.raw_path(),
+            user_agent: field(header::USER_AGENT),
+            ask: Ask {
+                head: request.method == http::Method::HEAD,
+                accept: accept.as_deref(),
+                accept_language: accept_language.as_deref(),
+                content_type: field(header::CONTENT_TYPE),
+            },
+        })
+    }
 }
 
 /// The values of a list-based field as one (RFC 9110 §5.3).

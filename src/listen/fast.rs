@@ -1,4 +1,4 @@
-//! The fast path of a blocked request over HTTP/1: judged, recorded and answered below Pingora.
+//! The fast path of a blocked request over HTTP/1 or HTTP/2: judged, recorded and answered below Pingora.
 //!
 //! Under attack most requests are for what is blocked, and nearly all of them are of one kind: a whole head, no content,
 //! one `Host`. Such a request needs nothing of a proxy. It takes the fast path when there is only one way to read it,
@@ -10,13 +10,16 @@ use std::cell::Cell;
 use std::io;
 use std::sync::Arc;
 
+use pingora::http::ResponseHeader;
 use pingora::protocols::http::date::get_cached_date;
+use pingora::protocols::http::v2::server::HttpSession;
 use tokio::io::AsyncWriteExt;
 
+use super::enforce::{self, About};
 use super::facts::Connection;
 use super::head::{Head, Next, Scan, classify};
 use super::stream::EdgeStream;
-use crate::act::Ask;
+use crate::act::{Answer, Ask};
 use crate::gate::{Asked, Blocked, Gate};
 use crate::hostname::Hostname;
 use crate::identify::{self, IdentifyError, Identity, RequestParts, Version};
@@ -76,6 +79,50 @@ fn is_plain(head: &Head<'_>) -> bool {
     is_read && !head.http10 && !head.is_special && head.hosts.len() == 1 && head.target.starts_with(b"/")
 }
 
+/// The same for the request of an HTTP/2 stream, whose head is read already.
+pub(super) fn block_stream(
+    gate: &Gate,
+    session: &HttpSession,
+    identity: &Identity,
+    connection: &Connection,
+) -> Option<Block> {
+    let request = session.req_header();
+    let is_read = matches!(request.method, http::Method::GET | http::Method::HEAD);
+    // Content may be without end, and trailers may follow it.
+    let is_whole = session.is_body_done() && !request.headers.contains_key(http::header::CONTENT_LENGTH);
+    if !is_read || !is_whole || request.headers.contains_key(http::header::CONTENT_TYPE) {
+        return None;
+    }
+    let about = About {
+        identity,
+        client: enforce::named_in(connection, request),
+        listener: connection.listener_text(),
+        tls: connection.tls_version(),
+    };
+    let blocked = about.with_request(request, |asked| gate.block(asked))?;
+    Some(Block { blocked, host: identity.host.clone(), closes: false })
+}
+
+impl Block {
+    /// Answers the stream once the record is acknowledged. A refusal is no answer: the stream is reset.
+    pub(super) async fn answer_stream(self, mut session: HttpSession) {
+        let Answer::Page { status, headers, body } = self.blocked.acknowledged().await else { return };
+        let silent = session.req_header().method == http::Method::HEAD || body.is_empty();
+        let answering = async {
+            let mut header = ResponseHeader::build(status, Some(headers.len() + 1))?;
+            for (name, value) in headers {
+                header.insert_header(name, value)?;
+            }
+            session.write_response_header(Box::new(header), silent)?;
+            if silent { Ok(()) } else { session.write_body(body, true).await }
+        };
+        let answered: pingora::Result<()> = answering.await;
+        if let Err(error) = answered {
+            tracing::debug!(%error, "a stream was gone before its answer");
+        }
+    }
+}
+
 /// The names of the request before on the same connection: most requests are about the same.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
@@ -85,11 +132,15 @@ pub(super) struct Memory {
 impl Memory {
     /// The names a request is about.
     pub(super) fn identify(&mut self, parts: &RequestParts<'_>) -> Result<Arc<Identity>, IdentifyError> {
-        // In this form the target names no host, so that the field alone decides, and the server name is the connection's.
-        let host = match parts.hosts {
-            [host] if parts.target.starts_with(b"/") && parts.method != "CONNECT" => *host,
-            _ => return identify::identify(parts).map(Arc::new),
+        // Where one place alone names the host, its text decides: the server name is the connection's, and so is the
+        // version.
+        let host = match (parts.hosts, parts.authority) {
+            _ if !parts.target.starts_with(b"/") || parts.method == "CONNECT" => None,
+            ([host], None) if parts.version != Version::Http2 => Some(*host),
+            ([], Some(authority)) if parts.version == Version::Http2 => Some(authority),
+            _ => None,
         };
+        let Some(host) = host else { return identify::identify(parts).map(Arc::new) };
         if let Some((known, identity)) = &self.last
             && **known == *host
         {

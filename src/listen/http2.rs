@@ -17,11 +17,13 @@ use tokio::time::{sleep, timeout};
 use super::connection::EdgeApp;
 use super::enforce;
 use super::facts::Connection;
+use super::fast::{self, Block, Memory};
 use super::flight::{self, Flight, Occupation, Question};
 use super::frames::{Alarm, Flood};
 use super::stream::{Budget, EdgeStream};
 use crate::audit::Pending;
-use crate::identify::Identity;
+use crate::hostname::Hostname;
+use crate::identify::{Identity, RequestParts};
 use crate::limits;
 
 /// The streams that are being served.
@@ -37,6 +39,14 @@ enum End {
     Flood(Flood),
     /// It has been idle for too long, or it is cut, with the record of that.
     Useless(Option<Pending>),
+}
+
+/// What a stream is about.
+enum Served {
+    Flight(Arc<Flight>),
+    /// It was blocked, and its answer is on its way.
+    Answered(Hostname),
+    Nothing,
 }
 
 /// Counts one stream for as long as it is served.
@@ -90,6 +100,7 @@ where
         let mut rejected = 0;
         let mut occupation = Occupation::new(connection);
         let active = Arc::new(Active::default());
+        let mut memory = Memory::default();
         // One for the whole connection: a change that is waiting for the streams to end outlasts the next stream.
         let changes = self.gate.changes();
         loop {
@@ -126,8 +137,10 @@ where
                     rejected += 1;
                 }
                 Ok(Some(H2Accept::Session(session))) => {
-                    if let Some(flight) = self.serve_stream(session, connection, &active, shutdown) {
-                        occupation.note(&flight);
+                    match self.serve_stream(session, connection, &mut memory, &active, shutdown) {
+                        Served::Flight(flight) => occupation.note(&flight),
+                        Served::Answered(host) => occupation.note_answered(&host),
+                        Served::Nothing => {}
                     }
                 }
                 // Pingora has answered or reset the stream: its head was malformed.
@@ -183,17 +196,25 @@ where
         tracing::debug!(%error, "an HTTP/2 connection broke");
     }
 
-    /// Serves one stream beside the others. Returns what it is about.
+    /// Serves one stream beside the others.
     fn serve_stream(
         self: &Arc<Self>,
         session: HttpSession,
         connection: &Arc<Connection>,
+        memory: &mut Memory,
         active: &Arc<Active>,
         shutdown: &ShutdownWatch,
-    ) -> Option<Arc<Flight>> {
+    ) -> Served {
+        let identify = |parts: &RequestParts<'_>| memory.identify(parts);
+        let identity = enforce::with_parts(session.req_header(), connection.sni(), identify);
+        let counted = Counted::new(active);
+        if let Ok(identity) = &identity
+            && let Some(block) = fast::block_stream(&self.gate, &session, identity, connection)
+        {
+            return self.answer_stream(session, block, counted);
+        }
         let changes = self.gate.changes();
-        let (app, shutdown, counted) = (Arc::clone(&self.inner), shutdown.clone(), Counted::new(active));
-        let identity = enforce::identify(session.req_header(), connection.sni());
+        let (app, shutdown) = (Arc::clone(&self.inner), shutdown.clone());
         let session = ServerSession::new_http2(session);
         let Ok(identity) = identity else {
             // The proxy finds the same, and answers with what is wrong.
@@ -201,7 +222,7 @@ where
                 let _counted = counted;
                 app.process_new_http(session, &shutdown).await;
             });
-            return None;
+            return Served::Nothing;
         };
         let flight = self.flight(&session, connection, identity);
         let (served, gate) = (Arc::clone(&flight), Arc::clone(&self.gate));
@@ -209,14 +230,30 @@ where
             let _counted = counted;
             flight::serve(served, &gate, changes, app.process_new_http(session, &shutdown)).await;
         });
-        Some(flight)
+        Served::Flight(flight)
+    }
+
+    /// Answers a blocked request at once where its record is acknowledged and the client has room for the answer, and
+    /// beside the other streams where it has to wait.
+    fn answer_stream(&self, mut session: HttpSession, block: Block, counted: Counted) -> Served {
+        session.set_write_timeout(Some(self.timeouts().write));
+        let host = block.host.clone();
+        let mut answering = Box::pin(async move {
+            let _counted = counted;
+            block.answer_stream(session).await;
+        });
+        let mut nobody = std::task::Context::from_waker(std::task::Waker::noop());
+        if answering.as_mut().poll(&mut nobody).is_pending() {
+            spawn(answering);
+        }
+        Served::Answered(host)
     }
 
     fn flight(
         &self,
         session: &ServerSession,
         connection: &Arc<Connection>,
-        identity: Identity,
+        identity: Arc<Identity>,
     ) -> Arc<Flight> {
         let request = session.req_header();
         let question = Question {
@@ -226,7 +263,7 @@ where
             user_agent: request.headers.get(http::header::USER_AGENT).map(|value| value.as_bytes().into()),
         };
         let client = enforce::named_in(connection, request);
-        Flight::new(Arc::clone(connection), Arc::new(identity), client, question)
+        Flight::new(Arc::clone(connection), identity, client, question)
     }
 
     /// Returns when the connection has been idle for too long, or when a change of rules blocks what it served last, with the

@@ -4,9 +4,9 @@
 
 use std::sync::Arc;
 
-use crate::harness::audit::of_kind;
+use crate::harness::audit::{Record, of_kind};
 use crate::harness::tls::Authority;
-use crate::harness::{CaseFile, Client, Edge, Origin, Response, Setup};
+use crate::harness::{CaseFile, Client, Edge, Http2, Origin, Response, Setup};
 
 const PAGE: &str = "page.example";
 const SHUT: &str = "shut.example";
@@ -105,19 +105,9 @@ fn compare(edge: Edge, origin: &Origin, connect: impl Fn(&Edge, &str) -> Client)
     origin.assert_untouched();
     let records = edge.finish();
     let blocked = of_kind(&records, "request.blocked");
-    let told: Vec<_> =
-        blocked.iter().filter(|record| !matches!(record.text("path"), "/before" | "/after")).collect();
-    assert_eq!(told.len(), heads().len() * 4);
-    for pair in told.chunks(2) {
-        let [fast, slow] = [pair[0], pair[1]].map(|record| {
-            let mut fields = record.0.clone();
-            for own in ["id", "seq", "time"] {
-                assert!(fields.as_object_mut().unwrap().remove(own).is_some());
-            }
-            fields
-        });
-        assert_eq!(fast, slow);
-    }
+    let told: Vec<&Record> =
+        blocked.into_iter().filter(|record| !matches!(record.text("path"), "/before" | "/after")).collect();
+    same_in_pairs(&told, heads().len() * 4);
 }
 
 #[test]
@@ -186,4 +176,72 @@ fn a_flood_of_pipelined_requests_is_answered_whole_and_each_is_on_record() {
     }
     assert_eq!(fast_ones(&edge), rounds * each);
     assert_eq!(of_kind(&edge.finish(), "request.blocked").len(), rounds * each);
+}
+
+/// Asks over HTTP/2; a length that is told sends the request on the full path.
+fn asked_over_http2(client: &mut Http2, method: &str, uri: &str, fields: &[(&str, &str)]) -> Option<String> {
+    let mut head = http::Request::builder().method(method).uri(uri).version(http::Version::HTTP_2);
+    for (name, value) in fields {
+        head = head.header(*name, *value);
+    }
+    let mut response = client.request(head.body(()).unwrap(), None).ok()?;
+    for (name, value) in &mut response.fields {
+        if name == "enforcement-id" || name == "date" {
+            value.clear();
+        }
+    }
+    Some(format!("{response:?}"))
+}
+
+#[test]
+fn both_paths_give_the_same_answer_and_the_same_record_over_http2() {
+    let origin = Origin::start();
+    let edge = setup(&origin).start();
+    let table: [(&str, String, &[(&str, &str)]); 9] = [
+        ("GET", format!("http://{PAGE}/"), &[]),
+        ("GET", format!("http://{PAGE}:8080/a?secret=1"), &[("accept", "application/json")]),
+        (
+            "GET",
+            "http://PAGE.example./%20".to_owned(),
+            &[("accept", "text/html;q=0"), ("accept", "text/plain")],
+        ),
+        ("HEAD", format!("http://{PAGE}/"), &[("accept-language", "de")]),
+        (
+            "GET",
+            format!("http://{PAGE}/"),
+            &[("user-agent", "one"), ("user-agent", "two"), ("te", "trailers")],
+        ),
+        ("GET", format!("http://{PAGE}/"), &[("x-forwarded-for", "192.0.2.9"), ("cookie", "a=b")]),
+        ("GET", "http://a.wide.example/".to_owned(), &[]),
+        ("GET", format!("http://{SHUT}/"), &[]),
+        ("HEAD", format!("http://{SHUT}/"), &[]),
+    ];
+    let mut client = edge.connect_h2();
+    for (method, uri, fields) in &table {
+        let fast = asked_over_http2(&mut client, method, uri, fields);
+        let before = fast_ones(&edge);
+        let full = [*fields, &[("content-length", "0")]].concat();
+        let full = asked_over_http2(&mut client, method, uri, &full);
+        assert_eq!(fast, full, "{method} {uri} {fields:?}");
+        assert_eq!(fast_ones(&edge), before, "the full path");
+    }
+    assert_eq!(fast_ones(&edge), table.len());
+    origin.assert_untouched();
+    same_in_pairs(&of_kind(&edge.finish(), "request.blocked"), table.len() * 2);
+}
+
+/// Two records for each of several requests, which say the same.
+#[track_caller]
+fn same_in_pairs(records: &[&Record], count: usize) {
+    assert_eq!(records.len(), count);
+    for pair in records.chunks(2) {
+        let [fast, full] = [pair[0], pair[1]].map(|record| {
+            let mut fields = record.0.clone();
+            for own in ["id", "seq", "time"] {
+                assert!(fields.as_object_mut().unwrap().remove(own).is_some());
+            }
+            fields
+        });
+        assert_eq!(fast, full);
+    }
 }
