@@ -104,7 +104,7 @@ impl Prepared {
             Some(cell) => out.extend_from_slice(cell.get_or_init(|| self.head(pages))),
             None => out.extend_from_slice(&self.head(pages)),
         }
-        out.extend_from_slice(b"Enforcement-Id: ");
+        out.extend_from_slice(b"enforcement-id: ");
         out.extend_from_slice(receipt.id().encode(&mut [0; 36]).as_bytes());
         out.extend_from_slice(b"\r\nDate: ");
         out.extend_from_slice(date.as_bytes());
@@ -136,7 +136,7 @@ impl Prepared {
         let reason = status.canonical_reason().unwrap_or_default();
         let mut head = format!("HTTP/1.1 {} {reason}\r\n", status.as_str()).into_bytes();
         for (name, value) in self.fields().map(|(_, fields)| fields).unwrap_or_default() {
-            head.extend_from_slice(titled(&name).as_bytes());
+            head.extend_from_slice(cased(&name).as_bytes());
             head.extend_from_slice(b": ");
             head.extend_from_slice(value.as_bytes());
             head.extend_from_slice(b"\r\n");
@@ -234,15 +234,14 @@ fn chosen(pages: &RenderedPages, ask: &Ask<'_>) -> Given {
     }
 }
 
-/// A field name as most servers write it in HTTP/1, where case means nothing.
-fn titled(name: &HeaderName) -> String {
-    let mut begins = true;
-    let title = |letter: char| {
-        let titled = if begins { letter.to_ascii_uppercase() } else { letter };
-        begins = letter == '-';
-        titled
-    };
-    name.as_str().chars().map(title).collect()
+/// A field name as the proxy writes it in HTTP/1: case means nothing there, but one page looks the same on every path.
+fn cased(name: &HeaderName) -> &str {
+    match *name {
+        CONTENT_TYPE => "Content-Type",
+        CONTENT_LENGTH => "Content-Length",
+        CACHE_CONTROL => "Cache-Control",
+        _ => name.as_str(),
+    }
 }
 
 fn enforcement_id(receipt: &Receipt) -> HeaderValue {

@@ -7,17 +7,21 @@ use std::{
     thread::JoinHandle,
 };
 
+use jiff::Timestamp;
+
 use super::{
     acknowledge::Acknowledge,
     announce::Announced,
     event::Event,
     files::{Disk, JOURNAL, RealDisk, TORN},
     handover::Setup,
-    journal::{Commit, Draft},
+    id::EventId,
+    journal::{self, Commit, Draft},
     lock::LockError,
     options::{Counters, OpenError, Options},
     pending::Pending,
     privacy::Privacy,
+    record::{self, Times},
     recovery::Recovery,
     sealing::Sealing,
     state::State,
@@ -52,6 +56,21 @@ impl fmt::Debug for Audit {
 thread_local! {
     /// The record in the making. It grows to the largest a thread has written and is not allocated again.
     static DRAFT: Cell<Draft> = const { Cell::new(Draft::new()) };
+}
+
+/// The line of the event that this thread has recorded last, with an id and a time of no event: for fuzzing. Nothing when
+/// it has recorded none.
+#[doc(hidden)]
+#[must_use]
+pub fn drafted() -> Option<String> {
+    let mut draft = DRAFT.take();
+    let mut line = Vec::new();
+    // The version and the variant of RFC 9562, and nothing else.
+    let no_event = EventId::from_bits(0x7000_8000_0000_0000_0000)?;
+    let entry = journal::decode(draft.stamp(no_event, Timestamp::UNIX_EPOCH))?;
+    record::line(&mut line, "", 0, &entry, &mut Times::default());
+    DRAFT.set(draft);
+    String::from_utf8(line).ok()
 }
 
 impl Audit {

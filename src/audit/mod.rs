@@ -74,7 +74,7 @@ pub use event::{Enforcement, Event, Kind, Receipt, RequestFacts, UnknownKind};
 pub use export::{ExportError, ExportOptions, Exporter, Format};
 pub use id::{EventId, EventIdError, Nonce};
 pub use lock::LockError;
-pub use log::Audit;
+pub use log::{Audit, drafted};
 pub use options::{Counters, MIN_SEGMENT_BYTES, OpenError, Options, SEGMENT_BYTES};
 pub use pending::Pending;
 pub use privacy::{

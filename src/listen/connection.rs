@@ -71,6 +71,8 @@ pub struct EdgeApp<A> {
     pub(super) admission: Arc<Admission>,
     pub(super) metrics: Arc<Metrics>,
     leave: Leave,
+    /// Whether blocked requests may be answered below the proxy.
+    pub(super) may_be_fast: bool,
 }
 
 /// Counts a connection for as long as it lives.
@@ -111,13 +113,18 @@ where
         let (inner, metrics) = (Arc::new(inner), Arc::clone(gate.metrics()));
         let bounds = live.now().bounds;
         let admission = Admission::new(bounds.connections, bounds.connections_per_network);
-        Self { inner, gate, listeners, live, admission, metrics, leave: Leave::default() }
+        Self { inner, gate, listeners, live, admission, metrics, leave: Leave::default(), may_be_fast: true }
     }
 
     /// How it parts from idle connections when it stops.
     #[must_use]
     pub fn leaving(self, leave: Leave) -> Self {
         Self { leave, ..self }
+    }
+
+    /// The same, but that every request goes through the proxy: what the fast path is held to.
+    pub(super) fn on_the_full_path(self) -> Self {
+        Self { may_be_fast: false, ..self }
     }
 
     /// What a new connection is, once its handshake is through; nothing when there is nobody left to serve.
@@ -166,7 +173,7 @@ where
     }
 
     /// HTTP/2 where the handshake agreed on it, else what the first bytes say.
-    async fn serve_any(
+    pub(super) async fn serve_any(
         self: &Arc<Self>,
         mut stream: EdgeStream,
         connection: &Arc<Connection>,
@@ -210,7 +217,7 @@ where
                 connection,
                 most_fields: bounds.header_fields,
                 // A stopping edge says so in its answers, which the full path knows how to.
-                may_be_fast: !*shutdown.borrow(),
+                may_be_fast: self.may_be_fast && !*shutdown.borrow(),
             };
             let flight = match begin(&mut stream, head_len, &with, &mut memory) {
                 Ok(Begun::Flight(flight)) => flight,

@@ -208,7 +208,8 @@ where
         let identify = |parts: &RequestParts<'_>| memory.identify(parts);
         let identity = enforce::with_parts(session.req_header(), connection.sni(), identify);
         let counted = Counted::new(active);
-        if let Ok(identity) = &identity
+        if self.may_be_fast
+            && let Ok(identity) = &identity
             && let Some(block) = fast::block_stream(&self.gate, &session, identity, connection)
         {
             return self.answer_stream(session, block, counted);

@@ -111,5 +111,8 @@ pub fn flood<'b>(pieces: impl IntoIterator<Item = &'b [u8]>, rate: u32) -> Optio
     pieces.into_iter().find_map(|piece| meter.see(piece, now).err()).map(|flood| flood.0)
 }
 
+mod paths;
 #[cfg(test)]
 mod tests;
+
+pub use paths::{Conversation, Stage};

@@ -226,6 +226,7 @@ fn both_paths_give_the_same_answer_and_the_same_record_over_http2() {
         assert_eq!(fast_ones(&edge), before, "the full path");
     }
     assert_eq!(fast_ones(&edge), table.len());
+    drop(client);
     origin.assert_untouched();
     same_in_pairs(&of_kind(&edge.finish(), "request.blocked"), table.len() * 2);
 }

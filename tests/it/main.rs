@@ -83,6 +83,7 @@ mod diff;
 mod embed;
 mod exchange;
 mod fast_path;
+mod fast_path_oracle;
 mod follow;
 mod load_tool;
 mod packaging;

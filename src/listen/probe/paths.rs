@@ -1,0 +1,112 @@
+//! Both paths of the requests of one HTTP/1 connection, without a socket: the fast one and the full one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pingora::proxy::{HttpProxy, http_proxy};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+use tokio::sync::watch;
+
+use crate::audit::drafted;
+use crate::forward::{Origins, Routes};
+use crate::gate::Gate;
+use crate::limits;
+use crate::listen::facts::Connection;
+use crate::listen::frames::FrameLimits;
+use crate::listen::stream::EdgeStream;
+use crate::listen::{
+    Bounds, EdgeApp, EdgeProxy, Listeners, Live, Patience, Settings, Timeouts, TrustError, Upstream,
+    server_conf,
+};
+
+/// Everything a client can make out of what it sent, and everything an edge keeps of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conversation {
+    /// The answers, as text, without the date and the number of the record, which are new each time.
+    pub answers: String,
+    /// How many events were recorded.
+    pub recorded: u64,
+    /// The last record of this thread, without its id and its time.
+    pub last: Option<String>,
+}
+
+/// An edge that leads nowhere.
+pub struct Stage {
+    gate: Arc<Gate>,
+    fast: Arc<EdgeApp<HttpProxy<EdgeProxy>>>,
+    full: Arc<EdgeApp<HttpProxy<EdgeProxy>>>,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Stage {
+    /// Judges by `gate`, whose events must be recorded on this thread alone.
+    ///
+    /// # Errors
+    /// When the system's certificate authorities cannot be used.
+    pub fn new(gate: Arc<Gate>) -> Result<Self, TrustError> {
+        let second = Duration::from_secs(1);
+        let patience = Patience { connect: second, silence: second, client: second, min_rate: 0 };
+        let upstream =
+            Upstream::new(Arc::clone(&gate), Arc::new(Origins::new(Routes::default())), &patience)?;
+        let live = Arc::new(Live::new(Settings {
+            upstream: Arc::new(upstream),
+            patience,
+            timeouts: Timeouts { header: second, idle: second, read: second, write: second },
+            bounds: Bounds {
+                head_bytes: limits::PIPELINE_BYTES,
+                header_fields: limits::HEADER_FIELDS,
+                frames: FrameLimits { resets: 10, control: 10, header_list: 1000, header_timeout: second },
+                min_rate: 0,
+                connections: 10,
+                connections_per_network: 10,
+            },
+        }));
+        let conf = Arc::new(server_conf(1, second));
+        let app = || {
+            let proxy = http_proxy(&conf, EdgeProxy::new(Arc::clone(&gate), Arc::clone(&live)));
+            EdgeApp::new(proxy, Arc::clone(&gate), Listeners::new(Vec::new()), Arc::clone(&live))
+        };
+        let (fast, full) = (Arc::new(app()), Arc::new(app().on_the_full_path()));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|_| TrustError::System)?;
+        Ok(Self { gate, fast, full, runtime })
+    }
+
+    /// What becomes of these bytes and the end of the connection behind them: where requests may take the fast path, and
+    /// where none does.
+    #[must_use]
+    pub fn both(&self, bytes: &[u8]) -> (Conversation, Conversation) {
+        (self.converse(&self.fast, bytes), self.converse(&self.full, bytes))
+    }
+
+    fn converse(&self, app: &Arc<EdgeApp<HttpProxy<EdgeProxy>>>, bytes: &[u8]) -> Conversation {
+        let before = self.gate.audit().counters().decided;
+        let answers = self.runtime.block_on(async {
+            let (mut client, server) = duplex(1 << 20);
+            let connection = Arc::new(Connection::cleartext(None, None));
+            let stream = EdgeStream::new(Box::new(server), app.pace());
+            let (_stop, stopping) = watch::channel(false);
+            let mut answers = Vec::new();
+            let asking = async {
+                client.write_all(bytes).await.ok();
+                client.shutdown().await.ok();
+                client.read_to_end(&mut answers).await.ok();
+            };
+            tokio::join!(app.serve_any(stream, &connection, &stopping), asking);
+            answers
+        });
+        let recorded = self.gate.audit().counters().decided - before;
+        Conversation {
+            answers: without_what_is_new(&answers),
+            recorded,
+            last: drafted().filter(|_| recorded > 0),
+        }
+    }
+}
+
+/// The answers with what is new in each left out.
+fn without_what_is_new(answers: &[u8]) -> String {
+    let text = String::from_utf8_lossy(answers);
+    let is_new = |line: &&str| !line.starts_with("enforcement-id: ") && !line.starts_with("Date: ");
+    text.split_inclusive("\r\n").filter(is_new).collect()
+}
