@@ -237,6 +237,8 @@ pub const KEEP_AGAIN: Duration = Duration::from_secs(2);
 /// Octets of new lists that stay in memory until their set is kept: what is deleted or written over meanwhile is kept as
 /// it came into force. Longer ones are read again.
 pub const LISTS_AT_HAND_BYTES: u64 = 8 << 20;
+/// Threads that serve requests.
+pub const THREADS: u64 = 1024;
 /// Policy sets kept in the state directory.
 pub const KEPT_REVISIONS: usize = 10;
 /// Diagnostics of one reload that go into the log, the status and the record.

@@ -77,6 +77,33 @@ pub struct Gauges {
     pub audit_unsynced: IntGauge,
 }
 
+impl Gauges {
+    fn new(add: &Adder<'_>) -> Result<Self, MetricsError> {
+        Ok(Self {
+            revision: add.gauge("interdict_policy_revision", "Revision in force.")?,
+            cases: add.gauge("interdict_policy_cases", "Cases in the set in force.")?,
+            hosts: add.gauge("interdict_policy_hosts", "Host patterns in the set in force.")?,
+            index_bytes: add.gauge("interdict_policy_index_bytes", "Memory of the index of their names.")?,
+            due: DueMetrics::new(&add)?,
+            reload_ok: add.gauge("interdict_policy_reload_ok", "1 when the last reload succeeded.")?,
+            held: add.gauge("interdict_policy_held", "1 when a policy set waits for approval.")?,
+            reload_age: add.float("interdict_policy_reload_age_seconds", "Seconds since the last reload.")?,
+            reload_seconds: add.float("interdict_policy_reload_seconds", "How long the last reload took.")?,
+            origins_down: add.gauge("interdict_origins_down", "Origins taken out by their health checks.")?,
+            audit_decided: add.gauge("interdict_audit_decided", "Events decided since the start.")?,
+            audit_durable: add.gauge("interdict_audit_durable", "Events in the journal since the start.")?,
+            audit_gap: add.gauge("interdict_audit_gap", "Events missed since the start.")?,
+            audit_writing: add.gauge("interdict_audit_writing", "1 when the journal can be written.")?,
+            audit_sealing: add
+                .gauge("interdict_audit_sealing", "1 when the last attempt to seal succeeded.")?,
+            audit_unsynced: add.gauge(
+                "interdict_audit_unsynced",
+                "Events acknowledged although the disk had refused the sync.",
+            )?,
+        })
+    }
+}
+
 /// Upper bounds of the verdict histogram, in seconds: a look-up takes well under a microsecond.
 const VERDICT_BUCKETS: [f64; 10] = [2e-7, 5e-7, 1e-6, 2e-6, 5e-6, 1e-5, 5e-5, 1e-4, 1e-3, 1e-2];
 
@@ -126,33 +153,7 @@ impl Metrics {
             lists_read: add
                 .counter("interdict_policy_lists_read_total", "Host lists whose lines were read.")?,
             cache: CacheMetrics::new(&add)?,
-            gauges: Gauges {
-                revision: add.gauge("interdict_policy_revision", "Revision in force.")?,
-                cases: add.gauge("interdict_policy_cases", "Cases in the set in force.")?,
-                hosts: add.gauge("interdict_policy_hosts", "Host patterns in the set in force.")?,
-                index_bytes: add
-                    .gauge("interdict_policy_index_bytes", "Memory of the index of their names.")?,
-                due: DueMetrics::new(&add)?,
-                reload_ok: add.gauge("interdict_policy_reload_ok", "1 when the last reload succeeded.")?,
-                held: add.gauge("interdict_policy_held", "1 when a policy set waits for approval.")?,
-                reload_age: add
-                    .float("interdict_policy_reload_age_seconds", "Seconds since the last reload.")?,
-                reload_seconds: add
-                    .float("interdict_policy_reload_seconds", "How long the last reload took.")?,
-                origins_down: add
-                    .gauge("interdict_origins_down", "Origins taken out by their health checks.")?,
-                audit_decided: add.gauge("interdict_audit_decided", "Events decided since the start.")?,
-                audit_durable: add
-                    .gauge("interdict_audit_durable", "Events in the journal since the start.")?,
-                audit_gap: add.gauge("interdict_audit_gap", "Events missed since the start.")?,
-                audit_writing: add.gauge("interdict_audit_writing", "1 when the journal can be written.")?,
-                audit_sealing: add
-                    .gauge("interdict_audit_sealing", "1 when the last attempt to seal succeeded.")?,
-                audit_unsynced: add.gauge(
-                    "interdict_audit_unsynced",
-                    "Events acknowledged although the disk had refused the sync.",
-                )?,
-            },
+            gauges: Gauges::new(&add)?,
             registry,
         })
     }

@@ -31,6 +31,8 @@ use crate::forward::Routes;
 pub struct Config {
     /// The name of this edge in its records. Default: the machine's host name.
     pub edge: EdgeName,
+    /// How many threads serve requests; one for each processor when it is not set.
+    pub threads: Option<usize>,
     /// Where requests come in; at least one.
     pub listen: Vec<Listen>,
     /// Where the cases are and how they are watched.

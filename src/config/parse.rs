@@ -7,12 +7,23 @@ use std::time::Duration;
 use super::{Admin, Config, EdgeName, Policy, audit, cache, guard, keys, limits, listen, route};
 use crate::diagnostic::Diagnostics;
 use crate::document::{self, Table, Text, Value};
-use crate::limits::{KEPT_REVISIONS, SETTLE_QUIET};
+use crate::limits::{KEPT_REVISIONS, SETTLE_QUIET, THREADS};
 use crate::policy::absolute_url;
 
 /// The keys at the top of the file.
-const KEYS: [&str; 10] =
-    ["edge", "trusted_proxies", "listen", "policy", "guard", "audit", "route", "admin", "cache", "limits"];
+const KEYS: [&str; 11] = [
+    "edge",
+    "threads",
+    "trusted_proxies",
+    "listen",
+    "policy",
+    "guard",
+    "audit",
+    "route",
+    "admin",
+    "cache",
+    "limits",
+];
 
 impl Config {
     /// Settles the text of a configuration file. `file` is its name in diagnostics; relative paths in it are
@@ -53,6 +64,8 @@ impl Paths<'_> {
 
 fn config(top: &Table<'_>, paths: &Paths<'_>, machine: EdgeName) -> Option<Config> {
     let edge = top.optional("edge").map_or(Some(machine), |value| edge_name(&value.string()?));
+    let threads = top.optional("threads").and_then(|value| value.integer(1..=THREADS));
+    let threads = threads.and_then(|threads| usize::try_from(threads).ok());
     let listen = listen::settle(top, paths, &KEYS);
     // A section that is absent is one that is empty.
     let policy = policy(section(top, "policy").as_ref(), paths);
@@ -63,7 +76,7 @@ fn config(top: &Table<'_>, paths: &Paths<'_>, machine: EdgeName) -> Option<Confi
     let admin = admin_section.as_ref().and_then(|table| admin(table, paths));
     let cache = section(top, "cache").map(|table| cache::settle(&table, &KEYS));
     let limits = section(top, "limits").map(|table| limits::settle(&table, &KEYS)).unwrap_or_default();
-    Some(Config { edge: edge?, listen, policy, guard, audit, routes, admin, cache, limits })
+    Some(Config { edge: edge?, threads, listen, policy, guard, audit, routes, admin, cache, limits })
 }
 
 fn section<'r>(top: &Table<'r>, key: &'static str) -> Option<Table<'r>> {

@@ -27,6 +27,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use pingora::apps::HttpServerOptions;
 use pingora::proxy::http_proxy;
+use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server};
 use pingora::services::background::background_service;
 
@@ -172,8 +173,7 @@ fn serve(
     let upgrader = Upgrader::new(origin.launch, sockets.duplicates()?, state, leaving);
     let upgrader = Arc::new(upgrader);
 
-    let mut server =
-        Server::new_with_opt_and_conf(None, listen::server_conf(threads(), config.limits.stop_grace));
+    let mut server = Server::new_with_opt_and_conf(None, conf(config));
     server.bootstrap();
     let cache = config.cache.as_ref().map(|cache| start_cache(cache, &gate, &mut server));
     let live = Arc::new(Live::new(settings::settings(config, Arc::new(upstream))));
@@ -302,9 +302,10 @@ fn watch_origins(server: &mut Server, live: &Arc<Live>) {
     server.add_service(service);
 }
 
-/// One request thread for each processor.
-fn threads() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
+/// One request thread for each processor, unless the configuration says otherwise.
+fn conf(config: &Config) -> ServerConf {
+    let processors = || std::thread::available_parallelism().map_or(1, usize::from);
+    listen::server_conf(config.threads.unwrap_or_else(processors), config.limits.stop_grace)
 }
 
 /// Tells whoever started the edge where it listens. The sockets have been bound since before, so a client

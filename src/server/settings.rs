@@ -118,7 +118,7 @@ pub(super) fn patience(config: &Config) -> Patience {
 
 /// The sections that differ and take another process. Every field is named here, so that a new one is not forgotten.
 fn fixed(running: &Config, read: &Config) -> Vec<&'static str> {
-    let Config { edge, listen, policy, guard, audit, admin, cache, limits, routes: _ } = running;
+    let Config { edge, threads, listen, policy, guard, audit, admin, cache, limits, routes: _ } = running;
     let Limits {
         stop_grace,
         header_timeout: _,
@@ -139,6 +139,7 @@ fn fixed(running: &Config, read: &Config) -> Vec<&'static str> {
     } = limits;
     let differs = [
         ("`edge`", *edge != read.edge),
+        ("`threads`", *threads != read.threads),
         ("`[[listen]]`", *listen != read.listen),
         ("`[policy]`", *policy != read.policy),
         ("`[guard]`", *guard != read.guard),

@@ -103,6 +103,7 @@ fn what_takes_another_process_is_refused_with_everything_beside_it() {
     let changed = first.address().to_string();
     for (from, to, what) in [
         ("edge = \"edge-under-test\"", "edge = \"another\"", "`edge`"),
+        ("edge = \"edge-under-test\"", "threads = 1\nedge = \"edge-under-test\"", "`threads`"),
         ("[policy]", "[[listen]]\naddress = \"127.0.0.1:0\"\n[policy]", "`[[listen]]`"),
         ("state = \"state\"", "state = \"elsewhere\"", "`[policy]`"),
         ("directory = \"audit\"", "directory = \"elsewhere\"", "`[audit]`"),
@@ -126,4 +127,20 @@ fn what_takes_another_process_is_refused_with_everything_beside_it() {
     .unwrap();
     edge.upgrade();
     assert_eq!(origin_of(&edge), "second");
+}
+
+#[test]
+fn so_many_threads_serve_requests_as_the_configuration_says() {
+    let (origin, count) = (Origin::start(), |edge: &Edge| {
+        let tasks =
+            fs::read_dir(format!("/proc/{}/task", edge.process().pid().as_raw_nonzero())).unwrap().flatten();
+        let names = tasks.filter_map(|task| fs::read_to_string(task.path().join("comm")).ok());
+        // The service that requests come in on gives its threads its name.
+        names.filter(|name| name.trim() == "edge").count()
+    });
+    for threads in [1, 5] {
+        let edge = Setup::new().origin(&origin).top(&format!("threads = {threads}")).start();
+        edge.get("free.example").assert_forwarded();
+        assert_eq!(count(&edge), threads);
+    }
 }

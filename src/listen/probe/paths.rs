@@ -79,6 +79,29 @@ impl Stage {
         (self.converse(&self.fast, bytes), self.converse(&self.full, bytes))
     }
 
+    /// Sends a request so many times on one connection and lets go of the answers, for a bench.
+    pub fn drive(&self, head: &[u8], count: u64, fast: bool) {
+        let app = if fast { &self.fast } else { &self.full };
+        self.runtime.block_on(async {
+            let (client, server) = duplex(1 << 16);
+            let (mut reading, mut writing) = tokio::io::split(client);
+            let connection = Arc::new(Connection::cleartext(None, None));
+            let stream = EdgeStream::new(Box::new(server), app.pace());
+            let (_stop, stopping) = watch::channel(false);
+            let asking = async {
+                for _ in 0..count {
+                    writing.write_all(head).await.ok();
+                }
+                writing.shutdown().await.ok();
+            };
+            let taking = async {
+                let mut sink = [0; 16 * 1024];
+                while reading.read(&mut sink).await.is_ok_and(|read| read > 0) {}
+            };
+            tokio::join!(app.serve_any(stream, &connection, &stopping), asking, taking);
+        });
+    }
+
     fn converse(&self, app: &Arc<EdgeApp<HttpProxy<EdgeProxy>>>, bytes: &[u8]) -> Conversation {
         let before = self.gate.audit().counters().decided;
         let answers = self.runtime.block_on(async {

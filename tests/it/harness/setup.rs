@@ -21,6 +21,7 @@ pub struct Setup {
     audit_keys: String,
     admin_keys: String,
     listen_keys: String,
+    top: String,
     tables: String,
     environment: Vec<(String, String)>,
     socket: Option<OwnedFd>,
@@ -42,6 +43,7 @@ impl Setup {
             audit_keys: String::new(),
             admin_keys: String::new(),
             listen_keys: String::new(),
+            top: String::new(),
             tables: String::new(),
             environment: Vec::new(),
             socket: None,
@@ -117,6 +119,12 @@ impl Setup {
         self
     }
 
+    /// One more line at the top.
+    pub fn top(mut self, line: &str) -> Self {
+        writeln!(self.top, "{line}").unwrap();
+        self
+    }
+
     /// One more table.
     pub fn table(mut self, text: &str) -> Self {
         writeln!(self.tables, "{text}\n").unwrap();
@@ -135,11 +143,11 @@ impl Setup {
     /// Starts it, or says how it ended; the files stay as long as the directory is held.
     pub fn try_start(self) -> Result<Edge, (TempDir, Ended)> {
         let Self { home, policies, policy_keys, guard_keys, audit_keys, admin_keys, listen_keys, .. } = self;
-        let (tables, environment, socket) = (self.tables, self.environment, self.socket);
+        let (tables, environment, socket, top) = (self.tables, self.environment, self.socket, self.top);
         let guard = guarded::table(&guard_keys);
         let client = if audit_keys.contains("client =") { "" } else { "client = \"full\"\n" };
         let config = format!(
-            "edge = \"edge-under-test\"\n\n[[listen]]\naddress = \"127.0.0.1:0\"\n{listen_keys}\n\
+            "edge = \"edge-under-test\"\n{top}\n[[listen]]\naddress = \"127.0.0.1:0\"\n{listen_keys}\n\
              [policy]\ndirectory = \"policies\"\nstate = \"state\"\n{policy_keys}\n\
              {guard}\n\
              [audit]\ndirectory = \"audit\"\n{client}{audit_keys}\n\
