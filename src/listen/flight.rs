@@ -49,6 +49,8 @@ pub(super) struct Flight {
     upstream: Mutex<Option<SocketAddr>>,
     /// The connection on which it waits for an answer, where it is alone on it. Written by the proxy.
     waits_on: Mutex<Option<Use>>,
+    /// It is on a connection to an origin, or was.
+    out: AtomicBool,
     /// The answer has begun.
     begun: AtomicBool,
     /// It has lost its origin to a cut.
@@ -83,6 +85,7 @@ impl Flight {
             sent: AtomicU64::new(0),
             upstream: Mutex::default(),
             waits_on: Mutex::default(),
+            out: AtomicBool::new(false),
             begun: AtomicBool::new(false),
             bereft: AtomicBool::new(false),
             settled: AtomicBool::new(false),
@@ -128,6 +131,12 @@ impl Flight {
         *self.waits_on.lock().unwrap_or_else(PoisonError::into_inner) = connection;
     }
 
+    /// The request goes out on a connection. False when it must not: a cut came first.
+    pub(super) fn goes_out(&self) -> bool {
+        self.out.store(true, Ordering::Relaxed);
+        !self.is_bereft()
+    }
+
     /// The answer begins. False when it must not: the origin it comes from was cut off.
     pub(super) fn begin_answer(&self) -> bool {
         self.begun.store(true, Ordering::Relaxed);
@@ -139,16 +148,19 @@ impl Flight {
         self.bereft.load(Ordering::Relaxed)
     }
 
-    /// Takes the origin away from a request whose answer has not begun. False when there is none to take.
+    /// Takes the origin away from a request whose answer has not begun: the connection that it waits on, or the leave to go
+    /// out on one. False when neither can be taken, and the request has to end where it is.
     fn bereave(&self) -> bool {
         if self.begun.load(Ordering::Relaxed) {
             return false;
         }
         let connection = self.waits_on.lock().unwrap_or_else(PoisonError::into_inner).take();
-        connection.is_some_and(|connection| {
-            self.bereft.store(true, Ordering::Relaxed);
-            connection.end()
-        })
+        let is_out = self.out.load(Ordering::Relaxed);
+        if connection.is_none() && is_out {
+            return false;
+        }
+        self.bereft.store(true, Ordering::Relaxed);
+        connection.map_or(!is_out, |connection| connection.end())
     }
 
     /// Takes the origin away whatever has come of the answer. What is on a connection of its own ends at once.

@@ -306,7 +306,7 @@ impl Upstream {
             if !shared && used.is_some() {
                 flight.waits_on(used);
             }
-            if flight.is_bereft() {
+            if !flight.goes_out() {
                 return Err(door::refusal("the rules have changed".to_owned()));
             }
         }

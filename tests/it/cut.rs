@@ -99,6 +99,28 @@ fn a_request_that_waits_for_its_origin_and_an_upload_get_the_page_instead() {
     assert_eq!((cuts(&records).len(), of_kind(&records, "request.blocked").len()), (2, 2));
 }
 
+/// The time between two steps of the edge, stretched: a handshake with an origin that says nothing.
+#[test]
+fn a_request_that_has_not_gone_out_yet_gets_the_page_and_never_does() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let route = format!(
+        "[[route]]\nhosts = [\"{DOOMED}\"]\norigins = [\"{}\"]\ntls = {{ name = \"o.example\", verify = false }}",
+        silent.local_addr().unwrap()
+    );
+    let edge = Setup::new().table(&route).start();
+    let mut client = edge.connect();
+    client.about(DOOMED).send(format!("GET / HTTP/1.1\r\nHost: {DOOMED}\r\n\r\n"));
+    let (handshake, _) = silent.accept().unwrap();
+    block(&edge);
+    drop(handshake);
+    client.response().unwrap().assert_blocked(403);
+    silent.set_nonblocking(true).unwrap();
+    assert!(silent.accept().is_err(), "nobody comes back");
+    let records = edge.finish();
+    assert_eq!(cuts(&records).len(), 1);
+    assert_eq!(only(&records, "request.blocked").text("host"), DOOMED);
+}
+
 #[test]
 fn an_upgrade_that_waits_for_its_101_gets_the_page_instead() {
     let silent = Origin::named("silent", "127.0.0.1:0");
