@@ -177,12 +177,18 @@ impl Answers {
         let waits =
             !is_last && self.out.len() < limits::PIPELINED_ANSWER_BYTES && has_next(stream, head_bytes);
         let sent = if waits { Ok(()) } else { self.send(stream).await };
-        if sent.is_ok() && !is_last {
-            return After::Reuse;
+        match sent {
+            Ok(()) if !is_last => After::Reuse,
+            Ok(()) => {
+                // Whoever has gone away already needs no farewell.
+                stream.shutdown().await.ok();
+                After::Close
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a client was gone before its answer");
+                After::Close
+            }
         }
-        // Whoever has gone away already needs no farewell.
-        stream.shutdown().await.ok();
-        After::Close
     }
 
     /// Sends them.

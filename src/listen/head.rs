@@ -123,6 +123,7 @@ pub(super) struct Head<'b> {
     pub(super) is_special: bool,
     /// Whether this is the last request of its connection, as the client says.
     pub(super) closes: bool,
+    says_connection: bool,
     /// The values of the client header, from left to right.
     pub(super) forwarded: smallvec::SmallVec<[&'b [u8]; 1]>,
     /// How many bytes of the connection belong to this request, its head included.
@@ -181,6 +182,7 @@ impl<'b> Head<'b> {
             accept_language: None,
             is_special: false,
             closes: false,
+            says_connection: false,
             forwarded: smallvec::SmallVec::new(),
             budget: Budget::Unlimited,
         };
@@ -210,12 +212,12 @@ impl<'b> Head<'b> {
             10 if is("user-agent") => {
                 self.user_agent.get_or_insert(value);
             }
-            10 if is("connection") && !value.eq_ignore_ascii_case(b"keep-alive") => {
-                // A second one may say the opposite.
-                self.is_special |= self.closes || !value.eq_ignore_ascii_case(b"close");
-                self.closes = true;
+            10 if is("connection") => {
+                // Whoever has a second one to read may take the other.
+                let is_first = !std::mem::replace(&mut self.says_connection, true);
+                self.closes = value.eq_ignore_ascii_case(b"close");
+                self.is_special |= !is_first || !(self.closes || value.eq_ignore_ascii_case(b"keep-alive"));
             }
-            10 if is("connection") => self.is_special |= self.closes,
             12 if is("content-type") => self.is_special = true,
             14 if is("content-length") => self.is_special = true,
             15 if is("accept-language") => self.is_special |= self.accept_language.replace(value).is_some(),

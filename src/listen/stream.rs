@@ -340,7 +340,10 @@ impl AsyncWrite for EdgeStream {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_shutdown(cx)
+        let this = self.get_mut();
+        // With TLS it is a write.
+        let shut = Pin::new(&mut this.inner).poll_shutdown(cx);
+        this.in_time(cx, shut)
     }
 
     fn poll_write_vectored(

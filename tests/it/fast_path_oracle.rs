@@ -127,7 +127,7 @@ fn request() -> impl Strategy<Value = Vec<u8>> {
 
 /// Requests of which nearly all may take the fast path.
 fn plain() -> impl Strategy<Value = Vec<u8>> {
-    let parts = (one_of(&["GET", "HEAD"]), one_of(&["/", "/a?b=c", "//x"]), vec(field(), 0..2));
+    let parts = (one_of(&["GET", "HEAD"]), one_of(&["/", "/a?b=c", "//x"]), vec(field(), 0..4));
     parts.prop_map(|(method, target, fields)| {
         let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
         format!("{method} {target} HTTP/1.1\r\nHost: page.example\r\n{fields}\r\n").into_bytes()
