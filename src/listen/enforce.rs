@@ -120,13 +120,15 @@ fn blocks(ruleset: &Ruleset, gate: &Gate, identity: &Identity, client: IpAddr) -
 /// Whether a case keeps this request from an origin. Nothing is recorded: no connection is asked for. Where it does
 /// not, what the request is given comes from there, and a change of rules may cut it.
 pub(super) fn is_closed(gate: &Gate, session: &Session, passed: &Passed, origin: SocketAddr) -> bool {
-    let now = gate.clock().now();
-    let verdict = decide::judge_origin(&passed.ruleset, origin.ip(), asker(session), now);
-    let closed = matches!(verdict, Verdict::Block(_));
-    if let (false, Some(flight)) = (closed, Flight::current()) {
-        flight.leads_to(origin);
+    let closed = matches!(decide_origin(gate, session, passed, origin), Verdict::Block(_));
+    if !closed {
+        Flight::with_current(|flight| flight.leads_to(origin));
     }
     closed
+}
+
+fn decide_origin<'p>(gate: &Gate, session: &Session, passed: &'p Passed, origin: SocketAddr) -> Verdict<'p> {
+    decide::judge_origin(&passed.ruleset, origin.ip(), asker(session), gate.clock().now())
 }
 
 /// Whether the request is about another name than its connection was made for, where that is forbidden (RFC 9110
@@ -149,14 +151,17 @@ fn settle(flight: Option<&Flight>) {
 /// against it has been recorded, and is carried out with [`carry_out`].
 #[must_use]
 pub fn judge_origin(gate: &Gate, session: &Session, passed: &Passed, upstream: SocketAddr) -> Ruling {
-    // What no client asked for is no event, unless a connection is refused.
-    if session.subrequest_ctx.is_some() && !is_closed(gate, session, passed, upstream) {
-        return Ruling::Forward;
-    }
-    let ruling =
-        with_facts(session, &passed.identity, |asked| gate.judge_origin(&passed.ruleset, asked, upstream));
-    if let (Ruling::Forward, Some(flight)) = (&ruling, Flight::current()) {
-        flight.leads_to(upstream);
+    let ruling = match decide_origin(gate, session, passed, upstream) {
+        // The facts are for the record, and nothing is recorded of what no case concerns.
+        Verdict::Allow => Ruling::Forward,
+        // What no client asked for is no event, unless a connection is refused.
+        Verdict::Shadow(_) | Verdict::Exempt(_) if session.subrequest_ctx.is_some() => Ruling::Forward,
+        _ => {
+            with_facts(session, &passed.identity, |asked| gate.judge_origin(&passed.ruleset, asked, upstream))
+        }
+    };
+    if matches!(ruling, Ruling::Forward) {
+        Flight::with_current(|flight| flight.leads_to(upstream));
     }
     ruling
 }
@@ -169,7 +174,7 @@ pub async fn carry_out(session: &mut Session, ruling: Ruling) -> Result<bool> {
     match ruling {
         Ruling::Forward => Ok(false),
         Ruling::Enforce(blocked) => {
-            settle(Flight::current().as_deref());
+            Flight::with_current(Flight::settle);
             respond::give(session, blocked.acknowledged().await).await?;
             Ok(true)
         }
@@ -267,7 +272,7 @@ pub(super) fn version(request: &RequestHeader) -> Version {
 /// Who asks: the client of this request, whoever is at the other end of the connection.
 pub(super) fn asker(session: &Session) -> IpAddr {
     let of_connection = || facts::of(session).map(|connection| named_in(connection, session.req_header()));
-    let flying = Flight::current().map(|flight| flight.client);
+    let flying = Flight::with_current(|flight| flight.client);
     flying.or_else(of_connection).unwrap_or_else(|| client_ip(session))
 }
 

@@ -17,11 +17,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use smallvec::smallvec;
-use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::door::Use;
 use super::facts::Connection;
+use super::waiting::Changes;
 use crate::act::Ask;
 use crate::audit::Pending;
 use crate::gate::{Asked, Cut, Gate};
@@ -105,6 +105,11 @@ impl Flight {
     /// The flight that the running task serves; none in a proxy that embeds this crate.
     pub(super) fn current() -> Option<Arc<Self>> {
         FLIGHT.try_with(Arc::clone).ok()
+    }
+
+    /// Looks at that flight, without holding on to it.
+    pub(super) fn with_current<T>(look: impl FnOnce(&Self) -> T) -> Option<T> {
+        FLIGHT.try_with(|flight| look(flight)).ok()
     }
 
     /// Nothing of this request is left to be cut.
@@ -197,8 +202,8 @@ impl Flight {
     }
 
     /// Returns when a change of rules blocks this request, with the record of its cut.
-    async fn until_cut(&self, gate: &Gate, changes: &mut watch::Receiver<u64>) -> Pending {
-        while changes.changed().await.is_ok() {
+    async fn until_cut(&self, gate: &Gate, changes: &mut impl Changes) -> Pending {
+        while changes.next().await {
             if self.begun.load(Ordering::Relaxed) {
                 // An answer of a few octets ends by itself; torn in the middle it would only look like a fault.
                 sleep(limits::CUT_GRACE).await;
@@ -216,21 +221,19 @@ impl Flight {
     async fn until_cut_idle(
         &self,
         gate: &Gate,
-        changes: &mut watch::Receiver<u64>,
+        changes: &mut impl Changes,
+        owed: bool,
         idle: impl Future<Output = ()>,
     ) -> Pending {
-        if changes.changed().await.is_err() {
-            return std::future::pending().await;
-        }
+        let mut goes_on = owed || changes.next().await;
         idle.await;
-        loop {
+        while goes_on {
             if let Some(pending) = self.judge_again(gate, true) {
                 return pending;
             }
-            if changes.changed().await.is_err() {
-                return std::future::pending().await;
-            }
+            goes_on = changes.next().await;
         }
+        std::future::pending().await
     }
 }
 
@@ -256,15 +259,17 @@ impl Occupation {
         self.only = (!self.is_shared).then(|| Arc::clone(flight));
     }
 
-    /// Returns when a change of rules blocks it and `idle` has come, with the record of its cut.
+    /// Returns when a change of rules blocks it and `idle` has come, with the record of its cut; `owed` when there has
+    /// been one by which it was not judged.
     pub(super) async fn until_cut(
         &self,
         gate: &Gate,
-        mut changes: watch::Receiver<u64>,
+        changes: &mut impl Changes,
+        owed: bool,
         idle: impl Future<Output = ()>,
     ) -> Pending {
         match self.only.as_ref().or(self.handshake.as_ref()) {
-            Some(flight) => flight.until_cut_idle(gate, &mut changes, idle).await,
+            Some(flight) => flight.until_cut_idle(gate, changes, owed, idle).await,
             None => std::future::pending().await,
         }
     }
@@ -276,14 +281,14 @@ impl Occupation {
 pub(super) async fn serve<T>(
     flight: Arc<Flight>,
     gate: &Gate,
-    mut changes: watch::Receiver<u64>,
+    changes: &mut impl Changes,
     serving: impl Future<Output = Option<T>>,
 ) -> Option<T> {
     let mut under_way = std::pin::pin!(FLIGHT.scope(Arc::clone(&flight), serving));
     let cut = tokio::select! {
         biased;
         served = &mut under_way => return served,
-        cut = flight.until_cut(gate, &mut changes) => cut,
+        cut = flight.until_cut(gate, changes) => cut,
     };
     // Until the record is safe the request stands still: it goes no further, and its cut is not seen.
     let _receipt = cut.await;
