@@ -27,7 +27,7 @@ use super::stream::{Budget, EdgeStream};
 use super::tls::Outcome;
 use super::waiting::Waiting;
 use crate::gate::Gate;
-use crate::identify::{self, RequestParts, Target, Version};
+use crate::identify::{RequestParts, Target, Version};
 use crate::metrics::Metrics;
 
 /// How long a client may take on one connection.
@@ -313,7 +313,7 @@ fn prepare(
         hosts: &head.hosts,
         sni: connection.sni(),
     };
-    let identity = identify::identify(&parts).map_err(|error| Refusal {
+    let identity = connection.identity(&parts).map_err(|error| Refusal {
         status: 400,
         label: "no-identity",
         reason: error.to_string(),
@@ -322,13 +322,9 @@ fn prepare(
         let reason = "the request target holds characters that do not belong there".to_owned();
         return Err(Refusal { status: 400, label: "malformed", reason });
     }
-    let question = Question {
-        protocol: parts.version.as_str(),
-        // A method that is none for the `http` crate is refused by Pingora in a moment.
-        method: http::Method::from_bytes(head.method.as_bytes()).unwrap_or_default(),
-        path: head.target.into(),
-        user_agent: head.user_agent.map(Into::into),
-    };
+    // A method that is none for the `http` crate is refused by Pingora in a moment.
+    let method = http::Method::from_bytes(head.method.as_bytes()).unwrap_or_default();
+    let question = Question::new(parts.version, method, head.target, head.user_agent);
     let client = connection.client_of(head.forwarded.iter().copied());
     let (budget, rewritten) = (head.budget, in_origin_form(bytes, &head));
     drop(head);
@@ -339,7 +335,7 @@ fn prepare(
         }
         None => stream.admit(budget),
     }
-    Ok(Flight::new(Arc::clone(connection), Arc::new(identity), client, question))
+    Ok(Flight::new(Arc::clone(connection), identity, client, question))
 }
 
 /// Whether Pingora will take the target (RFC 3986 §3.3): what it would refuse is refused here, and counted.

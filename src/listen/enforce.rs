@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use http::{HeaderName, header};
+use http::header;
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
@@ -75,7 +75,7 @@ pub async fn enforce_request(gate: &Gate, session: &mut Session) -> Result<Optio
         Err(error) => {
             gate.metrics().rejected("no-identity");
             session.set_keepalive(None);
-            respond::write_plain(session, 400, &error.to_string()).await?;
+            Box::pin(respond::write_plain(session, 400, &error.to_string())).await?;
             return Ok(None);
         }
     };
@@ -84,13 +84,16 @@ pub async fn enforce_request(gate: &Gate, session: &mut Session) -> Result<Optio
     match with_facts(session, &identity, |asked| gate.judge(&ruleset, asked)) {
         Ruling::Forward if is_misdirected(flight.as_deref()) => {
             gate.metrics().rejected("misdirected");
-            respond::write_plain(session, 421, "this connection was made for another name").await?;
+            let reason = "this connection was made for another name";
+            Box::pin(respond::write_plain(session, 421, reason)).await?;
             Ok(None)
         }
         Ruling::Forward => Ok(Some(Passed { identity, ruleset, moment })),
         Ruling::Enforce(blocked) => {
             settle(flight.as_deref());
-            respond::give(session, blocked.acknowledged().await).await?;
+            // What few requests need takes no room in all of them.
+            let answered = async { respond::give(session, blocked.acknowledged().await).await };
+            Box::pin(answered).await?;
             Ok(None)
         }
     }
@@ -175,7 +178,8 @@ pub async fn carry_out(session: &mut Session, ruling: Ruling) -> Result<bool> {
         Ruling::Forward => Ok(false),
         Ruling::Enforce(blocked) => {
             Flight::with_current(Flight::settle);
-            respond::give(session, blocked.acknowledged().await).await?;
+            let answered = async { respond::give(session, blocked.acknowledged().await).await };
+            Box::pin(answered).await?;
             Ok(true)
         }
     }
@@ -215,9 +219,25 @@ pub(crate) fn answered() -> Box<Error> {
 
 /// The names of a request as Pingora has parsed it.
 pub(super) fn identify(request: &RequestHeader, sni: Option<&Hostname>) -> Result<Identity, IdentifyError> {
+    with_parts(request, sni, identify::identify)
+}
+
+/// The names of a request on this connection.
+pub(super) fn identity(
+    connection: &Connection,
+    request: &RequestHeader,
+) -> Result<Arc<Identity>, IdentifyError> {
+    with_parts(request, connection.sni(), |parts| connection.identity(parts))
+}
+
+fn with_parts<T>(
+    request: &RequestHeader,
+    sni: Option<&Hostname>,
+    look: impl FnOnce(&RequestParts<'_>) -> T,
+) -> T {
     let hosts: SmallVec<[&[u8]; 1]> =
         request.headers.get_all(header::HOST).iter().map(|value| value.as_bytes()).collect();
-    identify::identify(&RequestParts {
+    look(&RequestParts {
         version: version(request),
         method: request.method.as_str(),
         target: request.raw_path(),
@@ -229,9 +249,7 @@ pub(super) fn identify(request: &RequestHeader, sni: Option<&Hostname>) -> Resul
 
 fn with_facts<T>(session: &Session, identity: &Identity, judge: impl FnOnce(&Asked<'_>) -> T) -> T {
     let request = session.req_header();
-    let field = |name: HeaderName| request.headers.get(name).map(|value| value.as_bytes());
-    let (accept, accept_language) =
-        (joined(request, &header::ACCEPT), joined(request, &header::ACCEPT_LANGUAGE));
+    let fields = Fields::of(request);
     let flight = Flight::current();
     let connection = flight.as_ref().map(|flight| &*flight.connection).or_else(|| facts::of(session));
     let own_listener = || session.server_addr().and_then(|address| address.as_inet()).copied();
@@ -243,22 +261,49 @@ fn with_facts<T>(session: &Session, identity: &Identity, judge: impl FnOnce(&Ask
         protocol: version(request).as_str(),
         method: request.method.as_str(),
         path: request.raw_path(),
-        user_agent: field(header::USER_AGENT),
+        user_agent: fields.user_agent,
         ask: Ask {
             head: request.method == http::Method::HEAD,
-            accept: accept.as_deref(),
-            accept_language: accept_language.as_deref(),
-            content_type: field(header::CONTENT_TYPE),
+            accept: fields.accept.as_deref(),
+            accept_language: fields.accept_language.as_deref(),
+            content_type: fields.content_type,
         },
     };
     judge(&asked)
 }
 
+/// What the record and the answer of a block need of a head, found in one look at it.
+#[derive(Default)]
+struct Fields<'r> {
+    accept: Option<Cow<'r, [u8]>>,
+    accept_language: Option<Cow<'r, [u8]>>,
+    user_agent: Option<&'r [u8]>,
+    content_type: Option<&'r [u8]>,
+}
+
+impl<'r> Fields<'r> {
+    fn of(request: &'r RequestHeader) -> Self {
+        let mut fields = Self::default();
+        for (name, value) in &request.headers {
+            let value = value.as_bytes();
+            match *name {
+                header::ACCEPT => join(&mut fields.accept, value),
+                header::ACCEPT_LANGUAGE => join(&mut fields.accept_language, value),
+                header::USER_AGENT if fields.user_agent.is_none() => fields.user_agent = Some(value),
+                header::CONTENT_TYPE if fields.content_type.is_none() => fields.content_type = Some(value),
+                _ => {}
+            }
+        }
+        fields
+    }
+}
+
 /// The values of a list-based field as one (RFC 9110 §5.3).
-fn joined<'r>(request: &'r RequestHeader, name: &HeaderName) -> Option<Cow<'r, [u8]>> {
-    let mut values = request.headers.get_all(name).iter().map(|value| value.as_bytes());
-    let first = values.next()?;
-    Some(values.fold(Cow::Borrowed(first), |all, value| Cow::Owned([&*all, b", ", value].concat())))
+fn join<'r>(whole: &mut Option<Cow<'r, [u8]>>, value: &'r [u8]) {
+    *whole = Some(match whole.take() {
+        None => Cow::Borrowed(value),
+        Some(before) => Cow::Owned([&*before, b", ", value].concat()),
+    });
 }
 
 pub(super) fn version(request: &RequestHeader) -> Version {

@@ -1,7 +1,7 @@
 //! What is known of a connection before its first request, and holds for all of them.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use http::HeaderName;
@@ -13,6 +13,7 @@ use pingora::proxy::Session;
 use super::forwarded::Told;
 use super::listeners::Front;
 use crate::hostname::Hostname;
+use crate::identify::{self, IdentifyError, Identity, RequestParts, Version};
 
 /// The connection of a session, as far as it was noted there. A request that the cache makes in the background has it
 /// from the one that it is made for.
@@ -55,6 +56,18 @@ pub struct Connection {
     pub front: Arc<Front>,
     /// What origins were told of it.
     pub(super) told: Told,
+    named: Named,
+}
+
+/// The names of the last request that gave its host in one place: the next one mostly gives the same octets.
+#[derive(Debug, Default)]
+struct Named(Mutex<Option<Arc<Identity>>>);
+
+impl Clone for Named {
+    /// Another connection, on which nothing was asked.
+    fn clone(&self) -> Self {
+        Self::default()
+    }
 }
 
 /// What the handshake told.
@@ -66,13 +79,25 @@ pub struct Tls {
     pub sni: Option<Hostname>,
 }
 
+/// The text that alone names the host of a request, beside the server name of its connection.
+fn the_only_place<'a>(parts: &RequestParts<'a>) -> Option<&'a [u8]> {
+    // A path names no host, and is what any method but this may ask for (RFC 9112 §3.2).
+    let is_path = parts.target.starts_with(b"/") && parts.method != "CONNECT";
+    match (parts.version, parts.authority, parts.hosts) {
+        (Version::Http2, Some(authority), []) if is_path => Some(authority),
+        (Version::Http10 | Version::Http11, _, [host]) if is_path => Some(host),
+        _ => None,
+    }
+}
+
 impl Connection {
     /// A cleartext connection of `peer`.
     #[must_use]
     pub fn cleartext(peer: Option<SocketAddr>, listener: Option<SocketAddr>) -> Self {
         let client = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
         let (opened, front, told) = (Instant::now(), Arc::default(), Told::default());
-        Self { client, trusted: false, listener, tls: None, strict_sni: false, opened, front, told }
+        let named = Named::default();
+        Self { client, trusted: false, listener, tls: None, strict_sni: false, opened, front, told, named }
     }
 
     /// The field in which a proxy in front names the client of each request, when its word is taken.
@@ -86,6 +111,23 @@ impl Connection {
     pub(super) fn client_of<'v>(&self, values: impl DoubleEndedIterator<Item = &'v [u8]>) -> IpAddr {
         let header = self.front.client_header.as_ref().filter(|_| self.client_header().is_some());
         header.and_then(|header| header.client(values, &self.front.trusted)).unwrap_or(self.client)
+    }
+
+    /// The names of one of its requests. One that gives the octets that the request before gave, and in one place as
+    /// that did, has the same.
+    pub(super) fn identity(&self, parts: &RequestParts<'_>) -> Result<Arc<Identity>, IdentifyError> {
+        let identify = || identify::identify(parts).map(Arc::new);
+        // Streams that come at once need not wait for each other.
+        let (Some(only), Ok(mut last)) = (the_only_place(parts), self.named.0.try_lock()) else {
+            return identify();
+        };
+        let is_same = |known: &&Arc<Identity>| known.seen.first().is_some_and(|seen| seen == only);
+        if let Some(known) = last.as_ref().filter(is_same) {
+            return Ok(Arc::clone(known));
+        }
+        let identity = identify()?;
+        *last = Some(Arc::clone(&identity));
+        Ok(identity)
     }
 
     /// The server name of the handshake.

@@ -25,7 +25,7 @@ use super::waiting::Changes;
 use crate::act::Ask;
 use crate::audit::Pending;
 use crate::gate::{Asked, Cut, Gate};
-use crate::identify::Identity;
+use crate::identify::{Identity, Version};
 use crate::limits;
 
 tokio::task_local! {
@@ -59,11 +59,39 @@ pub(super) struct Flight {
 /// What was asked, kept for the record of a cut.
 #[derive(Debug)]
 pub(super) struct Question {
-    pub(super) protocol: &'static str,
-    pub(super) method: http::Method,
-    /// The target; a query is never recorded.
-    pub(super) path: Box<[u8]>,
-    pub(super) user_agent: Option<Box<[u8]>>,
+    protocol: &'static str,
+    method: http::Method,
+    /// The target, of so many octets, and the `User-Agent` behind it when there is one. A query is never recorded.
+    text: Box<[u8]>,
+    path_len: usize,
+    has_agent: bool,
+}
+
+impl Question {
+    pub(super) fn new(
+        version: Version,
+        method: http::Method,
+        path: &[u8],
+        user_agent: Option<&[u8]>,
+    ) -> Self {
+        let text = [path, user_agent.unwrap_or_default()].concat().into_boxed_slice();
+        let (path_len, has_agent) = (path.len(), user_agent.is_some());
+        Self { protocol: version.as_str(), method, text, path_len, has_agent }
+    }
+
+    /// What an idle connection has not asked yet.
+    fn none() -> Self {
+        let (method, text) = (http::Method::GET, Box::default());
+        Self { protocol: "", method, text, path_len: 0, has_agent: false }
+    }
+
+    fn path(&self) -> &[u8] {
+        self.text.get(..self.path_len).unwrap_or_default()
+    }
+
+    fn user_agent(&self) -> Option<&[u8]> {
+        self.text.get(self.path_len..).filter(|_| self.has_agent)
+    }
 }
 
 impl Flight {
@@ -97,9 +125,7 @@ impl Flight {
             names: smallvec![sni.clone()],
             seen: smallvec![sni.as_str().as_bytes().to_vec()],
         };
-        let question =
-            Question { protocol: "", method: http::Method::GET, path: Box::default(), user_agent: None };
-        Some(Self::new(Arc::clone(connection), Arc::new(identity), connection.client, question))
+        Some(Self::new(Arc::clone(connection), Arc::new(identity), connection.client, Question::none()))
     }
 
     /// The flight that the running task serves; none in a proxy that embeds this crate.
@@ -178,8 +204,8 @@ impl Flight {
             tls: self.connection.tls_version(),
             protocol: self.question.protocol,
             method: self.question.method.as_str(),
-            path: &self.question.path,
-            user_agent: self.question.user_agent.as_deref(),
+            path: self.question.path(),
+            user_agent: self.question.user_agent(),
             ask: Ask::default(),
         }
     }

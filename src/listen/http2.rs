@@ -217,7 +217,7 @@ where
     ) -> Option<Arc<Flight>> {
         let mut changes = self.gate.changes();
         let (app, shutdown, counted) = (Arc::clone(&self.inner), shutdown.clone(), Counted::new(active));
-        let identity = enforce::identify(session.req_header(), connection.sni());
+        let identity = enforce::identity(connection, session.req_header());
         let session = ServerSession::new_http2(session);
         let Ok(identity) = identity else {
             // The proxy finds the same, and answers with what is wrong.
@@ -240,17 +240,14 @@ where
         &self,
         session: &ServerSession,
         connection: &Arc<Connection>,
-        identity: Identity,
+        identity: Arc<Identity>,
     ) -> Arc<Flight> {
         let request = session.req_header();
-        let question = Question {
-            protocol: enforce::version(request).as_str(),
-            method: request.method.clone(),
-            path: request.raw_path().into(),
-            user_agent: request.headers.get(http::header::USER_AGENT).map(|value| value.as_bytes().into()),
-        };
+        let user_agent = request.headers.get(http::header::USER_AGENT).map(|value| value.as_bytes());
+        let version = enforce::version(request);
+        let question = Question::new(version, request.method.clone(), request.raw_path(), user_agent);
         let client = enforce::named_in(connection, request);
-        Flight::new(Arc::clone(connection), Arc::new(identity), client, question)
+        Flight::new(Arc::clone(connection), identity, client, question)
     }
 
     /// Returns when the connection has been idle for too long, or when a change of rules blocks what it served last, with the

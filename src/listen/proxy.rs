@@ -103,7 +103,7 @@ impl ProxyHttp for EdgeProxy {
         if session.req_header().method == http::Method::CONNECT {
             self.gate.metrics().rejected("connect");
             session.set_keepalive(None);
-            respond::write_plain(session, 405, "this edge makes no tunnels").await?;
+            Box::pin(respond::write_plain(session, 405, "this edge makes no tunnels")).await?;
             return Ok(true);
         }
         context.trip.passed = Some(passed);
@@ -161,6 +161,9 @@ impl ProxyHttp for EdgeProxy {
         is_end: bool,
         context: &mut Context,
     ) -> Result<()> {
+        if is_end {
+            return Ok(());
+        }
         // Once the answer has begun this is a conversation, and so is gRPC from the start.
         let is_upload = context.trip.passed.is_some() && !upload::is_conversation(session.req_header());
         let octets = body.as_ref().map_or(0, Bytes::len);

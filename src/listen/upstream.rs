@@ -137,7 +137,8 @@ impl Upstream {
     pub(super) async fn route(&self, session: &mut Session, trip: &mut Trip) -> Result<bool> {
         let Some((route, pool)) = self.origins.find(&trip.passed()?.identity().host) else {
             self.gate.metrics().rejected("no-route");
-            respond::write_plain(session, 404, "this edge has no route for the name asked for").await?;
+            let reason = "this edge has no route for the name asked for";
+            Box::pin(respond::write_plain(session, 404, reason)).await?;
             return Ok(true);
         };
         let mut ahead = pool.order(&hash_key(pool, session, trip.passed()?));
@@ -162,7 +163,7 @@ impl Upstream {
             let origin = member.origin();
             match origin.host.ip() {
                 Some(address) => journey.addresses.push(SocketAddr::new(address, origin.port)),
-                None => match self.resolver.addresses(origin).await {
+                None => match Box::pin(self.resolver.addresses(origin)).await {
                     Ok(addresses) => journey.addresses.extend(addresses),
                     Err(error) => tracing::warn!(%error, "an origin has no address"),
                 },
