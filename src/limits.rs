@@ -177,6 +177,9 @@ pub const HEALTH_INTERVAL: Duration = Duration::from_secs(5);
 pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 /// Octets of the answer to a health check that are read, for an answer that never ends.
 pub const HEALTH_BODY_BYTES: usize = 64 * 1024;
+/// Parts of the list of open connections to origins: request threads that use connections of different parts do not
+/// wait for each other.
+pub const DOOR_SHARDS: usize = 64;
 /// Clients that are known by name of one connection to an origin; with more, any client could be on it.
 pub const CONNECTION_USERS: usize = 32;
 /// Octets of a list of addresses that a trusted proxy sent and is passed on.

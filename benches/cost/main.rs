@@ -3,8 +3,10 @@
 //! Processor time (user and system) of the serving process for one request or handshake, in alternating turns with its
 //! peer. Each turn gives a ratio of its own, since absolute times drift with the machine; the medians are printed.
 //!
-//! * Forwarding: a bare `ProxyHttp` on the same Pingora, settings and number of threads, over HTTP/1.1 and over HTTP/2
-//!   with TLS. `h2load` asks (Debian: nghttp2-client).
+//! * Forwarding: a bare `ProxyHttp` on the same Pingora, settings, allocator, TLS library and number of threads, over
+//!   HTTP/1.1 and over HTTP/2 with TLS; once as bare as can be, and once with the features on that the edge has beside
+//!   its enforcement (timeouts, bounds, what origins are told of clients). `h2load` asks (Debian: nghttp2-client).
+//!   Both keep connections to the origin.
 //! * Refusing a handshake for its server name: nginx with `ssl_reject_handshake on` and without a log. Ours is on record.
 
 #![allow(
@@ -57,14 +59,17 @@ fn main() {
     if !client::has_h2load() {
         println!("h2load is not installed: nothing is forwarded");
     } else {
+        let peers = [("bare Pingora with the same features", 2), ("bare Pingora", 0)];
         for (protocol, at) in [(Protocol::Http1, 0), (Protocol::Tls2, 1)] {
-            let ask = |addresses: &[SocketAddr]| client::forward(addresses[at], FREE, REQUESTS, protocol);
-            compare(
-                &format!("forwarded over {protocol:?}"),
-                f64::from(REQUESTS),
-                ("interdict", &|| ask(&edge.listeners), &|| vec![edge.pid()]),
-                ("bare Pingora", &|| ask(&bare.listeners), &|| vec![bare.pid()]),
-            );
+            for (peer, first) in peers {
+                let ask = |address: SocketAddr| client::forward(address, FREE, REQUESTS, protocol);
+                compare(
+                    &format!("forwarded over {protocol:?}"),
+                    f64::from(REQUESTS),
+                    ("interdict", &|| ask(edge.listeners[at]), &|| vec![edge.pid()]),
+                    (peer, &|| ask(bare.listeners[first + at]), &|| vec![bare.pid()]),
+                );
+            }
         }
     }
     match &nginx {

@@ -77,13 +77,9 @@ pub(super) fn begin(
         stream.take_off(head_len);
         return Ok(Begun::Blocked(block));
     }
-    let question = Question {
-        protocol: parts.version.as_str(),
-        // A method that is none for the `http` crate is refused by Pingora in a moment.
-        method: http::Method::from_bytes(head.method.as_bytes()).unwrap_or_default(),
-        path: head.target.into(),
-        user_agent: head.user_agent.map(Into::into),
-    };
+    // A method that is none for the `http` crate is refused by Pingora in a moment.
+    let method = http::Method::from_bytes(head.method.as_bytes()).unwrap_or_default();
+    let question = Question::new(parts.version, method, head.target, head.user_agent);
     let client = connection.client_of(head.forwarded.iter().copied());
     let (budget, rewritten) = (head.budget, in_origin_form(bytes, &head));
     drop(head);

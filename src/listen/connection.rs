@@ -13,7 +13,6 @@ use pingora::protocols::http::ServerSession;
 use pingora::protocols::l4::socket::SocketAddr;
 use pingora::protocols::{ALPN, Ssl, Stream};
 use pingora::server::ShutdownWatch;
-use tokio::sync::watch;
 
 use super::admission::{Admission, Admitted};
 use super::begin::{Beginning, Begun, Refusal, begin};
@@ -28,6 +27,7 @@ use super::live::Live;
 use super::respond;
 use super::stream::{Budget, EdgeStream};
 use super::tls::Outcome;
+use super::waiting::Waiting;
 use crate::gate::Gate;
 use crate::metrics::Metrics;
 
@@ -94,12 +94,12 @@ impl Drop for Counted<'_> {
 impl<A> EdgeApp<A> {
     /// How much clients may ask for from now on.
     pub(super) fn bounds(&self) -> Bounds {
-        self.live.now().bounds
+        self.live.look(|live| live.bounds)
     }
 
     /// How long a client may take from now on.
     pub(super) fn timeouts(&self) -> Timeouts {
-        self.live.now().timeouts
+        self.live.look(|live| live.timeouts)
     }
 }
 
@@ -128,7 +128,7 @@ where
     }
 
     /// What a new connection is, once its handshake is through; nothing when there is nobody left to serve.
-    async fn accept(&self, stream: Stream) -> Option<(EdgeStream, Connection, Admitted)> {
+    async fn accept(&self, stream: Stream) -> Option<(Box<EdgeStream>, Connection, Admitted)> {
         let socket = stream.get_socket_digest();
         let address = |address: Option<&SocketAddr>| address.and_then(|address| address.as_inet()).copied();
         let peer = address(socket.as_ref().and_then(|socket| socket.peer_addr()));
@@ -138,7 +138,7 @@ where
         let listener = self.listeners.of(local?)?;
         connection.strict_sni = listener.strict_sni;
         connection.front = Arc::clone(&listener.front);
-        let mut stream = EdgeStream::new(stream, self.pace());
+        let mut stream = Box::new(EdgeStream::new(stream, self.pace()));
         let admitted = match self.admit(&mut stream, &mut connection).await {
             Ok(admitted) => admitted,
             Err(label) => {
@@ -152,17 +152,12 @@ where
         stream.admit(Budget::Unlimited);
         let patience = self.timeouts().header;
         // In a box, as are other steps that few connections are in for long: what is idle holds no room for them.
-        let accept = terminator.accept(
-            Box::new(stream),
-            connection.client,
-            connection.listener_text(),
-            &self.gate,
-            patience,
-        );
+        let listener = connection.listener_text();
+        let accept = terminator.accept(stream, connection.client, listener, &self.gate, patience);
         match Box::pin(accept).await {
             Outcome::Done(stream, tls) => {
                 connection.tls = Some(tls);
-                Some((EdgeStream::new(stream, self.pace()), connection, admitted))
+                Some((Box::new(EdgeStream::new(stream, self.pace())), connection, admitted))
             }
             Outcome::Refused => None,
             Outcome::Failed(label) => {
@@ -175,7 +170,7 @@ where
     /// HTTP/2 where the handshake agreed on it, else what the first bytes say.
     pub(super) async fn serve_any(
         self: &Arc<Self>,
-        mut stream: EdgeStream,
+        mut stream: Box<EdgeStream>,
         connection: &Arc<Connection>,
         shutdown: &ShutdownWatch,
     ) {
@@ -192,16 +187,15 @@ where
 
     async fn serve(
         self: &Arc<Self>,
-        mut stream: EdgeStream,
+        mut stream: Box<EdgeStream>,
         connection: &Arc<Connection>,
         shutdown: &ShutdownWatch,
     ) {
         let mut occupation = Occupation::new(connection);
-        // A change that comes while a request is served is still to be felt by the connection when it waits again.
-        let mut seen = self.gate.changes();
+        let mut waiting = Waiting::new(self.gate.changes(), shutdown, &self.leave);
         let mut is_new = true;
         let (mut memory, mut answers) = (Memory::default(), Answers::default());
-        while let Some(next) = self.next_head(&mut stream, &occupation, seen.clone(), shutdown).await {
+        while let Some(next) = self.next_head(&mut stream, &occupation, &mut waiting).await {
             let Next::Head(head_len) = next else {
                 // Whatever it is, what was asked before it gets its answer first.
                 answers.send(&mut stream).await.ok();
@@ -236,11 +230,11 @@ where
             if answers.send(&mut stream).await.is_err() {
                 return;
             }
-            // Before the full path asks the ruleset: no change of it is missed.
-            let changes = self.gate.changes();
-            seen = changes.clone();
+            // Before the full path asks the ruleset: no change of it is missed. One that comes while the request is
+            // served is still to be felt by the connection when it waits again.
+            waiting.changes.begin();
             occupation.note(&flight);
-            match self.serve_request(stream, flight, changes, shutdown).await {
+            match self.serve_request(stream, flight, &mut waiting, shutdown).await {
                 Some(reusable) => stream = reusable,
                 None => return,
             }
@@ -252,26 +246,27 @@ where
         &self,
         stream: &mut EdgeStream,
         occupation: &Occupation,
-        changes: watch::Receiver<u64>,
-        shutdown: &ShutdownWatch,
+        waiting: &mut Waiting,
     ) -> Option<Next> {
-        let mut shutdown = shutdown.clone();
-        let cut = occupation.until_cut(&self.gate, changes, std::future::ready(()));
+        let Waiting { changes, idle, stopping } = waiting;
+        let owed = changes.is_owed();
+        let cut = occupation.until_cut(&self.gate, changes, owed, std::future::ready(()));
         let begun = tokio::select! {
             biased;
-            begun = await_first_byte(stream, self.timeouts().idle) => begun,
+            begun = await_first_byte(stream) => begun,
             // A stopping edge closes what is idle; a request that has begun is still served.
-            () = self.leave.idle(&mut shutdown) => false,
+            () = stopping.idle() => false,
             cut = cut => {
                 let _receipt = cut.await;
                 false
             }
+            () = idle.over(self.timeouts().idle) => false,
         };
         if !begun {
             return None;
         }
-        let settings = self.live.now();
-        match read_head(stream, settings.timeouts.header, settings.bounds.head_bytes).await {
+        let (whole, max) = self.live.look(|live| (live.timeouts.header, live.bounds.head_bytes));
+        match read_head(stream, whole, max).await {
             Ok(next) => Some(next),
             Err(error) => {
                 tracing::debug!(%error, "a client connection broke");
@@ -282,12 +277,12 @@ where
 
     async fn serve_request(
         &self,
-        stream: EdgeStream,
+        stream: Box<EdgeStream>,
         flight: Arc<Flight>,
-        changes: watch::Receiver<u64>,
+        waiting: &mut Waiting,
         shutdown: &ShutdownWatch,
-    ) -> Option<EdgeStream> {
-        let mut session = ServerSession::new_http1(Box::new(stream));
+    ) -> Option<Box<EdgeStream>> {
+        let mut session = ServerSession::new_http1(stream);
         let timeouts = self.timeouts();
         session.set_keepalive((!*shutdown.borrow()).then(|| timeouts.idle.as_secs().max(1)));
         session.set_read_timeout(Some(timeouts.read));
@@ -296,9 +291,9 @@ where
         // Clients may close their sending side once they have asked (RFC 9112 §9.6).
         session.set_abort_on_close(false);
         let serving = self.inner.process_new_http(session, shutdown);
-        let reused = flight::serve(flight, &self.gate, changes, serving).await?;
+        let reused = flight::serve(flight, &self.gate, &mut waiting.changes, serving).await?;
         let (stream, _settings) = reused.consume();
-        stream.into_any().downcast::<EdgeStream>().ok().map(|stream| *stream)
+        stream.into_any().downcast::<EdgeStream>().ok()
     }
 
     /// Parts from a client whose next bytes begin no request.

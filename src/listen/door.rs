@@ -5,14 +5,13 @@
 //! whoever connects (a request, its retry, a health check), and keeps hold of each connection it made, pooled or in
 //! use, so that a swap that closes a network ends what leads into it.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use hashbrown::HashMap;
 use pingora::connectors::L4Connect;
 use pingora::protocols::l4::socket::SocketAddr as PingoraAddr;
 use pingora::protocols::l4::stream::Stream;
@@ -46,11 +45,33 @@ pub(super) fn refusal(reason: String) -> Box<Error> {
 #[derive(Debug)]
 pub struct Door {
     gate: Arc<Gate>,
-    /// Every open connection, by the descriptor of its socket. An entry leaves before its descriptor is closed, so
-    /// no number stands for two connections.
-    open: Mutex<HashMap<RawFd, Open>>,
-    /// Requests that went out, which numbers them.
-    uses: AtomicU64,
+    /// Every open connection, by the descriptor of its socket, which also says where it is noted: request threads
+    /// rarely meet there.
+    shards: Box<[Arc<Shard>]>,
+}
+
+#[derive(Debug, Default)]
+struct Shard(Mutex<Noted>);
+
+#[derive(Debug, Default)]
+struct Noted {
+    /// An entry leaves before its descriptor is closed, so no number stands for two connections.
+    open: HashMap<RawFd, Open>,
+    /// Requests that went out on connections of this shard, which numbers them.
+    uses: u64,
+}
+
+impl Shard {
+    fn lock(&self) -> MutexGuard<'_, Noted> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Noted {
+    fn number(&mut self) -> u64 {
+        self.uses += 1;
+        self.uses
+    }
 }
 
 /// An open connection.
@@ -70,7 +91,7 @@ struct Open {
 /// followed, or another connection has got its descriptor.
 #[derive(Debug)]
 pub(super) struct Use {
-    door: Arc<Door>,
+    shard: Arc<Shard>,
     connection: RawFd,
     number: u64,
 }
@@ -78,8 +99,8 @@ pub(super) struct Use {
 impl Use {
     /// Ends the connection. False when it has ended already, or is another request's by now.
     pub(super) fn end(&self) -> bool {
-        let open = self.door.lock();
-        let found = open.get(&self.connection).filter(|open| open.last == self.number);
+        let noted = self.shard.lock();
+        let found = noted.open.get(&self.connection).filter(|open| open.last == self.number);
         if let Some(open) = found {
             end(&open.socket);
         }
@@ -100,7 +121,7 @@ impl Door {
     /// A door that lets through what `gate` does not close.
     #[must_use]
     pub fn new(gate: Arc<Gate>) -> Arc<Self> {
-        Arc::new(Self { gate, open: Mutex::default(), uses: AtomicU64::new(0) })
+        Arc::new(Self { gate, shards: (0..limits::DOOR_SHARDS).map(|_| Arc::default()).collect() })
     }
 
     /// The way through the door for one client, or for nobody in particular.
@@ -115,29 +136,33 @@ impl Door {
 
     /// Notes that a request of `client` goes out on a connection; `alone` when no other is on it. Nothing for one that
     /// has no descriptor, or ended.
-    pub(super) fn note_user(self: &Arc<Self>, connection: RawFd, client: IpAddr, alone: bool) -> Option<Use> {
-        let number = self.number();
-        let mut open = self.lock();
-        let open = open.get_mut(&connection)?;
+    pub(super) fn note_user(&self, connection: RawFd, client: IpAddr, alone: bool) -> Option<Use> {
+        let shard = self.shard(connection)?;
+        let mut noted = shard.lock();
+        let number = noted.number();
+        let open = noted.open.get_mut(&connection)?;
         open.users.add(client, alone);
         open.shared = !alone;
         open.last = number;
-        Some(Use { door: Arc::clone(self), connection, number })
+        Some(Use { shard: Arc::clone(shard), connection, number })
     }
 
-    fn number(&self) -> u64 {
-        self.uses.fetch_add(1, Ordering::Relaxed)
+    /// Where a descriptor is noted. There is always such a place.
+    fn shard(&self, descriptor: RawFd) -> Option<&Arc<Shard>> {
+        self.shards.get(descriptor.unsigned_abs() as usize % limits::DOOR_SHARDS)
     }
 
     /// Ends every connection whose address is closed to one of those it is open for, pooled or in use: nothing more
     /// is sent on it, what the system still holds of it included.
     pub fn close_what_is_closed(&self) -> usize {
         let mut ended = 0;
-        for (descriptor, open) in self.lock().iter() {
-            if open.users.are_kept_from(open.address, &self.gate, open.shared) {
-                tracing::info!(address = %open.address, descriptor, "a connection into a closed network ends");
-                end(&open.socket);
-                ended += 1;
+        for shard in &self.shards {
+            for (descriptor, open) in &shard.lock().open {
+                if open.users.are_kept_from(open.address, &self.gate, open.shared) {
+                    tracing::info!(address = %open.address, descriptor, "a connection into a closed network ends");
+                    end(&open.socket);
+                    ended += 1;
+                }
             }
         }
         self.gate.metrics().upstream_cut(ended);
@@ -172,8 +197,14 @@ impl Door {
             duplicate.map_err(|cause| Error::because(ErrorType::SocketError, "a descriptor", cause))?;
         let descriptor = stream.as_raw_fd();
         let users = client.map_or(Users::Anybody, |client| Users::Clients(SmallVec::from_elem(client, 1)));
-        let last = self.number();
-        self.lock().insert(descriptor, Open { address, socket, users, shared: false, last });
+        let nowhere = || Error::explain(ErrorType::SocketError, "a descriptor");
+        let shard = Arc::clone(self.shard(descriptor).ok_or_else(nowhere)?);
+        let last = {
+            let mut noted = shard.lock();
+            let last = noted.number();
+            noted.open.insert(descriptor, Open { address, socket, users, shared: false, last });
+            last
+        };
         self.gate.metrics().upstream_opened();
         let mut stream = if upgrade {
             Stream::from(VirtualSocketStream::new(Box::new(Unhurried::new(stream))))
@@ -185,7 +216,7 @@ impl Door {
         self.ask(address, client)?;
         if let (true, Some(flight)) = (upgrade, Flight::current()) {
             // Such a stream has no descriptor to be known by later, and is this request's alone from the start.
-            flight.waits_on(Some(Use { door: Arc::clone(self), connection: descriptor, number: last }));
+            flight.waits_on(Some(Use { shard, connection: descriptor, number: last }));
         }
         Ok(stream)
     }
@@ -199,8 +230,9 @@ impl Door {
         Ok(())
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<RawFd, Open>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    #[cfg(test)]
+    fn count(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().open.len()).sum()
     }
 }
 
@@ -285,7 +317,10 @@ impl Tracing for Leaving {
     fn on_connected(&self) {}
 
     fn on_disconnected(&self) {
-        self.door.lock().remove(&self.descriptor);
+        // It is closed beside the lock.
+        let open =
+            self.door.shard(self.descriptor).and_then(|shard| shard.lock().open.remove(&self.descriptor));
+        drop(open);
         self.door.gate.metrics().upstream_closed();
     }
 

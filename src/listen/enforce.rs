@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use http::{HeaderName, header};
+use http::header;
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
@@ -75,7 +75,7 @@ pub async fn enforce_request(gate: &Gate, session: &mut Session) -> Result<Optio
         Err(error) => {
             gate.metrics().rejected("no-identity");
             session.set_keepalive(None);
-            respond::write_plain(session, 400, &error.to_string()).await?;
+            Box::pin(respond::write_plain(session, 400, &error.to_string())).await?;
             return Ok(None);
         }
     };
@@ -84,13 +84,16 @@ pub async fn enforce_request(gate: &Gate, session: &mut Session) -> Result<Optio
     match with_facts(session, &identity, |asked| gate.judge(&ruleset, asked)) {
         Ruling::Forward if is_misdirected(flight.as_deref()) => {
             gate.metrics().rejected("misdirected");
-            respond::write_plain(session, 421, "this connection was made for another name").await?;
+            let reason = "this connection was made for another name";
+            Box::pin(respond::write_plain(session, 421, reason)).await?;
             Ok(None)
         }
         Ruling::Forward => Ok(Some(Passed { identity, ruleset, moment })),
         Ruling::Enforce(blocked) => {
             settle(flight.as_deref());
-            respond::give(session, blocked.acknowledged().await).await?;
+            // What few requests need takes no room in all of them.
+            let answered = async { respond::give(session, blocked.acknowledged().await).await };
+            Box::pin(answered).await?;
             Ok(None)
         }
     }
@@ -120,13 +123,15 @@ fn blocks(ruleset: &Ruleset, gate: &Gate, identity: &Identity, client: IpAddr) -
 /// Whether a case keeps this request from an origin. Nothing is recorded: no connection is asked for. Where it does
 /// not, what the request is given comes from there, and a change of rules may cut it.
 pub(super) fn is_closed(gate: &Gate, session: &Session, passed: &Passed, origin: SocketAddr) -> bool {
-    let now = gate.clock().now();
-    let verdict = decide::judge_origin(&passed.ruleset, origin.ip(), asker(session), now);
-    let closed = matches!(verdict, Verdict::Block(_));
-    if let (false, Some(flight)) = (closed, Flight::current()) {
-        flight.leads_to(origin);
+    let closed = matches!(decide_origin(gate, session, passed, origin), Verdict::Block(_));
+    if !closed {
+        Flight::with_current(|flight| flight.leads_to(origin));
     }
     closed
+}
+
+fn decide_origin<'p>(gate: &Gate, session: &Session, passed: &'p Passed, origin: SocketAddr) -> Verdict<'p> {
+    decide::judge_origin(&passed.ruleset, origin.ip(), asker(session), gate.clock().now())
 }
 
 /// Whether the request is about another name than its connection was made for, where that is forbidden (RFC 9110
@@ -149,14 +154,17 @@ fn settle(flight: Option<&Flight>) {
 /// against it has been recorded, and is carried out with [`carry_out`].
 #[must_use]
 pub fn judge_origin(gate: &Gate, session: &Session, passed: &Passed, upstream: SocketAddr) -> Ruling {
-    // What no client asked for is no event, unless a connection is refused.
-    if session.subrequest_ctx.is_some() && !is_closed(gate, session, passed, upstream) {
-        return Ruling::Forward;
-    }
-    let ruling =
-        with_facts(session, &passed.identity, |asked| gate.judge_origin(&passed.ruleset, asked, upstream));
-    if let (Ruling::Forward, Some(flight)) = (&ruling, Flight::current()) {
-        flight.leads_to(upstream);
+    let ruling = match decide_origin(gate, session, passed, upstream) {
+        // The facts are for the record, and nothing is recorded of what no case concerns.
+        Verdict::Allow => Ruling::Forward,
+        // What no client asked for is no event, unless a connection is refused.
+        Verdict::Shadow(_) | Verdict::Exempt(_) if session.subrequest_ctx.is_some() => Ruling::Forward,
+        _ => {
+            with_facts(session, &passed.identity, |asked| gate.judge_origin(&passed.ruleset, asked, upstream))
+        }
+    };
+    if matches!(ruling, Ruling::Forward) {
+        Flight::with_current(|flight| flight.leads_to(upstream));
     }
     ruling
 }
@@ -169,8 +177,9 @@ pub async fn carry_out(session: &mut Session, ruling: Ruling) -> Result<bool> {
     match ruling {
         Ruling::Forward => Ok(false),
         Ruling::Enforce(blocked) => {
-            settle(Flight::current().as_deref());
-            respond::give(session, blocked.acknowledged().await).await?;
+            Flight::with_current(Flight::settle);
+            let answered = async { respond::give(session, blocked.acknowledged().await).await };
+            Box::pin(answered).await?;
             Ok(true)
         }
     }
@@ -258,9 +267,7 @@ pub(super) struct About<'a> {
 impl About<'_> {
     /// Puts it together with the head.
     pub(super) fn with_request<T>(&self, request: &RequestHeader, judge: impl FnOnce(&Asked<'_>) -> T) -> T {
-        let field = |name: HeaderName| request.headers.get(name).map(|value| value.as_bytes());
-        let (accept, accept_language) =
-            (joined(request, &header::ACCEPT), joined(request, &header::ACCEPT_LANGUAGE));
+        let fields = Fields::of(request);
         judge(&Asked {
             identity: self.identity,
             client: self.client,
@@ -269,22 +276,49 @@ impl About<'_> {
             protocol: version(request).as_str(),
             method: request.method.as_str(),
             path: request.raw_path(),
-            user_agent: field(header::USER_AGENT),
+            user_agent: fields.user_agent,
             ask: Ask {
                 head: request.method == http::Method::HEAD,
-                accept: accept.as_deref(),
-                accept_language: accept_language.as_deref(),
-                content_type: field(header::CONTENT_TYPE),
+                accept: fields.accept.as_deref(),
+                accept_language: fields.accept_language.as_deref(),
+                content_type: fields.content_type,
             },
         })
     }
 }
 
+/// What the record and the answer of a block need of a head, found in one look at it.
+#[derive(Default)]
+struct Fields<'r> {
+    accept: Option<Cow<'r, [u8]>>,
+    accept_language: Option<Cow<'r, [u8]>>,
+    user_agent: Option<&'r [u8]>,
+    content_type: Option<&'r [u8]>,
+}
+
+impl<'r> Fields<'r> {
+    fn of(request: &'r RequestHeader) -> Self {
+        let mut fields = Self::default();
+        for (name, value) in &request.headers {
+            let value = value.as_bytes();
+            match *name {
+                header::ACCEPT => join(&mut fields.accept, value),
+                header::ACCEPT_LANGUAGE => join(&mut fields.accept_language, value),
+                header::USER_AGENT if fields.user_agent.is_none() => fields.user_agent = Some(value),
+                header::CONTENT_TYPE if fields.content_type.is_none() => fields.content_type = Some(value),
+                _ => {}
+            }
+        }
+        fields
+    }
+}
+
 /// The values of a list-based field as one (RFC 9110 §5.3).
-fn joined<'r>(request: &'r RequestHeader, name: &HeaderName) -> Option<Cow<'r, [u8]>> {
-    let mut values = request.headers.get_all(name).iter().map(|value| value.as_bytes());
-    let first = values.next()?;
-    Some(values.fold(Cow::Borrowed(first), |all, value| Cow::Owned([&*all, b", ", value].concat())))
+fn join<'r>(whole: &mut Option<Cow<'r, [u8]>>, value: &'r [u8]) {
+    *whole = Some(match whole.take() {
+        None => Cow::Borrowed(value),
+        Some(before) => Cow::Owned([&*before, b", ", value].concat()),
+    });
 }
 
 pub(super) fn version(request: &RequestHeader) -> Version {
@@ -298,7 +332,7 @@ pub(super) fn version(request: &RequestHeader) -> Version {
 /// Who asks: the client of this request, whoever is at the other end of the connection.
 pub(super) fn asker(session: &Session) -> IpAddr {
     let of_connection = || facts::of(session).map(|connection| named_in(connection, session.req_header()));
-    let flying = Flight::current().map(|flight| flight.client);
+    let flying = Flight::with_current(|flight| flight.client);
     flying.or_else(of_connection).unwrap_or_else(|| client_ip(session))
 }
 

@@ -10,6 +10,7 @@ use pingora::http::ResponseHeader;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::proxy::Session;
 
+use super::forwarded::Told;
 use super::listeners::Front;
 use crate::hostname::Hostname;
 
@@ -54,6 +55,8 @@ pub struct Connection {
     pub opened: Instant,
     /// What may stand in front of it.
     pub front: Arc<Front>,
+    /// What origins were told of it.
+    pub(super) told: Told,
 }
 
 /// What the handshake told.
@@ -70,9 +73,19 @@ impl Connection {
     #[must_use]
     pub fn cleartext(peer: Option<SocketAddr>, listener: Option<SocketAddr>) -> Self {
         let client = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
-        let (opened, front) = (Instant::now(), Arc::default());
+        let (opened, front, told) = (Instant::now(), Arc::default(), Told::default());
         let listener_text = listener.map(|address| address.to_string()).unwrap_or_default().into();
-        Self { client, trusted: false, listener, listener_text, tls: None, strict_sni: false, opened, front }
+        Self {
+            client,
+            trusted: false,
+            listener,
+            listener_text,
+            tls: None,
+            strict_sni: false,
+            opened,
+            front,
+            told,
+        }
     }
 
     /// The field in which a proxy in front names the client of each request, when its word is taken.

@@ -17,16 +17,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use smallvec::smallvec;
-use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::door::Use;
 use super::facts::Connection;
+use super::waiting::Changes;
 use crate::act::Ask;
 use crate::audit::Pending;
 use crate::gate::{Asked, Cut, Gate};
 use crate::hostname::Hostname;
-use crate::identify::Identity;
+use crate::identify::{Identity, Version};
 use crate::limits;
 
 tokio::task_local! {
@@ -62,11 +62,39 @@ pub(super) struct Flight {
 /// What was asked, kept for the record of a cut.
 #[derive(Debug)]
 pub(super) struct Question {
-    pub(super) protocol: &'static str,
-    pub(super) method: http::Method,
-    /// The target; a query is never recorded.
-    pub(super) path: Box<[u8]>,
-    pub(super) user_agent: Option<Box<[u8]>>,
+    protocol: &'static str,
+    method: http::Method,
+    /// The target, of so many octets, and the `User-Agent` behind it when there is one. A query is never recorded.
+    text: Box<[u8]>,
+    path_len: usize,
+    has_agent: bool,
+}
+
+impl Question {
+    pub(super) fn new(
+        version: Version,
+        method: http::Method,
+        path: &[u8],
+        user_agent: Option<&[u8]>,
+    ) -> Self {
+        let text = [path, user_agent.unwrap_or_default()].concat().into_boxed_slice();
+        let (path_len, has_agent) = (path.len(), user_agent.is_some());
+        Self { protocol: version.as_str(), method, text, path_len, has_agent }
+    }
+
+    /// What an idle connection has not asked yet.
+    fn none() -> Self {
+        let (method, text) = (http::Method::GET, Box::default());
+        Self { protocol: "", method, text, path_len: 0, has_agent: false }
+    }
+
+    fn path(&self) -> &[u8] {
+        self.text.get(..self.path_len).unwrap_or_default()
+    }
+
+    fn user_agent(&self) -> Option<&[u8]> {
+        self.text.get(self.path_len..).filter(|_| self.has_agent)
+    }
 }
 
 impl Flight {
@@ -101,14 +129,17 @@ impl Flight {
             names: smallvec![sni.clone()],
             seen: smallvec![sni.as_str().as_bytes().to_vec()],
         };
-        let question =
-            Question { protocol: "", method: http::Method::GET, path: Box::default(), user_agent: None };
-        Some(Self::new(Arc::clone(connection), Arc::new(identity), connection.client, question))
+        Some(Self::new(Arc::clone(connection), Arc::new(identity), connection.client, Question::none()))
     }
 
     /// The flight that the running task serves; none in a proxy that embeds this crate.
     pub(super) fn current() -> Option<Arc<Self>> {
         FLIGHT.try_with(Arc::clone).ok()
+    }
+
+    /// Looks at that flight, without holding on to it.
+    pub(super) fn with_current<T>(look: impl FnOnce(&Self) -> T) -> Option<T> {
+        FLIGHT.try_with(|flight| look(flight)).ok()
     }
 
     /// Nothing of this request is left to be cut.
@@ -186,8 +217,8 @@ impl Flight {
             tls: self.connection.tls_version(),
             protocol: self.question.protocol,
             method: self.question.method.as_str(),
-            path: &self.question.path,
-            user_agent: self.question.user_agent.as_deref(),
+            path: self.question.path(),
+            user_agent: self.question.user_agent(),
             ask: Ask::default(),
         }
     }
@@ -210,8 +241,8 @@ impl Flight {
     }
 
     /// Returns when a change of rules blocks this request, with the record of its cut.
-    async fn until_cut(&self, gate: &Gate, changes: &mut watch::Receiver<u64>) -> Pending {
-        while changes.changed().await.is_ok() {
+    async fn until_cut(&self, gate: &Gate, changes: &mut impl Changes) -> Pending {
+        while changes.next().await {
             if self.begun.load(Ordering::Relaxed) {
                 // An answer of a few octets ends by itself; torn in the middle it would only look like a fault.
                 sleep(limits::CUT_GRACE).await;
@@ -229,21 +260,19 @@ impl Flight {
     async fn until_cut_idle(
         &self,
         gate: &Gate,
-        changes: &mut watch::Receiver<u64>,
+        changes: &mut impl Changes,
+        owed: bool,
         idle: impl Future<Output = ()>,
     ) -> Pending {
-        if changes.changed().await.is_err() {
-            return std::future::pending().await;
-        }
+        let mut goes_on = owed || changes.next().await;
         idle.await;
-        loop {
+        while goes_on {
             if let Some(pending) = self.judge_again(gate, true) {
                 return pending;
             }
-            if changes.changed().await.is_err() {
-                return std::future::pending().await;
-            }
+            goes_on = changes.next().await;
         }
+        std::future::pending().await
     }
 }
 
@@ -295,11 +324,13 @@ impl Occupation {
         self.only = (!self.is_shared).then(|| Last::Answered(host.clone()));
     }
 
-    /// Returns when a change of rules blocks it and `idle` has come, with the record of its cut.
+    /// Returns when a change of rules blocks it and `idle` has come, with the record of its cut; `owed` when there has
+    /// been one by which it was not judged.
     pub(super) async fn until_cut(
         &self,
         gate: &Gate,
-        mut changes: watch::Receiver<u64>,
+        changes: &mut impl Changes,
+        owed: bool,
         idle: impl Future<Output = ()>,
     ) -> Pending {
         let served = match &self.only {
@@ -308,7 +339,7 @@ impl Occupation {
             None => self.handshake.as_ref(),
         };
         match served {
-            Some(flight) => flight.until_cut_idle(gate, &mut changes, idle).await,
+            Some(flight) => flight.until_cut_idle(gate, changes, owed, idle).await,
             None => std::future::pending().await,
         }
     }
@@ -320,14 +351,14 @@ impl Occupation {
 pub(super) async fn serve<T>(
     flight: Arc<Flight>,
     gate: &Gate,
-    mut changes: watch::Receiver<u64>,
+    changes: &mut impl Changes,
     serving: impl Future<Output = Option<T>>,
 ) -> Option<T> {
     let mut under_way = std::pin::pin!(FLIGHT.scope(Arc::clone(&flight), serving));
     let cut = tokio::select! {
         biased;
         served = &mut under_way => return served,
-        cut = flight.until_cut(gate, &mut changes) => cut,
+        cut = flight.until_cut(gate, changes) => cut,
     };
     // Until the record is safe the request stands still: it goes no further, and its cut is not seen.
     let _receipt = cut.await;

@@ -5,32 +5,22 @@
 //! every spelling an origin could read as one of them.
 
 use std::net::IpAddr;
+use std::sync::Mutex;
 
 use http::HeaderValue;
 use http::header::{self, HeaderName};
 use pingora::Result;
 use pingora::http::RequestHeader;
 use pingora::{Error, ErrorType};
+use smallvec::SmallVec;
 
+use crate::hostname::Hostname;
+use crate::identify::Identity;
 use crate::limits;
 
-/// Fields that are for one connection only (RFC 9110 §7.6.1) and are not taken away by Pingora with every protocol.
-/// It turns `Connection`, `Upgrade` and `Transfer-Encoding` into what the connection to the origin needs.
-const HOP_BY_HOP: [HeaderName; 6] = [
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    HeaderName::from_static("http2-settings"),
-    header::TRAILER,
-];
-
-/// Fields that say where a message ends, whose names have a hyphen that some origins do not tell from `_`.
-const FRAMING: [HeaderName; 2] = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
-
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_FOR: &str = "x-forwarded-for";
+const X_FORWARDED_PROTO: &str = "x-forwarded-proto";
+const X_FORWARDED_HOST: &str = "x-forwarded-host";
 
 /// Who asks, as the connection tells.
 #[derive(Debug, Clone, Copy)]
@@ -42,33 +32,133 @@ pub(super) struct Asker<'a> {
     /// Whether the connection is encrypted.
     pub(super) https: bool,
     /// The one canonical name that was judged, with the port when there is one.
-    pub(super) authority: &'a str,
+    pub(super) identity: &'a Identity,
+    /// What was told before of the same connection, where there is one.
+    pub(super) told: Option<&'a Told>,
+}
+
+/// What the last request of a connection told the origin: the next one mostly tells the same.
+#[derive(Debug, Default)]
+pub(super) struct Told(Mutex<Option<(Hostname, Option<u16>, Words)>>);
+
+impl Clone for Told {
+    /// Another connection, which has told nothing.
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+/// The values of fields, made once. A clone of one shares its text.
+#[derive(Debug, Clone)]
+struct Words {
+    address: HeaderValue,
+    authority: HeaderValue,
+    hop: HeaderValue,
+}
+
+impl Words {
+    fn of(asker: &Asker<'_>) -> Result<Self> {
+        let address = asker.address.to_canonical();
+        let authority = asker.identity.authority();
+        Ok(Self {
+            address: value(address.to_string())?,
+            hop: value(element(address, &authority, asker.proto()))?,
+            authority: value(authority)?,
+        })
+    }
+}
+
+impl Asker<'_> {
+    fn proto(&self) -> &'static str {
+        if self.https { "https" } else { "http" }
+    }
+
+    /// The words for it, those of the request before where they are the same.
+    fn words(&self) -> Result<Words> {
+        // Streams of one connection that come at once need not wait for each other.
+        let Some(mut told) = self.told.and_then(|told| told.0.try_lock().ok()) else {
+            return Words::of(self);
+        };
+        let Identity { host, port, .. } = self.identity;
+        if let Some((_, _, words)) = told.as_ref().filter(|(told, beside, _)| told == host && beside == port)
+        {
+            return Ok(words.clone());
+        }
+        let words = Words::of(self)?;
+        *told = Some((host.clone(), *port, words.clone()));
+        Ok(words)
+    }
 }
 
 /// Turns the head of a request into the one the origin gets: one canonical `Host`, no field that belongs to the
 /// client's connection, and the truth about the client.
 pub(super) fn prepare(request: &mut RequestHeader, asker: &Asker<'_>) -> Result<()> {
-    remove_hop_by_hop(request)?;
-    settle_framing(request)?;
     let earlier = if asker.is_trusted { Earlier::take(request) } else { Earlier::default() };
-    remove_forwarded(request);
-    let authority = value(asker.authority.to_owned())?;
-    let proto = if asker.https { "https" } else { "http" };
-    let address = asker.address.to_canonical();
-    request.insert_header(X_FORWARDED_FOR, value(chain(earlier.addresses, address.to_string()))?)?;
-    request.insert_header(X_FORWARDED_PROTO, earlier.proto.unwrap_or(HeaderValue::from_static(proto)))?;
+    remove_what_is_not_for_origins(request)?;
+    let Words { address, authority, hop } = asker.words()?;
+    let proto = earlier.proto.unwrap_or(HeaderValue::from_static(asker.proto()));
+    request.insert_header(X_FORWARDED_FOR, chain(earlier.addresses, address)?)?;
+    request.insert_header(X_FORWARDED_PROTO, proto)?;
     request.insert_header(X_FORWARDED_HOST, earlier.host.unwrap_or_else(|| authority.clone()))?;
     request.insert_header(header::HOST, authority)?;
-    let hop = element(address, asker.authority, proto);
-    request.insert_header(header::FORWARDED, value(chain(earlier.forwarded, hop))?)?;
+    request.insert_header("forwarded", chain(earlier.forwarded, hop)?)?;
     Ok(())
 }
 
-fn remove_hop_by_hop(request: &mut RequestHeader) -> Result<()> {
-    for name in &HOP_BY_HOP {
-        request.remove_header(name);
+/// What becomes of a field on its way to an origin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Stays,
+    Goes,
+    /// `TE`: that trailers are understood holds for HTTP/2 from end to end (RFC 9113 §8.2.2); the rest goes.
+    Codings,
+    /// `Content-Length`.
+    Length,
+}
+
+impl Fate {
+    /// Fields that are for one connection only (RFC 9110 §7.6.1) and are not taken away by Pingora with every
+    /// protocol. It turns `Connection`, `Upgrade` and `Transfer-Encoding` into what the connection to the origin needs.
+    /// Those that frame a message have names with a hyphen that some origins do not tell from `_`.
+    fn of(name: &str) -> Self {
+        match name {
+            "te" => Self::Codings,
+            "content-length" => Self::Length,
+            "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "http2-settings"
+            | "trailer" => Self::Goes,
+            // Put in anew in a moment.
+            X_FORWARDED_FOR | X_FORWARDED_PROTO | X_FORWARDED_HOST | "forwarded" => Self::Stays,
+            _ if says_who_asked(name) => Self::Goes,
+            _ if name.contains('_') && reads_as(name, "content-length") => Self::Goes,
+            _ if name.contains('_') && reads_as(name, "transfer-encoding") => Self::Goes,
+            _ => Self::Stays,
+        }
     }
-    // `TE: trailers` says that trailers are understood, which holds for HTTP/2 from end to end (RFC 9113 §8.2.2).
+}
+
+/// One look at all names, since hardly any request has one of these.
+fn remove_what_is_not_for_origins(request: &mut RequestHeader) -> Result<()> {
+    let fated = request.headers.keys().map(|name| (name, Fate::of(name.as_str())));
+    let fated: SmallVec<[(HeaderName, Fate); 4]> =
+        fated.filter(|(_, fate)| *fate != Fate::Stays).map(|(name, fate)| (name.clone(), fate)).collect();
+    for (name, fate) in fated {
+        match fate {
+            Fate::Stays => {}
+            Fate::Goes => {
+                request.remove_header(&name);
+            }
+            Fate::Codings => settle_codings(request)?,
+            Fate::Length => settle_length(request)?,
+        }
+    }
+    Ok(())
+}
+
+fn settle_codings(request: &mut RequestHeader) -> Result<()> {
     let mut codings =
         request.headers.get_all(header::TE).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
     let keeps_te = codings.any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"));
@@ -79,27 +169,17 @@ fn remove_hop_by_hop(request: &mut RequestHeader) -> Result<()> {
     Ok(())
 }
 
-/// Says the length in one way only: one number without zeros in front, which some read as octal, and no field that an
-/// origin could take for one that frames or routes a message.
-fn settle_framing(request: &mut RequestHeader) -> Result<()> {
+/// Says the length in one way only: one number without zeros in front, which some read as octal.
+fn settle_length(request: &mut RequestHeader) -> Result<()> {
     let mut lengths = request.headers.get_all(header::CONTENT_LENGTH).iter();
-    if let Some(first) = lengths.next() {
-        // Whoever read the request has seen to it that all of them say the same.
-        let text = first.to_str().ok().and_then(|text| text.split(',').next()).map(str::trim);
-        let length: Option<u64> = text.and_then(|text| text.parse().ok());
-        let unclear = || Error::explain(ErrorType::InternalError, "a length that is no number");
-        let settled = HeaderValue::from(length.ok_or_else(unclear)?);
-        if lengths.next().is_some() || *first != settled {
-            request.insert_header(header::CONTENT_LENGTH, settled)?;
-        }
-    }
-    let frames = |name: &HeaderName| {
-        let alike = |known: HeaderName| name.as_str().replace('_', "-") == known.as_str();
-        name.as_str().contains('_') && FRAMING.into_iter().any(alike)
-    };
-    let lookalikes: Vec<HeaderName> = request.headers.keys().filter(|name| frames(name)).cloned().collect();
-    for name in lookalikes {
-        request.remove_header(&name);
+    let Some(first) = lengths.next() else { return Ok(()) };
+    // Whoever read the request has seen to it that all of them say the same.
+    let text = first.to_str().ok().and_then(|text| text.split(',').next()).map(str::trim);
+    let length: Option<u64> = text.and_then(|text| text.parse().ok());
+    let unclear = || Error::explain(ErrorType::InternalError, "a length that is no number");
+    let settled = HeaderValue::from(length.ok_or_else(unclear)?);
+    if lengths.next().is_some() || *first != settled {
+        request.insert_header(header::CONTENT_LENGTH, settled)?;
     }
     Ok(())
 }
@@ -115,10 +195,10 @@ struct Earlier {
 
 impl Earlier {
     fn take(request: &RequestHeader) -> Self {
-        let one = |name: HeaderName| request.headers.get(name).cloned();
+        let one = |name: &str| request.headers.get(name).cloned();
         Self {
-            addresses: list(request, &X_FORWARDED_FOR),
-            forwarded: list(request, &header::FORWARDED),
+            addresses: list(request, X_FORWARDED_FOR),
+            forwarded: list(request, "forwarded"),
             proto: one(X_FORWARDED_PROTO),
             host: one(X_FORWARDED_HOST),
         }
@@ -126,30 +206,28 @@ impl Earlier {
 }
 
 /// The values of a list as one, unless it is longer than any honest chain of proxies.
-fn list(request: &RequestHeader, name: &HeaderName) -> Option<String> {
+fn list(request: &RequestHeader, name: &str) -> Option<String> {
     let values: Option<Vec<&str>> =
         request.headers.get_all(name).iter().map(|value| value.to_str().ok()).collect();
     let joined = values?.join(", ");
     (!joined.is_empty() && joined.len() <= limits::FORWARDED_BYTES).then_some(joined)
 }
 
-fn remove_forwarded(request: &mut RequestHeader) {
-    let theirs: Vec<HeaderName> =
-        request.headers.keys().filter(|name| says_who_asked(name.as_str())).cloned().collect();
-    for name in theirs {
-        request.remove_header(&name);
-    }
-}
-
 /// Whether an origin may take a field for one of these. Many see no difference between `-` and `_` (RFC 3875
 /// §4.1.18 turns both into `_`).
 fn says_who_asked(name: &str) -> bool {
-    let begins = |with: &str| {
-        let is_one = |(octet, wanted)| octet == wanted || (octet == b'_' && wanted == b'-');
-        name.len() >= with.len() && name.bytes().zip(with.bytes()).all(is_one)
-    };
-    let is = |whole: &str| name.len() == whole.len() && begins(whole);
-    is("forwarded") || is("x-real-ip") || begins("x-forwarded-")
+    // Nearly every name ends here, with its first letter.
+    matches!(name.as_bytes(), [b'f' | b'x', ..])
+        && (reads_as(name, "forwarded") || reads_as(name, "x-real-ip") || begins(name, "x-forwarded-"))
+}
+
+fn reads_as(name: &str, whole: &str) -> bool {
+    name.len() == whole.len() && begins(name, whole)
+}
+
+fn begins(name: &str, with: &str) -> bool {
+    let is_one = |(octet, wanted)| octet == wanted || (octet == b'_' && wanted == b'-');
+    name.len() >= with.len() && name.bytes().zip(with.bytes()).all(is_one)
 }
 
 /// One element of `Forwarded` (RFC 7239 §4). An IPv6 address and a host with a port stand in quotes.
@@ -164,147 +242,22 @@ fn element(address: IpAddr, authority: &str, proto: &str) -> String {
     format!("for={node};host={quote}{authority}{quote};proto={proto}")
 }
 
-fn chain(earlier: Option<String>, last: String) -> String {
-    match earlier {
-        Some(earlier) => format!("{earlier}, {last}"),
-        None => last,
-    }
+/// A list with one more element at its end.
+fn chain(earlier: Option<String>, last: HeaderValue) -> Result<HeaderValue> {
+    let Some(earlier) = earlier else { return Ok(last) };
+    let mut whole = earlier.into_bytes();
+    whole.extend_from_slice(b", ");
+    whole.extend_from_slice(last.as_bytes());
+    HeaderValue::try_from(whole).map_err(unusable)
 }
 
 fn value(text: String) -> Result<HeaderValue> {
-    HeaderValue::try_from(text)
-        .map_err(|cause| Error::because(ErrorType::InternalError, "a field value", cause))
+    HeaderValue::try_from(text).map_err(unusable)
+}
+
+fn unusable(cause: header::InvalidHeaderValue) -> Box<Error> {
+    Error::because(ErrorType::InternalError, "a field value", cause)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const UNTRUSTED: Asker<'_> = Asker {
-        address: IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)),
-        is_trusted: false,
-        https: false,
-        authority: "a.example",
-    };
-
-    fn prepared(fields: &[(&'static str, &str)], asker: &Asker<'_>) -> Vec<(String, String)> {
-        let mut request = RequestHeader::build("GET", b"/", None).unwrap();
-        for (name, value) in fields {
-            request.append_header(*name, *value).unwrap();
-        }
-        prepare(&mut request, asker).unwrap();
-        let text = |value: &HeaderValue| value.to_str().unwrap().to_owned();
-        let mut all: Vec<_> =
-            request.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
-        all.sort();
-        all
-    }
-
-    #[track_caller]
-    fn assert_fields(found: &[(String, String)], expected: &[(&str, &str)]) {
-        let found: Vec<_> = found.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        assert_eq!(found, expected);
-    }
-
-    const PLAIN: [(&str, &str); 5] = [
-        ("forwarded", "for=192.0.2.1;host=a.example;proto=http"),
-        ("host", "a.example"),
-        ("x-forwarded-for", "192.0.2.1"),
-        ("x-forwarded-host", "a.example"),
-        ("x-forwarded-proto", "http"),
-    ];
-
-    #[test]
-    fn what_an_untrusted_client_says_of_itself_is_dropped_under_every_spelling() {
-        let lies = [
-            ("Host", "A.example."),
-            ("X-Forwarded-For", "203.0.113.9"),
-            ("X-Forwarded-For", "203.0.113.10"),
-            ("x_forwarded_for", "203.0.113.9"),
-            ("X-Forwarded-Proto", "https"),
-            ("X-Forwarded-Host", "b.example"),
-            ("X-Forwarded-Port", "1"),
-            ("Forwarded", "for=203.0.113.9"),
-            ("X-Real-IP", "203.0.113.9"),
-            ("X_Real_Ip", "203.0.113.9"),
-        ];
-        assert_fields(&prepared(&lies, &UNTRUSTED), &PLAIN);
-    }
-
-    #[test]
-    fn a_trusted_proxy_is_believed_and_added_to() {
-        let chain = [
-            ("X-Forwarded-For", "203.0.113.9"),
-            ("X-Forwarded-For", "198.51.100.2"),
-            ("X-Forwarded-Proto", "https"),
-            ("Forwarded", "for=203.0.113.9"),
-            ("X-Forwarded-Port", "1"),
-        ];
-        let expected = [
-            ("forwarded", "for=203.0.113.9, for=192.0.2.1;host=a.example;proto=http"),
-            ("host", "a.example"),
-            ("x-forwarded-for", "203.0.113.9, 198.51.100.2, 192.0.2.1"),
-            ("x-forwarded-host", "a.example"),
-            ("x-forwarded-proto", "https"),
-        ];
-        assert_fields(&prepared(&chain, &Asker { is_trusted: true, ..UNTRUSTED }), &expected);
-    }
-
-    #[test]
-    fn a_chain_longer_than_any_honest_one_is_started_anew() {
-        let long = "203.0.113.9, ".repeat(400) + "203.0.113.9";
-        let found = prepared(&[("X-Forwarded-For", &long)], &Asker { is_trusted: true, ..UNTRUSTED });
-        assert_fields(&found, &PLAIN);
-    }
-
-    #[test]
-    fn addresses_and_hosts_are_written_as_their_rfc_asks() {
-        let six = Asker {
-            address: "2001:db8::1".parse().unwrap(),
-            https: true,
-            authority: "[2001:db8::2]:8443",
-            ..UNTRUSTED
-        };
-        let expected = "for=\"[2001:db8::1]\";host=\"[2001:db8::2]:8443\";proto=https";
-        assert_eq!(prepared(&[], &six)[0].1, expected);
-        let mapped = Asker { address: "::ffff:192.0.2.1".parse().unwrap(), ..UNTRUSTED };
-        assert_fields(&prepared(&[], &mapped), &PLAIN);
-    }
-
-    #[test]
-    fn what_belongs_to_the_clients_connection_stays_there() {
-        let hop = [
-            ("Keep-Alive", "timeout=5"),
-            ("Proxy-Connection", "keep-alive"),
-            ("Proxy-Authorization", "Basic eA=="),
-            ("Proxy-Authenticate", "Basic"),
-            ("HTTP2-Settings", "AA"),
-            ("Trailer", "x"),
-            ("TE", "gzip, deflate"),
-        ];
-        assert_fields(&prepared(&hop, &UNTRUSTED), &PLAIN);
-    }
-
-    #[test]
-    fn the_length_is_said_in_one_way_only() {
-        let unclear = [
-            ("Content-Length", "005, 5"),
-            ("Content-Length", "5"),
-            ("Content_Length", "9"),
-            ("Transfer_Encoding", "chunked"),
-            ("Other_Field", "kept"),
-        ];
-        let found = prepared(&unclear, &UNTRUSTED);
-        let rest: Vec<_> =
-            found.iter().filter(|(name, _)| !PLAIN.iter().any(|(plain, _)| plain == name)).collect();
-        let (length, other) = (("content-length", "5"), ("other_field", "kept"));
-        let expected = [length, other].map(|(name, value)| (name.to_owned(), value.to_owned()));
-        assert_eq!(rest, expected.iter().collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn that_trailers_are_understood_is_passed_on() {
-        let found = prepared(&[("TE", "gzip"), ("TE", "deflate, Trailers")], &UNTRUSTED);
-        assert!(found.contains(&("te".to_owned(), "trailers".to_owned())), "{found:?}");
-    }
-}
+mod tests;

@@ -8,7 +8,7 @@ use std::mem::MaybeUninit;
 use std::time::Duration;
 
 use http::HeaderName;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::framing::{Framing, FramingError, Length};
 use super::stream::{Budget, EdgeStream};
@@ -34,35 +34,36 @@ pub(super) enum Next {
 
 /// Waits for the first byte of a request. Returns whether one came; a client that goes away between two
 /// requests, or breaks the connection there, is no error.
-pub(super) async fn await_first_byte(stream: &mut EdgeStream, idle: Duration) -> bool {
-    let begun = async {
-        loop {
-            // Empty lines before a request line begin nothing (RFC 9112 §2.2).
-            stream.skip_line_ends();
-            if !stream.buffered().is_empty() {
-                return true;
-            }
-            if !matches!(stream.fill().await, Ok(count) if count > 0) {
-                return false;
-            }
+pub(super) async fn await_first_byte(stream: &mut EdgeStream) -> bool {
+    loop {
+        // Empty lines before a request line begin nothing (RFC 9112 §2.2).
+        stream.skip_line_ends();
+        if !stream.buffered().is_empty() {
+            return true;
         }
-    };
-    timeout(idle, begun).await.unwrap_or(false)
+        if !matches!(stream.fill().await, Ok(count) if count > 0) {
+            return false;
+        }
+    }
 }
 
 /// Reads until one head is complete: `whole` is the time for all of it, `max` its octets, line ends included.
 pub(super) async fn read_head(stream: &mut EdgeStream, whole: Duration, max: usize) -> io::Result<Next> {
-    let deadline = Instant::now() + whole;
     let mut scan = Scan::default();
+    // Nearly every head is there with its first byte, and needs no deadline.
+    if let Some(next) = classify(stream.buffered(), &mut scan, max) {
+        return Ok(next);
+    }
+    let deadline = Instant::now() + whole;
     loop {
-        if let Some(next) = classify(stream.buffered(), &mut scan, max) {
-            return Ok(next);
-        }
         match timeout_at(deadline, stream.fill()).await {
             Err(_) => return Ok(Next::Slow),
             Ok(Ok(0)) => return Ok(Next::Broken),
             Ok(read) => read?,
         };
+        if let Some(next) = classify(stream.buffered(), &mut scan, max) {
+            return Ok(next);
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use pingora::protocols::http::v2::server::{H2Accept, HttpSession, handshake};
 use pingora::protocols::{Digest, GetProxyDigest, GetSocketDigest, GetTimingDigest, Ssl, Stream};
 use pingora::server::ShutdownWatch;
 use tokio::sync::{Notify, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::connection::EdgeApp;
 use super::enforce;
@@ -21,6 +21,7 @@ use super::fast::{self, Block, Memory};
 use super::flight::{self, Flight, Occupation, Question};
 use super::frames::{Alarm, Flood};
 use super::stream::{Budget, EdgeStream};
+use super::waiting::{Armed, Idle, Standing};
 use crate::audit::Pending;
 use crate::hostname::Hostname;
 use crate::identify::{Identity, RequestParts};
@@ -83,6 +84,27 @@ impl Active {
     }
 }
 
+/// What tells that a connection is of no use any more, kept from one stream to the next.
+struct Use {
+    active: Arc<Active>,
+    changes: Standing,
+    /// Waits until the streams end that are under way.
+    streams: Option<Armed<()>>,
+    idle: Idle,
+}
+
+impl Use {
+    fn new(changes: watch::Receiver<u64>, active: &Arc<Active>) -> Self {
+        let (changes, active) = (Standing::new(changes), Arc::clone(active));
+        Self { active, changes, streams: None, idle: Idle::default() }
+    }
+}
+
+/// Returns when the edge stops. It is told of it, or nobody is left who could.
+async fn stops(mut shutdown: ShutdownWatch) {
+    shutdown.wait_for(|stopping| *stopping).await.ok();
+}
+
 impl<A> EdgeApp<A>
 where
     A: HttpServerApp + Send + Sync + 'static,
@@ -90,30 +112,32 @@ where
     /// Serves the connection to its end.
     pub(super) async fn serve_http2(
         self: &Arc<Self>,
-        stream: EdgeStream,
+        stream: Box<EdgeStream>,
         connection: &Arc<Connection>,
         shutdown: &ShutdownWatch,
     ) {
         let Some((mut http2, digest, alarm)) = self.begin_http2(stream).await else { return };
-        let mut stopping = shutdown.clone();
         let mut is_stopping = false;
         let mut rejected = 0;
         let mut occupation = Occupation::new(connection);
         let active = Arc::new(Active::default());
         let mut memory = Memory::default();
-        // One for the whole connection: a change that is waiting for the streams to end outlasts the next stream.
-        let changes = self.gate.changes();
+        // For the whole connection, as are the changes: one that is waiting for the streams to end outlasts the next
+        // stream.
+        let mut stopping = Armed::new(Box::pin(stops(shutdown.clone())));
+        let mut flooded = Armed::new(Box::pin(async move { alarm.heard().await }));
+        let mut use_ends = Use::new(self.gate.changes(), &active);
         loop {
             let accepted = tokio::select! {
                 biased;
-                _ = stopping.wait_for(|stopping| *stopping), if !is_stopping => {
+                () = stopping.ready(), if !is_stopping => {
                     http2.graceful_shutdown();
                     is_stopping = true;
                     continue;
                 }
-                flood = alarm.heard() => Err(End::Flood(flood)),
+                flood = flooded.ready() => Err(End::Flood(flood)),
                 accepted = HttpSession::from_h2_conn(&mut http2, Arc::clone(&digest)) => Ok(accepted),
-                cut = self.until_useless(&occupation, &active, changes.clone()) => Err(End::Useless(cut)),
+                cut = self.until_useless(&occupation, &mut use_ends) => Err(End::Useless(cut)),
             };
             let accepted = match accepted {
                 Ok(accepted) => accepted,
@@ -160,7 +184,7 @@ where
     /// Exchanges the prefaces, all of it within the deadline of a request head; nothing when the client does not.
     async fn begin_http2(
         &self,
-        mut stream: EdgeStream,
+        mut stream: Box<EdgeStream>,
     ) -> Option<(h2::server::Connection<Stream, Bytes>, Arc<Digest>, Arc<Alarm>)> {
         stream.admit(Budget::Unlimited);
         let alarm = stream.count_frames(self.bounds().frames);
@@ -170,7 +194,7 @@ where
             proxy_digest: stream.get_proxy_digest(),
             socket_digest: stream.get_socket_digest(),
         });
-        let handshake = handshake(Box::new(stream), self.inner.h2_options());
+        let handshake = handshake(stream, self.inner.h2_options());
         match timeout(self.timeouts().header, handshake).await {
             Ok(Ok(http2)) => return Some((http2, digest, alarm)),
             Ok(Err(error)) => tracing::debug!(%error, "an HTTP/2 connection did not begin"),
@@ -214,7 +238,7 @@ where
         {
             return self.answer_stream(session, block, counted);
         }
-        let changes = self.gate.changes();
+        let mut changes = self.gate.changes();
         let (app, shutdown) = (Arc::clone(&self.inner), shutdown.clone());
         let session = ServerSession::new_http2(session);
         let Ok(identity) = identity else {
@@ -229,7 +253,7 @@ where
         let (served, gate) = (Arc::clone(&flight), Arc::clone(&self.gate));
         spawn(async move {
             let _counted = counted;
-            flight::serve(served, &gate, changes, app.process_new_http(session, &shutdown)).await;
+            flight::serve(served, &gate, &mut changes, app.process_new_http(session, &shutdown)).await;
         });
         Served::Flight(flight)
     }
@@ -257,32 +281,33 @@ where
         identity: Arc<Identity>,
     ) -> Arc<Flight> {
         let request = session.req_header();
-        let question = Question {
-            protocol: enforce::version(request).as_str(),
-            method: request.method.clone(),
-            path: request.raw_path().into(),
-            user_agent: request.headers.get(http::header::USER_AGENT).map(|value| value.as_bytes().into()),
-        };
+        let user_agent = request.headers.get(http::header::USER_AGENT).map(|value| value.as_bytes());
+        let version = enforce::version(request);
+        let question = Question::new(version, request.method.clone(), request.raw_path(), user_agent);
         let client = enforce::named_in(connection, request);
         Flight::new(Arc::clone(connection), identity, client, question)
     }
 
     /// Returns when the connection has been idle for too long, or when a change of rules blocks what it served last, with the
     /// record of its cut. Streams under way are cut by themselves.
-    async fn until_useless(
-        &self,
-        occupation: &Occupation,
-        active: &Active,
-        changes: watch::Receiver<u64>,
-    ) -> Option<Pending> {
+    async fn until_useless(&self, occupation: &Occupation, use_ends: &mut Use) -> Option<Pending> {
+        let Use { active, changes, streams, idle } = use_ends;
+        let owed = changes.is_owed();
         let idle = async {
-            active.until_idle().await;
-            sleep(self.timeouts().idle).await;
+            if !active.is_idle() {
+                let waiting = streams.get_or_insert_with(|| {
+                    let active = Arc::clone(active);
+                    Armed::new(Box::pin(async move { active.until_idle().await }))
+                });
+                waiting.ready().await;
+            }
+            *streams = None;
+            idle.over(self.timeouts().idle).await;
         };
         tokio::select! {
             () = idle => None,
             // Each stream under way has its own cut or answer first.
-            cut = occupation.until_cut(&self.gate, changes, active.until_idle()) => Some(cut),
+            cut = occupation.until_cut(&self.gate, changes, owed, active.until_idle()) => Some(cut),
         }
     }
 }

@@ -42,6 +42,11 @@ impl Live {
         self.now.load_full()
     }
 
+    /// Looks at what holds now, for a moment.
+    pub(super) fn look<T>(&self, look: impl FnOnce(&Settings) -> T) -> T {
+        look(&self.now.load())
+    }
+
     /// What holds for requests that come from now on.
     pub fn set(&self, settings: Settings) {
         self.now.store(Arc::new(settings));

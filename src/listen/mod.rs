@@ -36,9 +36,11 @@ mod respond;
 mod sockets;
 mod stream;
 mod tls;
+mod trip;
 mod unhurried;
 mod upload;
 mod upstream;
+mod waiting;
 mod way;
 
 pub use admin::{Admin, AdminError};

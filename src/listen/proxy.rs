@@ -18,16 +18,16 @@ use pingora::{Error, ErrorType, Result};
 
 use super::cache::{self, Cache, Lookup};
 use super::chunks::BrokenChunks;
-use super::enforce::{self, Passed};
+use super::enforce;
 use super::flight::Flight;
 use super::live::{Live, Settings};
-use super::refresh::{self, Refresh};
+use super::refresh;
 use super::respond;
+use super::trip::Trip;
 use super::upload::{self, Upload};
-use super::upstream::{self, Journey};
+use super::upstream;
 use crate::gate::Gate;
 use crate::limits;
-use crate::policy::Ruleset;
 
 /// Enforces and forwards.
 #[derive(Debug)]
@@ -55,17 +55,11 @@ pub struct Patience {
 pub struct Context {
     /// What held when the request began.
     settings: Arc<Settings>,
-    /// Given back when the answer begins, so that a long download or an open WebSocket does not keep a
-    /// replaced ruleset in memory.
-    passed: Option<Passed>,
-    /// Where the request is on its way to an origin.
-    pub(super) journey: Journey,
+    trip: Trip,
     /// What the request has to do with the cache; nothing where there is none.
     lookup: Option<Lookup>,
     /// How the body of the request comes in.
     upload: Upload,
-    /// Set when the cache makes the request, and no client.
-    refresh: Option<Refresh>,
 }
 
 impl EdgeProxy {
@@ -83,39 +77,12 @@ impl EdgeProxy {
     }
 }
 
-impl Context {
-    pub(super) fn passed(&self) -> Result<&Passed> {
-        let unjudged = || Error::explain(ErrorType::InternalError, "a request went on without being judged");
-        self.passed.as_ref().ok_or_else(unjudged)
-    }
-
-    /// The flight of the request, or of the refresh.
-    pub(super) fn flight(&self) -> Option<Arc<Flight>> {
-        Flight::current().or_else(|| self.refresh.as_ref().map(Refresh::flight))
-    }
-
-    /// Lets the rest of the request be judged by another ruleset.
-    pub(super) fn judge_anew(&mut self, ruleset: Arc<Ruleset>) {
-        if let Some(passed) = &mut self.passed {
-            passed.follow(ruleset);
-        }
-        self.journey.forget_admission();
-    }
-}
-
 #[async_trait]
 impl ProxyHttp for EdgeProxy {
     type CTX = Context;
 
     fn new_ctx(&self) -> Context {
-        Context {
-            settings: self.live.now(),
-            passed: None,
-            journey: Journey::default(),
-            lookup: None,
-            upload: Upload::default(),
-            refresh: None,
-        }
+        Context { settings: self.live.now(), trip: Trip::default(), lookup: None, upload: Upload::default() }
     }
 
     /// None: the edge passes bodies through as they are.
@@ -127,7 +94,7 @@ impl ProxyHttp for EdgeProxy {
         context.lookup = self.cache.map(Cache::begin);
         let passed = if cache::is_background(session) {
             let (passed, refresh) = refresh::begin(&self.gate, session).unzip();
-            context.refresh = refresh.flatten();
+            context.trip.refresh = refresh.flatten();
             passed
         } else {
             enforce::enforce_request(&self.gate, session).await?
@@ -136,17 +103,16 @@ impl ProxyHttp for EdgeProxy {
         if session.req_header().method == http::Method::CONNECT {
             self.gate.metrics().rejected("connect");
             session.set_keepalive(None);
-            respond::write_plain(session, 405, "this edge makes no tunnels").await?;
+            Box::pin(respond::write_plain(session, 405, "this edge makes no tunnels")).await?;
             return Ok(true);
         }
-        context.passed = Some(passed);
+        context.trip.passed = Some(passed);
         // An origin is looked for once it is needed, and its place is not taken while the cache answers.
         Ok(false)
     }
 
     async fn upstream_peer(&self, session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
-        let upstream = Arc::clone(&context.settings.upstream);
-        upstream.peer(session, context).await
+        context.settings.upstream.peer(session, &mut context.trip).await
     }
 
     fn fail_to_connect(
@@ -156,8 +122,7 @@ impl ProxyHttp for EdgeProxy {
         context: &mut Context,
         error: Box<Error>,
     ) -> Box<Error> {
-        let upstream = Arc::clone(&context.settings.upstream);
-        upstream.could_not_connect(peer, context, error)
+        context.settings.upstream.could_not_connect(peer, &mut context.trip, error)
     }
 
     fn error_while_proxy(
@@ -169,8 +134,7 @@ impl ProxyHttp for EdgeProxy {
         client_reused: bool,
     ) -> Box<Error> {
         let error = error.more_context(format!("Peer: {peer}"));
-        let upstream = Arc::clone(&context.settings.upstream);
-        upstream.broke_off(session, context, error, client_reused)
+        context.settings.upstream.broke_off(session, &mut context.trip, error, client_reused)
     }
 
     async fn connected_to_upstream(
@@ -182,8 +146,7 @@ impl ProxyHttp for EdgeProxy {
         _digest: Option<&Digest>,
         context: &mut Context,
     ) -> Result<()> {
-        let upstream = Arc::clone(&context.settings.upstream);
-        upstream.goes_out(session, context, peer, connection)?;
+        context.settings.upstream.goes_out(session, &context.trip, peer, connection)?;
         if let (Some(cache), Some(lookup)) = (self.cache, context.lookup.as_mut()) {
             cache.on_connected(lookup, peer);
         }
@@ -198,8 +161,11 @@ impl ProxyHttp for EdgeProxy {
         is_end: bool,
         context: &mut Context,
     ) -> Result<()> {
+        if is_end {
+            return Ok(());
+        }
         // Once the answer has begun this is a conversation, and so is gRPC from the start.
-        let is_upload = context.passed.is_some() && !upload::is_conversation(session.req_header());
+        let is_upload = context.trip.passed.is_some() && !upload::is_conversation(session.req_header());
         let octets = body.as_ref().map_or(0, Bytes::len);
         if !is_upload || context.upload.is_in_time(octets, is_end, &context.settings.patience, Instant::now())
         {
@@ -215,8 +181,7 @@ impl ProxyHttp for EdgeProxy {
         request: &mut RequestHeader,
         context: &mut Context,
     ) -> Result<()> {
-        let upstream = Arc::clone(&context.settings.upstream);
-        upstream.prepare_head(session, request, context)
+        context.settings.upstream.prepare_head(session, request, &context.trip)
     }
 
     async fn upstream_response_filter(
@@ -225,10 +190,10 @@ impl ProxyHttp for EdgeProxy {
         response: &mut ResponseHeader,
         context: &mut Context,
     ) -> Result<()> {
-        refresh::may_go_on(context.refresh.as_ref())?;
+        refresh::may_go_on(context.trip.refresh.as_ref())?;
         upstream::expect_no_switch(session, response)?;
         if !response.status.is_informational() || response.status == http::StatusCode::SWITCHING_PROTOCOLS {
-            context.passed = None;
+            context.trip.passed = None;
         }
         Ok(())
     }
@@ -240,9 +205,9 @@ impl ProxyHttp for EdgeProxy {
         _is_end: bool,
         context: &mut Context,
     ) -> Result<Option<Duration>> {
-        refresh::may_go_on(context.refresh.as_ref())?;
-        if let (Some(body), Some(flight)) = (body, Flight::current()) {
-            flight.sent(body.len());
+        refresh::may_go_on(context.trip.refresh.as_ref())?;
+        if let Some(body) = body {
+            Flight::with_current(|flight| flight.sent(body.len()));
         }
         Ok(None)
     }
@@ -289,7 +254,7 @@ impl ProxyHttp for EdgeProxy {
 
     fn request_cache_filter(&self, session: &mut Session, context: &mut Context) -> Result<()> {
         if let (Some(cache), Some(lookup), Some(passed)) =
-            (self.cache, context.lookup.as_mut(), context.passed.as_ref())
+            (self.cache, context.lookup.as_mut(), context.trip.passed.as_ref())
         {
             let wanted = context.settings.upstream.keeps_answers(&passed.identity().host);
             cache.look_up(session, lookup, passed, wanted);
@@ -310,7 +275,7 @@ impl ProxyHttp for EdgeProxy {
         context: &mut Context,
     ) -> Result<Option<ForcedFreshness>> {
         let cache = self.cache.ok_or_else(unlooked)?;
-        Ok(cache.on_hit(session, meta, hit, context.passed()?))
+        Ok(cache.on_hit(session, meta, hit, context.trip.passed()?))
     }
 
     fn cache_vary_filter(
@@ -333,8 +298,7 @@ impl ProxyHttp for EdgeProxy {
         if cache::is_background(session) && !session.cache.enabled() {
             return Ok(false);
         }
-        let upstream = Arc::clone(&context.settings.upstream);
-        let answered = upstream.route(session, context).await?;
+        let answered = context.settings.upstream.route(session, &mut context.trip).await?;
         if answered && session.response_written().is_none() {
             // Refused without a byte, which Pingora would make up for.
             return Err(enforce::answered());
@@ -369,12 +333,12 @@ impl ProxyHttp for EdgeProxy {
         let is_interim =
             response.status.is_informational() && response.status != http::StatusCode::SWITCHING_PROTOCOLS;
         if !response.status.is_informational() {
-            context.passed = None;
+            context.trip.passed = None;
         }
-        let may_begin = |flight: Arc<Flight>| {
+        let may_begin = |flight: &Flight| {
             if is_interim { !flight.is_bereft() } else { flight.begin_answer() }
         };
-        if Flight::current().is_some_and(|flight| !may_begin(flight)) {
+        if Flight::with_current(may_begin) == Some(false) {
             // It was on its way when the origin was cut off: not one byte of it goes out.
             return Err(Error::explain(ErrorType::ConnectionClosed, "the request was cut"));
         }

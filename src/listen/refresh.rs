@@ -53,12 +53,8 @@ impl Refresh {
         passed: &Passed,
     ) -> Self {
         let request = session.req_header();
-        let question = Question {
-            protocol: enforce::version(request).as_str(),
-            method: request.method.clone(),
-            path: request.raw_path().into(),
-            user_agent: None,
-        };
+        let question =
+            Question::new(enforce::version(request), request.method.clone(), request.raw_path(), None);
         let identity = passed.shared_identity();
         let flight = Flight::new(connection, identity, enforce::asker(session), question);
         let watch = tokio::spawn(watch(Arc::clone(&flight), Arc::clone(gate), changes));

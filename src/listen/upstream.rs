@@ -1,6 +1,5 @@
 //! The way of one request to an origin: which one, by which address, and what happens when it fails.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -9,16 +8,18 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::prelude::HttpPeer;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorSource, ErrorType, Result};
+use smallvec::SmallVec;
 
 use super::cache;
 use super::door::{self, Door};
 use super::enforce::{self, Passed};
 use super::facts;
 use super::forwarded::{self, Asker};
-use super::proxy::{Context, Patience};
+use super::proxy::Patience;
 use super::respond;
+use super::trip::Trip;
 use super::way::{self, Destination, TrustError, Way};
-use crate::forward::{Balance, HashKey, Lease, Member, Origins, Pool, Resolver};
+use crate::forward::{Balance, HashKey, Lease, Order, Origins, Pool, Resolver};
 use crate::gate::{Blocked, Gate, Ruling};
 use crate::hostname::Hostname;
 
@@ -50,12 +51,12 @@ pub(super) fn expect_no_switch(session: &Session, response: &ResponseHeader) -> 
 #[derive(Debug, Default)]
 pub(super) struct Journey {
     route: usize,
-    /// Origins whose turn has not come.
-    ahead: VecDeque<Arc<Member>>,
+    /// Origins whose turn has not come, by their positions in the pool, the next one at the end.
+    ahead: Order,
     /// The origin the addresses are of, and that the request counts as under way to.
-    current: Option<(Arc<Member>, Lease)>,
+    current: Option<(usize, Lease)>,
     /// Addresses of that origin still to be tried. The first is the one in use.
-    addresses: VecDeque<SocketAddr>,
+    addresses: SmallVec<[SocketAddr; 2]>,
     /// The address that may be connected to: one verdict and one record hold for every attempt at it.
     admitted: Option<SocketAddr>,
     /// Attempts it may still take after this one.
@@ -72,10 +73,16 @@ impl Journey {
         self.admitted = None;
     }
 
+    fn leave_address(&mut self) {
+        if !self.addresses.is_empty() {
+            self.addresses.remove(0);
+        }
+    }
+
     /// Leaves the address that failed. Returns whether another attempt may be made, which counts as made.
     fn moves_on(&mut self, stays: bool) -> bool {
         if !stays {
-            self.addresses.pop_front();
+            self.leave_address();
         }
         let somewhere = !self.addresses.is_empty() || !self.ahead.is_empty();
         if let Some(retries) = self.retries.checked_sub(1).filter(|_| somewhere) {
@@ -127,20 +134,17 @@ impl Upstream {
     }
 
     /// Finds an origin for the request, or answers it. Returns whether it has been answered.
-    pub(super) async fn route(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
-        let Some((route, pool)) = self.origins.find(&context.passed()?.identity().host) else {
+    pub(super) async fn route(&self, session: &mut Session, trip: &mut Trip) -> Result<bool> {
+        let Some((route, pool)) = self.origins.find(&trip.passed()?.identity().host) else {
             self.gate.metrics().rejected("no-route");
-            respond::write_plain(session, 404, "this edge has no route for the name asked for").await?;
+            let reason = "this edge has no route for the name asked for";
+            Box::pin(respond::write_plain(session, 404, reason)).await?;
             return Ok(true);
         };
-        let order = pool.order(&hash_key(pool, session, context.passed()?));
-        context.journey = Journey {
-            route,
-            ahead: order.iter().filter_map(|at| pool.members().get(*at).cloned()).collect(),
-            retries: pool.route().retries,
-            ..Journey::default()
-        };
-        let ruling = self.next(session, context).await?;
+        let mut ahead = pool.order(&hash_key(pool, session, trip.passed()?));
+        ahead.reverse();
+        trip.journey = Journey { route, ahead, retries: pool.route().retries, ..Journey::default() };
+        let ruling = self.next(session, trip).await?;
         enforce::carry_out(session, ruling).await
     }
 
@@ -150,62 +154,70 @@ impl Upstream {
         while journey.addresses.is_empty() {
             journey.current = None;
             let Some(pool) = self.origins.pool(journey.route) else { return };
-            let Some(member) = journey.ahead.pop_front() else { return };
-            let Some(lease) = pool.lease(&member) else {
+            let Some(at) = journey.ahead.pop() else { return };
+            let Some(member) = pool.members().get(at) else { continue };
+            let Some(lease) = pool.lease(member) else {
                 journey.met_full = true;
                 continue;
             };
-            match self.resolver.addresses(member.origin()).await {
-                Ok(addresses) => journey.addresses.extend(addresses),
-                Err(error) => tracing::warn!(%error, "an origin has no address"),
+            let origin = member.origin();
+            match origin.host.ip() {
+                Some(address) => journey.addresses.push(SocketAddr::new(address, origin.port)),
+                None => match Box::pin(self.resolver.addresses(origin)).await {
+                    Ok(addresses) => journey.addresses.extend(addresses),
+                    Err(error) => tracing::warn!(%error, "an origin has no address"),
+                },
             }
-            journey.current = Some((member, lease));
+            journey.current = Some((at, lease));
         }
     }
 
     /// Passes over the addresses that a case refuses, up to one that may be connected to. When none is left,
     /// the first refusal is the ruling.
-    async fn next(&self, session: &Session, context: &mut Context) -> Result<Ruling> {
+    async fn next(&self, session: &Session, trip: &mut Trip) -> Result<Ruling> {
         loop {
-            self.find_addresses(&mut context.journey).await;
-            let Some(&upstream) = context.journey.addresses.front() else { break };
-            if context.journey.admitted == Some(upstream) {
+            self.find_addresses(&mut trip.journey).await;
+            let Some(&upstream) = trip.journey.addresses.first() else { break };
+            if trip.journey.admitted == Some(upstream) {
                 return Ok(Ruling::Forward);
             }
-            let passed = context.passed()?;
+            let passed = trip.passed()?;
             match enforce::judge_origin(&self.gate, session, passed, upstream) {
                 Ruling::Forward => {
-                    context.journey.admitted = Some(upstream);
+                    trip.journey.admitted = Some(upstream);
                     return Ok(Ruling::Forward);
                 }
                 Ruling::Enforce(blocked) => {
                     tracing::info!(%upstream, host = %passed.identity().host, "a case refuses this origin");
-                    context.journey.refusal.get_or_insert(blocked);
+                    trip.journey.refusal.get_or_insert(blocked);
                 }
             }
-            context.journey.addresses.pop_front();
+            trip.journey.leave_address();
         }
-        let refusal = context.journey.refusal.take().map(Ruling::Enforce);
-        refusal.ok_or_else(|| if context.journey.met_full { all_busy() } else { nowhere() })
+        let refusal = trip.journey.refusal.take().map(Ruling::Enforce);
+        refusal.ok_or_else(|| if trip.journey.met_full { all_busy() } else { nowhere() })
     }
 
     /// The peer to connect to. Called again after a failure: the address that failed has been left by then.
-    pub(super) async fn peer(&self, session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
-        if let Ruling::Enforce(blocked) = self.next(session, context).await? {
+    pub(super) async fn peer(&self, session: &mut Session, trip: &mut Trip) -> Result<Box<HttpPeer>> {
+        if let Ruling::Enforce(blocked) = self.next(session, trip).await? {
             // Reached only when a reachable origin failed and the others are refused.
             enforce::carry_out(session, Ruling::Enforce(blocked)).await?;
             return Err(enforce::answered());
         }
-        let journey = &context.journey;
-        let (Some(address), Some((member, _)), Some(way)) =
-            (journey.addresses.front(), journey.current.as_ref(), self.way(journey.route))
-        else {
+        let journey = &trip.journey;
+        let member = |at: usize| self.origins.pool(journey.route)?.members().get(at);
+        let (Some(address), Some(member), Some(way)) = (
+            journey.addresses.first(),
+            journey.current.as_ref().and_then(|(at, _)| member(*at)),
+            self.way(journey.route),
+        ) else {
             return Err(nowhere());
         };
         let to = Destination {
             origin: member.origin(),
             address: *address,
-            host: &context.passed()?.identity().host,
+            host: &trip.passed()?.identity().host,
             client: Some(enforce::asker(session)),
             upgrade: session.as_downstream().is_upgrade_req(),
         };
@@ -216,10 +228,10 @@ impl Upstream {
     pub(super) fn could_not_connect(
         &self,
         peer: &HttpPeer,
-        context: &mut Context,
+        trip: &mut Trip,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        if let Some(flight) = context.flight() {
+        if let Some(flight) = trip.flight() {
             flight.waits_on(None);
             if flight.is_bereft() {
                 error.set_retry(false);
@@ -227,9 +239,9 @@ impl Upstream {
             }
         }
         if door::is_refusal(&error) {
-            return self.turned_away(context, error);
+            return self.turned_away(trip, error);
         }
-        let retry = context.journey.moves_on(false);
+        let retry = trip.journey.moves_on(false);
         self.note_retry(retry);
         tracing::warn!(%peer, %error, retry, "cannot connect to an origin");
         error.set_retry(retry);
@@ -238,8 +250,8 @@ impl Upstream {
 
     /// The rules have changed since the request was judged: it is judged again by those in force, so that what the door
     /// refused is on record and answered as the case says.
-    fn turned_away(&self, context: &mut Context, mut error: Box<Error>) -> Box<Error> {
-        context.judge_anew(self.gate.ruleset());
+    fn turned_away(&self, trip: &mut Trip, mut error: Box<Error>) -> Box<Error> {
+        trip.judge_anew(self.gate.ruleset());
         tracing::info!(%error, "a network was closed while a request was on its way there");
         error.set_retry(true);
         error
@@ -250,17 +262,17 @@ impl Upstream {
     pub(super) fn broke_off(
         &self,
         session: &mut Session,
-        context: &mut Context,
+        trip: &mut Trip,
         mut error: Box<Error>,
         reused: bool,
     ) -> Box<Error> {
-        let nothing_seen = context.passed().is_ok() && session.response_written().is_none();
+        let nothing_seen = trip.passed().is_ok() && session.response_written().is_none();
         let may_repeat = session.req_header().method.is_idempotent() && session.as_mut().is_body_empty();
         let theirs = matches!(error.esource(), ErrorSource::Upstream);
         // A connection from the pool had often been closed before it was used; and a server that turns out to
         // speak no HTTP/2 is asked again in HTTP/1.
         let stays = reused || matches!(error.etype(), ErrorType::InvalidH2 | ErrorType::H2Downgrade);
-        if let Some(flight) = context.flight() {
+        if let Some(flight) = trip.flight() {
             flight.waits_on(None);
             if flight.is_bereft() {
                 error.set_retry(false);
@@ -268,9 +280,9 @@ impl Upstream {
             }
         }
         if door::is_refusal(&error) {
-            return self.turned_away(context, error);
+            return self.turned_away(trip, error);
         }
-        let retry = theirs && nothing_seen && may_repeat && context.journey.moves_on(stays);
+        let retry = theirs && nothing_seen && may_repeat && trip.journey.moves_on(stays);
         self.note_retry(retry);
         if theirs {
             tracing::warn!(%error, retry, "an origin broke off");
@@ -290,12 +302,12 @@ impl Upstream {
     pub(super) fn goes_out(
         &self,
         session: &Session,
-        context: &Context,
+        trip: &Trip,
         peer: &HttpPeer,
         connection: RawFd,
     ) -> Result<()> {
-        let (passed, flight, asker) = (context.passed()?, context.flight(), enforce::asker(session));
-        let shared = self.way(context.journey.route).is_some_and(|way| way.http2);
+        let (passed, flight, asker) = (trip.passed()?, trip.flight(), enforce::asker(session));
+        let shared = self.way(trip.journey.route).is_some_and(|way| way.http2);
         let used = self.door.note_user(connection, asker, !shared);
         let address = peer._address.as_inet();
         if let Some(flight) = &flight {
@@ -328,15 +340,15 @@ impl Upstream {
         &self,
         session: &Session,
         request: &mut RequestHeader,
-        context: &Context,
+        trip: &Trip,
     ) -> Result<()> {
-        let authority = context.passed()?.identity().authority();
         let connection = facts::of(session);
         let asker = Asker {
             address: connection.map_or_else(|| enforce::asker(session), |connection| connection.client),
             is_trusted: connection.is_some_and(|connection| connection.trusted),
             https: cache::is_secure(session),
-            authority: &authority,
+            identity: trip.passed()?.identity(),
+            told: connection.map(|connection| &connection.told),
         };
         forwarded::prepare(request, &asker)
     }

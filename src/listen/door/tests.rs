@@ -75,7 +75,7 @@ async fn a_case_for_some_clients_lets_the_others_through_and_no_check() {
     assert!(door.connect(address, None, PATIENCE, false).await.is_err());
     assert!(door.connect(address, client("192.0.2.2"), PATIENCE, false).await.is_err());
     let stream = door.connect(address, client("192.0.2.1"), PATIENCE, false).await.unwrap();
-    assert_eq!(door.lock().len(), 1);
+    assert_eq!(door.count(), 1);
     assert_eq!(door.close_what_is_closed(), 0);
     // Another client's request beside: its own flight is cut, and the connection stays for the one it is open to.
     door.note_user(stream.as_raw_fd(), "192.0.2.2".parse().unwrap(), false);
@@ -84,7 +84,7 @@ async fn a_case_for_some_clients_lets_the_others_through_and_no_check() {
     door.note_user(stream.as_raw_fd(), "192.0.2.2".parse().unwrap(), true);
     assert_eq!(door.close_what_is_closed(), 1);
     drop(stream);
-    assert_eq!(door.lock().len(), 0);
+    assert_eq!(door.count(), 0);
     enforcement.stop();
 }
 

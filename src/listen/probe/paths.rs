@@ -86,7 +86,7 @@ impl Stage {
             let (client, server) = duplex(1 << 16);
             let (mut reading, mut writing) = tokio::io::split(client);
             let connection = Arc::new(Connection::cleartext(None, None));
-            let stream = EdgeStream::new(Box::new(server), app.pace());
+            let stream = Box::new(EdgeStream::new(Box::new(server), app.pace()));
             let (_stop, stopping) = watch::channel(false);
             let asking = async {
                 for _ in 0..count {
@@ -107,7 +107,7 @@ impl Stage {
         let answers = self.runtime.block_on(async {
             let (mut client, server) = duplex(1 << 20);
             let connection = Arc::new(Connection::cleartext(None, None));
-            let stream = EdgeStream::new(Box::new(server), app.pace());
+            let stream = Box::new(EdgeStream::new(Box::new(server), app.pace()));
             let (_stop, stopping) = watch::channel(false);
             let mut answers = Vec::new();
             let asking = async {

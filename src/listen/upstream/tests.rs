@@ -17,7 +17,8 @@ use tokio::sync::watch;
 use super::*;
 use crate::forward::{Origin, Route, Routes};
 use crate::listen::{
-    Bounds, EdgeApp, EdgeProxy, FrameLimits, Listener, Listeners, Live, Settings, Timeouts, server_conf,
+    Bounds, Context, EdgeApp, EdgeProxy, FrameLimits, Listener, Listeners, Live, Settings, Timeouts,
+    server_conf,
 };
 use crate::policy::sample::{case, rules};
 use crate::policy::{Case, Ruleset};
