@@ -76,7 +76,7 @@ impl Filter {
 /// The line of a hash.
 #[inline]
 fn place(hash: u64, lines: usize) -> usize {
-    let at = u128::from(hash) * lines as u128 >> 64;
+    let at = (u128::from(hash) * lines as u128) >> 64;
     // Below the number of lines.
     usize::try_from(at).unwrap_or_default()
 }
@@ -85,7 +85,7 @@ fn place(hash: u64, lines: usize) -> usize {
 #[inline]
 fn bits(hash: u64) -> impl Iterator<Item = u64> {
     let spread = hash.wrapping_mul(SPREAD);
-    (0..WORDS).map(move |word| spread >> (16 + 6 * word) & 63)
+    (0..WORDS).map(move |word| (spread >> (16 + 6 * word)) & 63)
 }
 
 #[cfg(test)]
