@@ -53,6 +53,10 @@ impl Depths {
         Self(self.0 | other.0)
     }
 
+    pub(super) const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
     #[inline]
     pub(super) const fn and_if(self, other: Self, condition: bool) -> Self {
         Self(self.0 | if condition { other.0 } else { 0 })

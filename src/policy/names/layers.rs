@@ -121,9 +121,11 @@ impl Layers {
         if layers.is_empty() {
             return;
         }
+        let mut left = layers.iter().fold(Depths::default(), |all, (depths, _)| all.and(*depths));
         for (above, name) in host.suffixes().enumerate() {
             let own = above == 0;
             let depth = if own { Depths::OWN } else { Depths::labels_of(name.as_bytes()) };
+            left = left.without(depth);
             for (_, placed) in layers.iter().filter(|(depths, _)| depths.has(depth)) {
                 for (number, forms) in placed.layer.naming(name.as_bytes()) {
                     let position = placed.positions.get(number as usize).copied().unwrap_or(Placed::GONE);
@@ -131,6 +133,9 @@ impl Layers {
                         each(name, own, position, forms);
                     }
                 }
+            }
+            if left.is_empty() {
+                return;
             }
         }
     }

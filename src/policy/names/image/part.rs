@@ -129,6 +129,7 @@ impl Part {
     pub(super) fn memory_bytes(&self) -> usize {
         self.bytes.capacity()
             + self.links.capacity() * size_of::<Link>()
+            + self.keys.capacity() * size_of::<u64>()
             + 4 * Decoder::MEMORY
             + size_of::<Self>()
     }
