@@ -122,6 +122,28 @@ fn compiled_names_that_are_damaged_or_cut_are_made_anew_from_the_lists() {
 }
 
 #[test]
+fn compiled_names_of_an_earlier_format_are_made_anew_from_the_lists() {
+    let origin = Origin::start();
+    let mut edge = edge_on_a_long_list(&origin);
+    let image = image(&edge);
+    edge.stop();
+    let whole = fs::read(&image).unwrap();
+    let mut earlier = whole.clone();
+    let version = "interdict names ".len();
+    earlier[version] = b'1';
+    assert_ne!(earlier, whole);
+    fs::write(&image, earlier).unwrap();
+    edge.start_again().unwrap();
+    assert_the_long_list_holds(&edge);
+    assert_eq!(lists_read(&edge), 1);
+    assert!(edge.process().stderr().contains("it is not an image of names this version can read"));
+    wait_until("the compiled names are kept again", || fs::read(&image).unwrap()[version] == whole[version]);
+    edge.restart();
+    assert_the_long_list_holds(&edge);
+    assert_eq!(lists_read(&edge), 0);
+}
+
+#[test]
 fn names_that_came_later_are_merged_beside_the_traffic() {
     let origin = Origin::start();
     let edge = edge_on_a_long_list(&origin);

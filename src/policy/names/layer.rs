@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 use std::io;
 
-use super::image::{self, BuildError, Image, Ordered, Source};
+use super::hash::Depths;
+use super::image::{self, BuildError, Image, Ordered, Sought, Source};
 use super::posting::{Cases, Forms, Naming};
 use super::run::{Run, RunReader};
 use super::table::Table;
+use crate::hostname::Hostname;
 use crate::policy::{CaseId, Digest};
 
 /// What a layer knows of a case: its id, and the digest of all its names. A case whose names did not change is found in
@@ -84,11 +86,19 @@ impl Layer {
         Ok(Self { keys, counts, names })
     }
 
+    /// Which of a host's names may be in it.
+    pub(super) fn may_name(&self, host: &Hostname, sought: Sought) -> Depths {
+        match &self.names {
+            Names::Table(_) => Depths::ALL,
+            Names::Image(image) => image.may_name(host, sought),
+        }
+    }
+
     /// The cases that name exactly `name`, by their numbers here.
-    pub(super) fn naming(&self, name: &[u8], hash: u64) -> Naming<'_> {
+    pub(super) fn naming(&self, name: &[u8]) -> Naming<'_> {
         match &self.names {
             Names::Table(table) => table.naming(name),
-            Names::Image(image) => image.naming(name, hash),
+            Names::Image(image) => image.naming(name),
         }
     }
 

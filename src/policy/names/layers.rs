@@ -4,8 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
-use super::hash;
-use super::image::{self, BuildError};
+use smallvec::SmallVec;
+
+use super::hash::Depths;
+use super::image::{self, BuildError, Sought};
 use super::layer::{Layer, NamesKey, from_note, note};
 use super::posting::Forms;
 use crate::hostname::Hostname;
@@ -50,7 +52,6 @@ impl Placed {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Layers {
     placed: Vec<Placed>,
-    has_image: bool,
 }
 
 impl Layers {
@@ -84,8 +85,7 @@ impl Layers {
             return Err(missing);
         }
         placed.retain(|one| one.live > 0);
-        let has_image = placed.iter().any(|one| one.layer.is_image());
-        Ok(Self { placed, has_image })
+        Ok(Self { placed })
     }
 
     /// The layers themselves, to be used again.
@@ -96,7 +96,7 @@ impl Layers {
     /// Calls `each` for every case that names `host` or a parent of it in a form that covers `host`, most specific name
     /// first.
     pub(crate) fn covering<'s>(&self, host: &'s Hostname, mut each: impl FnMut(Named<'s>)) {
-        self.naming_all(host, |name, own, position, forms| {
+        self.find(host, Sought::Covering, |name, own, position, forms| {
             if let Some(form) = forms.covering(own) {
                 each(Named { name, form, position });
             }
@@ -105,31 +105,37 @@ impl Layers {
 
     /// Calls `each` for every case that names `host` or a parent of it, whatever it covers: with that name, whether it is
     /// the host's own, the position of the case, and the forms.
-    pub(crate) fn naming_all<'s>(&self, host: &'s Hostname, mut each: impl FnMut(&'s str, bool, u32, Forms)) {
-        if self.has_image {
-            for (at, hash) in hash::suffixes(host) {
-                self.naming(host.as_str().get(at..).unwrap_or_default(), at == 0, hash, &mut each);
-            }
-        } else {
-            for (depth, name) in host.suffixes().enumerate() {
-                self.naming(name, depth == 0, 0, &mut each);
-            }
-        }
+    pub(crate) fn naming_all<'s>(&self, host: &'s Hostname, each: impl FnMut(&'s str, bool, u32, Forms)) {
+        self.find(host, Sought::Any, each);
     }
 
-    fn naming<'s>(
-        &self,
-        name: &'s str,
-        own: bool,
-        hash: u64,
-        each: &mut impl FnMut(&'s str, bool, u32, Forms),
-    ) {
+    /// First every layer says which of the names it may have: of most hosts, none has any.
+    fn find<'s>(&self, host: &'s Hostname, sought: Sought, mut each: impl FnMut(&'s str, bool, u32, Forms)) {
+        let mut layers: SmallVec<[(Depths, &Placed); 4]> = SmallVec::new();
         for placed in &self.placed {
-            for (number, forms) in placed.layer.naming(name.as_bytes(), hash) {
-                let position = placed.positions.get(number as usize).copied().unwrap_or(Placed::GONE);
-                if position != Placed::GONE {
-                    each(name, own, position, forms);
+            let depths = placed.layer.may_name(host, sought);
+            if !depths.is_empty() {
+                layers.push((depths, placed));
+            }
+        }
+        if layers.is_empty() {
+            return;
+        }
+        let mut left = layers.iter().fold(Depths::default(), |all, (depths, _)| all.and(*depths));
+        for (above, name) in host.suffixes().enumerate() {
+            let own = above == 0;
+            let depth = if own { Depths::OWN } else { Depths::labels_of(name.as_bytes()) };
+            left = left.without(depth);
+            for (_, placed) in layers.iter().filter(|(depths, _)| depths.has(depth)) {
+                for (number, forms) in placed.layer.naming(name.as_bytes()) {
+                    let position = placed.positions.get(number as usize).copied().unwrap_or(Placed::GONE);
+                    if position != Placed::GONE {
+                        each(name, own, position, forms);
+                    }
                 }
+            }
+            if left.is_empty() {
+                return;
             }
         }
     }

@@ -47,14 +47,19 @@ impl Unsorted {
 
     /// The same patterns as a run, each name once with all its forms.
     pub(crate) fn sorted(self) -> SortedRun {
-        let Self { bytes, mut starts } = self;
-        starts.sort_unstable_by(|a, b| Self::name(&bytes, *a).1.cmp(Self::name(&bytes, *b).1));
+        let Self { bytes, starts } = self;
+        let mut sorted: Vec<Begun> =
+            starts.into_iter().map(|start| Begun::new(Self::name(&bytes, start).1, start)).collect();
+        sorted.sort_unstable_by(|a, b| {
+            let whole = |one: &Begun| Self::name(&bytes, one.start).1;
+            a.octets.cmp(&b.octets).then_with(|| whole(a).cmp(whole(b)))
+        });
         let mut run = SortedRun::default();
-        let middle = starts.get(starts.len() / 2).map(|start| Self::name(&bytes, *start).1.to_vec());
+        let middle = sorted.get(sorted.len() / 2).map(|one| Self::name(&bytes, one.start).1.to_vec());
         run.middle = middle.unwrap_or_default();
         let mut previous: &[u8] = &[];
         let mut forms_at = None;
-        for start in starts {
+        for Begun { start, .. } in sorted {
             let (forms, name) = Self::name(&bytes, start);
             // No name is empty, so the first never equals what stands for "none before".
             if name == previous {
@@ -72,6 +77,21 @@ impl Unsorted {
             previous = name;
         }
         run
+    }
+}
+
+/// What a name begins with, backwards, and where it is: most names are told apart without looking there.
+struct Begun {
+    /// Sixteen octets, the first of them highest, zeros behind a shorter name.
+    octets: [u64; 2],
+    start: u32,
+}
+
+impl Begun {
+    fn new(name: &[u8], start: u32) -> Self {
+        let mut octets = [[0; 8]; 2];
+        octets.as_flattened_mut().iter_mut().zip(name).for_each(|(to, from)| *to = *from);
+        Self { octets: octets.map(u64::from_be_bytes), start }
     }
 }
 

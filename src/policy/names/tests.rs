@@ -136,8 +136,42 @@ proptest! {
         agree(&Layers::place(&keys, vec![Arc::new(read(&bytes).unwrap())]).unwrap(), &cases)?;
         let at = at.index(bytes.len());
         prop_assert!(read(&bytes[..at]).is_err());
+        let mut longer = bytes.clone();
+        longer.push(0);
+        prop_assert!(read(&longer).is_err());
         bytes[at] ^= 1 << bit;
         prop_assert!(read(&bytes).is_err());
+    }
+}
+
+#[test]
+fn an_image_of_an_earlier_version_is_told() {
+    let one = names_of(1, 0, &[Pattern::parse("a.example").unwrap()]);
+    let mut bytes = Vec::new();
+    assert!(Layer::new(&[one], 0).unwrap().write(&mut bytes).unwrap());
+    assert!(bytes.starts_with(b"interdict names 2\n"));
+    bytes["interdict names ".len()] = b'1';
+    let refused = Layer::read(&mut bytes.as_slice(), bytes.len() as u64).unwrap_err();
+    assert_eq!(refused.to_string(), "it is not an image of names this version can read");
+}
+
+#[test]
+fn an_image_is_as_sure_of_deep_names_and_addresses_as_of_others() {
+    let deep = ["a"; 127].join(".");
+    let patterns = [".example", "*.b.example", "192.0.2.1", "[2001:db8::1]", &deep, "c.d.example"];
+    let patterns: Vec<Pattern> = patterns.iter().map(|text| Pattern::parse(text).unwrap()).collect();
+    let names = names_of(0, 0, &patterns);
+    let keys = [names.key.clone()];
+    let layers = Layers::place(&keys, vec![Arc::new(Layer::new(&[names], 0).unwrap())]).unwrap();
+    for text in [&deep, &deep[2..], "192.0.2.1", "192.0.2.2", "[2001:db8::1]", "x.b.example", "x.c.d.example"]
+    {
+        let host = Hostname::parse(text).unwrap();
+        assert_eq!(found(&layers, &host), expected(&[patterns.clone()], &host), "{text}");
+        let mut all = Vec::new();
+        layers.naming_all(&host, |name, _, _, _| all.push(name.to_owned()));
+        let built: Vec<&str> =
+            host.suffixes().filter(|name| patterns.iter().any(|one| one.name.as_str() == *name)).collect();
+        assert_eq!(all, built, "{text}");
     }
 }
 

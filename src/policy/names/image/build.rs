@@ -5,11 +5,11 @@ use std::collections::BinaryHeap;
 use std::io;
 use std::thread;
 
-use fst::{Map, MapBuilder};
-
-use super::{Image, Part};
+use super::pack::{PART_NAMES, Waiting};
+use super::part::Part;
+use super::{Image, Labels};
 use crate::policy::names::filter::Filter;
-use crate::policy::names::hash;
+use crate::policy::names::hash::{Depths, Seed};
 use crate::policy::names::posting::{Cases, Chains, IndexFull};
 
 /// Why no image was made.
@@ -20,8 +20,9 @@ pub(crate) enum BuildError {
     /// Where runs wait.
     #[error("cannot merge the names of the set: {0}")]
     Spool(#[from] io::Error),
-    #[error("cannot compile the names of the set: {0}")]
-    Automaton(#[from] fst::Error),
+    /// Where runs wait, something else has changed them.
+    #[error("cannot compile the names of the set: they are not in order")]
+    Disorder,
 }
 
 /// Names in the order of the name backwards, each once, with the cases that name it.
@@ -62,11 +63,33 @@ pub(in crate::policy::names) fn build(
             Err(_) => (low(), high),
         }
     });
-    let ((low, mut counts), (high, more)) = (low?, high?);
-    for (count, more) in counts.iter_mut().zip(more) {
+    let (mut low, high) = (low?, high?);
+    for (count, more) in low.counts.iter_mut().zip(high.counts) {
         *count = count.saturating_add(more);
     }
-    Ok((Image { parts: vec![low, high] }, counts))
+    let labels = Labels {
+        named: low.labels.named.and(high.labels.named),
+        covering: low.labels.covering.and(high.labels.covering),
+    };
+    low.parts.extend(high.parts);
+    let seed = Seed::random();
+    let filter = filter(&low.parts, seed);
+    Ok((Image { seed, filter, labels, parts: low.parts }, low.counts))
+}
+
+/// The names are walked through once more: to keep the hashes until their number is known would take eight octets a name.
+fn filter(parts: &[Part], seed: Seed) -> Filter {
+    let mut filter = Filter::with_room(parts.iter().map(|part| u64::from(part.plan.names)).sum());
+    let (mut backwards, mut name) = (Vec::new(), Vec::new());
+    for part in parts {
+        let mut walk = part.walk();
+        while walk.advance(&mut backwards).is_some() {
+            name.clear();
+            name.extend(backwards.iter().rev());
+            filter.insert(seed.of(&name));
+        }
+    }
+    filter
 }
 
 /// The names from `from` on, and before `to`.
@@ -75,12 +98,12 @@ fn half(
     case_count: usize,
     from: &[u8],
     to: Option<&[u8]>,
-) -> Result<(Part, Vec<u32>), BuildError> {
+) -> Result<Half, BuildError> {
     let mut heads = BinaryHeap::with_capacity(sources.len());
     for source in sources {
         heads.extend(advanced(Head(source.open()?), from)?);
     }
-    let mut making = Making::new(case_count);
+    let mut making = Making::new(case_count, from);
     let mut name = Vec::new();
     let mut cases = Cases::new();
     while let Some(Reverse(head)) = heads.pop() {
@@ -96,7 +119,8 @@ fn half(
         heads.extend(advanced(head, from)?);
     }
     making.add(&name, &mut cases)?;
-    making.finish(from)
+    making.seal(&[])?;
+    Ok(making.made)
 }
 
 /// The name that comes next in one source.
@@ -132,16 +156,26 @@ impl PartialEq for Head<'_> {
 
 impl Eq for Head<'_> {}
 
-/// A part of the image while it is made.
-struct Making {
-    names: MapBuilder<Vec<u8>>,
-    chains: Chains,
+/// What one thread has made.
+struct Half {
+    parts: Vec<Part>,
+    labels: Labels,
     counts: Vec<u32>,
 }
 
+/// One half while it is made.
+struct Making {
+    /// Where the part begins that is being made.
+    from: Vec<u8>,
+    waiting: Waiting,
+    chains: Chains,
+    made: Half,
+}
+
 impl Making {
-    fn new(case_count: usize) -> Self {
-        Self { names: MapBuilder::memory(), chains: Chains::default(), counts: vec![0; case_count] }
+    fn new(case_count: usize, from: &[u8]) -> Self {
+        let made = Half { parts: Vec::new(), labels: Labels::default(), counts: vec![0; case_count] };
+        Self { from: from.to_vec(), waiting: Waiting::default(), chains: Chains::default(), made }
     }
 
     /// Adds a name with its cases, which are used up; without cases there is no name yet.
@@ -149,28 +183,33 @@ impl Making {
         if cases.is_empty() {
             return Ok(());
         }
+        if self.waiting.names == PART_NAMES {
+            self.seal(name)?;
+        }
         settle(cases);
-        for (case, _) in cases.iter() {
-            if let Some(count) = self.counts.get_mut(*case as usize) {
+        let labels = Depths::labels_of(name);
+        self.made.labels.named = self.made.labels.named.and(labels);
+        for (case, forms) in cases.iter() {
+            if let Some(count) = self.made.counts.get_mut(*case as usize) {
                 *count = count.saturating_add(1);
             }
+            if forms.covering(false).is_some() {
+                self.made.labels.covering = self.made.labels.covering.and(labels);
+            }
         }
-        self.names.insert(name, u64::from(self.chains.posting(cases)?.bits()))?;
+        let posting = self.chains.posting(cases)?;
         cases.clear();
-        Ok(())
+        if self.waiting.push(name, posting) { Ok(()) } else { Err(BuildError::Disorder) }
     }
 
-    fn finish(self, from: &[u8]) -> Result<(Part, Vec<u32>), BuildError> {
-        let mut names = self.names.into_inner()?;
-        names.shrink_to_fit();
-        let names = Map::new(names)?;
-        // Walked through once more: to keep the hashes until their number is known would take eight octets a name.
-        let mut filter = Filter::with_room(names.len() as u64);
-        let mut walk = names.stream();
-        while let Some((name, _)) = fst::Streamer::next(&mut walk) {
-            filter.insert(hash::of_reversed(name));
+    /// Makes a part of the names that wait; the next one begins at `next`.
+    fn seal(&mut self, next: &[u8]) -> Result<(), BuildError> {
+        if self.waiting.names > 0 {
+            let from = std::mem::replace(&mut self.from, next.to_vec());
+            let links = std::mem::take(&mut self.chains).into_links();
+            self.made.parts.push(self.waiting.pack(from, links).ok_or(IndexFull)?);
         }
-        Ok((Part { from: from.to_vec(), names, links: self.chains.into_links(), filter }, self.counts))
+        Ok(())
     }
 }
 

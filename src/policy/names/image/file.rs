@@ -1,62 +1,70 @@
 //! An image on disk.
 //!
 //! ```text
-//! "interdict names 1\n"
+//! "interdict names 2\n"
 //! length of the head, 8 octets, little endian
-//! the head, JSON: what the caller has to say (`note`), and the lengths of every part
-//! for each part: the automaton, the words of the filter, the links
+//! the head, JSON: what the caller has to say (`note`), the seed, what there is to know of every part, and the SHA-256 of
+//!   every section
 //! SHA-256 of all of that, 32 octets
+//! the sections: each part with its links behind it, then the lines of the filter, a mebibyte at a time
 //! ```
 //!
 //! It is read into memory, not mapped: a mapped file that somebody cuts ends the process that looks at it, and an edge
-//! that ends blocks nobody. What was read is held against the digest before anything of it is used.
+//! that ends blocks nobody. Every section is held against its digest before anything of it is used, on all processors
+//! while the next ones are read.
 
+use std::collections::VecDeque;
 use std::io::{self, Read, Write};
+use std::num::NonZero;
+use std::thread::{self, ScopedJoinHandle};
 
-use fst::Map;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{Image, Part};
+use super::part::{Part, Plan};
+use super::{Image, Labels};
+use crate::policy::Digest;
 use crate::policy::names::filter::Filter;
+use crate::policy::names::hash::{Depths, Seed};
 use crate::policy::names::posting::Link;
 
-const MAGIC: &[u8; 18] = b"interdict names 1\n";
-/// Octets of the digest at the end.
+const MAGIC: &[u8; 18] = b"interdict names 2\n";
+/// Octets of a digest.
 const DIGEST: u64 = 32;
-/// A filter is written and read so many octets at a time.
-const PIECE: usize = 64 * 1024;
+/// The filter is divided into sections of so many octets.
+const FILTER_SECTION: usize = 1 << 20;
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Head<N> {
     note: N,
-    parts: Vec<Lengths>,
+    seed: Seed,
+    /// How many labels names have, as bits; see [`Labels`].
+    named: [u64; 2],
+    covering: [u64; 2],
+    parts: Vec<PartHead>,
+    filter_lines: usize,
+    filter: Vec<Section>,
 }
 
-/// How many of everything a part has.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Lengths {
-    from: Vec<u8>,
-    automaton_bytes: u64,
-    filter_words: u64,
-    links: u64,
+struct PartHead {
+    plan: Plan,
+    section: Section,
 }
 
-impl Lengths {
-    fn of(part: &Part) -> Self {
-        Self {
-            from: part.from.clone(),
-            automaton_bytes: part.names.as_fst().as_bytes().len() as u64,
-            filter_words: part.filter.words().len() as u64,
-            links: part.links.len() as u64,
-        }
-    }
+/// Octets that were hashed together.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Section {
+    bytes: u64,
+    sha256: Digest,
+}
 
-    fn bytes(&self) -> Option<u64> {
-        let words = self.filter_words.checked_add(self.links)?.checked_mul(8)?;
-        self.automaton_bytes.checked_add(words)
+impl Section {
+    fn of(bytes: &[u8]) -> Self {
+        Self { bytes: bytes.len() as u64, sha256: Digest::of(bytes) }
     }
 }
 
@@ -66,30 +74,38 @@ pub(in crate::policy::names) fn write(
     note: &impl Serialize,
     to: &mut dyn Write,
 ) -> io::Result<()> {
-    let mut to = Hashing { inner: to, digest: Sha256::new() };
-    let head = serde_json::to_vec(&Head { note, parts: image.parts.iter().map(Lengths::of).collect() })?;
-    to.write_all(MAGIC)?;
-    to.write_all(&(head.len() as u64).to_le_bytes())?;
-    to.write_all(&head)?;
-    for part in &image.parts {
-        to.write_all(part.names.as_fst().as_bytes())?;
-        write_words(part.filter.words().iter().map(|word| word.to_le_bytes()), &mut to)?;
-        write_words(part.links.iter().map(|link| link.to_bytes()), &mut to)?;
-    }
-    let Hashing { inner, digest } = to;
-    inner.write_all(&digest.finalize())
-}
-
-fn write_words(words: impl Iterator<Item = [u8; 8]>, to: &mut impl Write) -> io::Result<()> {
-    let mut piece = Vec::with_capacity(PIECE);
-    for word in words {
-        piece.extend(word);
-        if piece.len() >= PIECE {
-            to.write_all(&piece)?;
-            piece.clear();
+    let links = |part: &Part| -> Vec<u8> { part.links.iter().flat_map(|link| link.to_bytes()).collect() };
+    let head_of = |part: &Part| {
+        let links = links(part);
+        let bytes = (part.bytes().len() + links.len()) as u64;
+        let sha256 = Sha256::new().chain_update(part.bytes()).chain_update(links).finalize();
+        PartHead {
+            plan: part.plan.clone(),
+            section: Section { bytes, sha256: Digest::from_bytes(sha256.into()) },
         }
+    };
+    let head = serde_json::to_vec(&Head {
+        note,
+        seed: image.seed,
+        named: image.labels.named.to_words(),
+        covering: image.labels.covering.to_words(),
+        parts: image.parts.iter().map(head_of).collect(),
+        filter_lines: image.filter.lines(),
+        filter: image.filter.bytes(FILTER_SECTION).map(|bytes| Section::of(&bytes)).collect(),
+    })?;
+    let mut begin = MAGIC.to_vec();
+    begin.extend((head.len() as u64).to_le_bytes());
+    begin.extend(head);
+    to.write_all(&begin)?;
+    to.write_all(Digest::of(&begin).as_bytes())?;
+    for part in &image.parts {
+        to.write_all(part.bytes())?;
+        to.write_all(&links(part))?;
     }
-    to.write_all(&piece)
+    for bytes in image.filter.bytes(FILTER_SECTION) {
+        to.write_all(&bytes)?;
+    }
+    Ok(())
 }
 
 /// Reads an image of `length` octets in all, and the note that was written with it.
@@ -100,106 +116,78 @@ pub(in crate::policy::names) fn read<N: for<'n> Deserialize<'n>>(
     from: &mut dyn Read,
     length: u64,
 ) -> io::Result<(Image, N)> {
-    let mut from = Hashing { inner: from, digest: Sha256::new() };
-    let mut rest = length.checked_sub(DIGEST).ok_or_else(damaged)?;
-    let magic = read_bytes(&mut from, MAGIC.len() as u64, &mut rest)?;
-    if magic != MAGIC {
-        return Err(invalid("it is not an image of names this version can read"));
+    let mut rest = length;
+    let mut begin = read_bytes(from, MAGIC.len() as u64 + 8, &mut rest)?;
+    let head_bytes = begin.strip_prefix(MAGIC).and_then(|length| length.first_chunk());
+    let head_bytes =
+        head_bytes.ok_or_else(|| invalid("it is not an image of names this version can read"))?;
+    let head_bytes = u64::from_le_bytes(*head_bytes);
+    let head = read_bytes(from, head_bytes, &mut rest)?;
+    begin.extend_from_slice(&head);
+    if read_bytes(from, DIGEST, &mut rest)? != Digest::of(&begin).as_bytes() {
+        return Err(damaged());
     }
-    let head_bytes = read_bytes(&mut from, 8, &mut rest)?;
-    let head_bytes = head_bytes.first_chunk().map(|bytes| u64::from_le_bytes(*bytes)).ok_or_else(damaged)?;
-    let head: Head<N> = serde_json::from_slice(&read_bytes(&mut from, head_bytes, &mut rest)?)?;
-    let expected = head.parts.iter().try_fold(0_u64, |sum, part| sum.checked_add(part.bytes()?));
+    let Head { note, seed, named, covering, parts, filter_lines, filter } = serde_json::from_slice(&head)?;
+    let sections: Vec<Section> = parts.iter().map(|part| &part.section).chain(&filter).cloned().collect();
+    let expected = sections.iter().try_fold(0_u64, |sum, section| sum.checked_add(section.bytes));
     if expected != Some(rest) {
         return Err(damaged());
     }
-    let mut raw = Vec::with_capacity(head.parts.len());
-    for part in head.parts {
-        raw.push(RawPart {
-            automaton: read_bytes(&mut from, part.automaton_bytes, &mut rest)?,
-            words: read_words(&mut from, part.filter_words, &mut rest, u64::from_le_bytes)?,
-            links: read_words(&mut from, part.links, &mut rest, Link::from_bytes)?,
-            from: part.from,
-        });
-    }
-    let Hashing { inner, digest } = from;
-    let mut written = [0; 32];
-    inner.read_exact(&mut written)?;
-    if digest.finalize().as_slice() != written.as_slice() {
+    let mut sections = read_sections(from, &sections, &mut rest)?.into_iter();
+    let parts = parts.into_iter().zip(sections.by_ref()).map(|(part, bytes)| settle(part.plan, bytes));
+    let parts = parts.collect::<Option<Vec<Part>>>().ok_or_else(damaged)?;
+    let mut made =
+        Filter::to_fill(filter_lines.min(usize::try_from(length).unwrap_or_default() / Filter::LINE));
+    sections.for_each(|bytes| made.push(&bytes));
+    if made.lines() != filter_lines || filter_lines == 0 {
         return Err(damaged());
     }
-    let parts = raw.into_iter().map(RawPart::settle).collect::<io::Result<_>>()?;
-    Ok((Image { parts }, head.note))
+    let labels = Labels { named: Depths::from_words(named), covering: Depths::from_words(covering) };
+    Ok((Image { seed, filter: made, labels, parts }, note))
 }
 
-/// A part before its digest was looked at.
-struct RawPart {
-    from: Vec<u8>,
-    automaton: Vec<u8>,
-    words: Vec<u64>,
-    links: Vec<Link>,
-}
-
-impl RawPart {
-    fn settle(self) -> io::Result<Part> {
-        Ok(Part {
-            from: self.from,
-            names: Map::new(self.automaton).map_err(|error| invalid(&error.to_string()))?,
-            links: self.links,
-            filter: Filter::from_words(self.words).ok_or_else(damaged)?,
-        })
+/// A part and the links behind it.
+fn settle(plan: Plan, mut bytes: Vec<u8>) -> Option<Part> {
+    let own = usize::try_from(plan.bytes()?).ok()?;
+    let (links, rest) = bytes.get(own..)?.as_chunks::<{ Link::BYTES }>();
+    let links = links.iter().map(|link| Link::from_bytes(*link)).collect();
+    if !rest.is_empty() {
+        return None;
     }
+    bytes.truncate(own);
+    Part::new(plan, bytes, links)
 }
 
-fn read_bytes(from: &mut impl Read, length: u64, rest: &mut u64) -> io::Result<Vec<u8>> {
+/// Reads one section after the other, while other threads hold those that were read against their digests.
+fn read_sections(from: &mut dyn Read, sections: &[Section], rest: &mut u64) -> io::Result<Vec<Vec<u8>>> {
+    let at_once = thread::available_parallelism().map_or(1, NonZero::get);
+    thread::scope(|scope| {
+        let (mut sound, mut checked) = (Vec::with_capacity(sections.len()), VecDeque::new());
+        for section in sections {
+            if checked.len() >= at_once {
+                sound.extend(checked.pop_front().map(ended).transpose()?);
+            }
+            let bytes = read_bytes(from, section.bytes, rest)?;
+            let check = move || (Digest::of(&bytes) == section.sha256).then_some(bytes);
+            checked.push_back(thread::Builder::new().spawn_scoped(scope, check)?);
+        }
+        for checked in checked {
+            sound.push(ended(checked)?);
+        }
+        Ok(sound)
+    })
+}
+
+fn ended(checked: ScopedJoinHandle<'_, Option<Vec<u8>>>) -> io::Result<Vec<u8>> {
+    checked.join().ok().flatten().ok_or_else(damaged)
+}
+
+fn read_bytes(from: &mut dyn Read, length: u64, rest: &mut u64) -> io::Result<Vec<u8>> {
     *rest = rest.checked_sub(length).ok_or_else(damaged)?;
     // Bounded by the size of the file.
     let mut bytes = vec![0; usize::try_from(length).map_err(|_| damaged())?];
     from.read_exact(&mut bytes)?;
     Ok(bytes)
-}
-
-fn read_words<T>(
-    from: &mut impl Read,
-    count: u64,
-    rest: &mut u64,
-    settle: impl Fn([u8; 8]) -> T,
-) -> io::Result<Vec<T>> {
-    let mut left = count.checked_mul(8).ok_or_else(damaged)?;
-    let mut words = Vec::with_capacity(usize::try_from(count).map_err(|_| damaged())?);
-    while left > 0 {
-        let piece = left.min(PIECE as u64);
-        let bytes = read_bytes(from, piece, rest)?;
-        words.extend(bytes.chunks_exact(8).filter_map(|word| Some(settle(*word.first_chunk()?))));
-        left -= piece;
-    }
-    Ok(words)
-}
-
-/// Passes octets on and hashes them on the way.
-struct Hashing<I> {
-    inner: I,
-    digest: Sha256,
-}
-
-impl Write for Hashing<&mut dyn Write> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.inner.write(bytes)?;
-        self.digest.update(bytes.get(..written).unwrap_or_default());
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
-}
-
-impl Read for Hashing<&mut dyn Read> {
-    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(bytes)?;
-        self.digest.update(bytes.get(..read).unwrap_or_default());
-        Ok(read)
-    }
 }
 
 fn damaged() -> io::Error {

@@ -1,91 +1,124 @@
-//! The image of a large set: sorted names as an automaton, behind a filter.
+//! The image of a large set: sorted names, packed, behind a filter.
 //!
-//! An automaton (the crate `fst`) shares what names begin and end with, so that a name of a real list takes nine
-//! to ten octets, posting included; it is searched where it lies. It can only be made from sorted names, all at once:
-//! a change goes into a [table](super::table) beside it, until both are merged.
+//! Sorted by the name read backwards, names share most of what they begin with, and what is left is written in few bits: a
+//! name of a real list takes about six octets, posting included. They are searched where they lie. An image can only be
+//! made from sorted names, all at once: a change goes into a [table](super::table) beside it, until both are merged.
 //!
-//! An image has two parts, divided by the order of the names, so that two threads make it.
+//! The names are divided into [parts](part) of half a million, each with codes of its own. Two threads make them, and as
+//! many as there are check what was read.
 
 mod build;
+mod code;
 mod file;
+mod pack;
+mod part;
 
-use std::cmp::Ordering;
 use std::slice;
 
-use fst::{Map, map};
-
 use super::filter::Filter;
-use super::posting::{Link, Naming, Posting};
-use crate::hostname::MAX_NAME_OCTETS;
+use super::hash::{Depths, Seed};
+use super::posting::{Naming, Posting};
+use crate::hostname::{Hostname, MAX_NAME_OCTETS};
 
 pub(crate) use build::BuildError;
 pub(super) use build::{Ordered, Source, build};
 pub(super) use file::{read, write};
 
-/// One stretch of the names.
-#[derive(Debug)]
-struct Part {
-    /// No name before this one, backwards, is in it.
-    from: Vec<u8>,
-    names: Map<Vec<u8>>,
-    links: Vec<Link>,
-    filter: Filter,
-}
+use part::{Part, PartWalk};
 
 /// Names with the numbers of the cases that name them, all there from the start.
 #[derive(Debug)]
 pub(crate) struct Image {
-    /// In the order of their names; the first begins with the first name there can be.
+    /// Of the hashes in the filter.
+    seed: Seed,
+    filter: Filter,
+    labels: Labels,
+    /// In the order of their names, none of them empty.
     parts: Vec<Part>,
 }
 
+/// How many labels the names of an image have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Labels {
+    /// All names.
+    named: Depths,
+    /// Those whose patterns cover names below them: of a host's parents, nothing else covers it.
+    covering: Depths,
+}
+
+/// What of a host is of interest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sought {
+    /// Patterns that cover it.
+    Covering,
+    /// Any that are built on it or a parent of it.
+    Any,
+}
+
 impl Image {
-    /// The cases that name exactly `name`, whose hash is `hash`.
-    pub(super) fn naming(&self, name: &[u8], hash: u64) -> Naming<'_> {
-        let found = self.part_for(name).and_then(|part| Some((part, part.find(name, hash)?)));
-        match found {
-            Some((part, posting)) => Naming::new(&part.links, Some(posting)),
-            None => Naming::new(&[], None),
-        }
+    /// Which of a host's names may be in it.
+    #[inline]
+    pub(super) fn may_name(&self, host: &Hostname, sought: Sought) -> Depths {
+        let parents = match sought {
+            Sought::Covering => self.labels.covering,
+            Sought::Any => self.labels.named,
+        };
+        let mut found = Depths::default();
+        self.seed.of_suffixes(host, parents, |depth, hash| {
+            found = found.and_if(depth, self.filter.may_hold(hash));
+        });
+        found
     }
 
-    fn part_for(&self, name: &[u8]) -> Option<&Part> {
-        let begins_after = |part: &&Part| name.iter().rev().cmp(&part.from) == Ordering::Less;
-        self.parts.iter().rev().find(|part| !begins_after(part))
+    /// The cases that name exactly `name`.
+    pub(super) fn naming(&self, name: &[u8]) -> Naming<'_> {
+        self.find(name).unwrap_or_else(|| Naming::new(&[], None))
+    }
+
+    fn find(&self, name: &[u8]) -> Option<Naming<'_>> {
+        let mut backwards = [0; MAX_NAME_OCTETS];
+        let key = backwards.get_mut(..name.len())?;
+        key.iter_mut().zip(name.iter().rev()).for_each(|(to, from)| *to = *from);
+        let after = self.parts.partition_point(|part| part.plan.from.as_slice() <= &*key);
+        let part = self.parts.get(after.checked_sub(1)?)?;
+        Some(Naming::new(&part.links, Some(part.find(key)?)))
     }
 
     /// How many different names are in it.
     pub(super) fn len(&self) -> usize {
-        self.parts.iter().map(|part| part.names.len()).sum()
+        self.parts.iter().map(|part| part.plan.names as usize).sum()
     }
 
     /// Bytes of memory it holds.
     pub(super) fn memory_bytes(&self) -> usize {
-        let of_part = |part: &Part| {
-            part.names.as_fst().as_bytes().len()
-                + size_of_val(part.filter.words())
-                + part.links.capacity() * size_of::<Link>()
-        };
-        self.parts.iter().map(of_part).sum()
+        self.filter.lines() * Filter::LINE + self.parts.iter().map(Part::memory_bytes).sum::<usize>()
     }
 
     /// Walks through all names, in the order of the name backwards.
     pub(super) fn walk(&self) -> Walk<'_> {
         let mut parts = self.parts.iter();
-        let now = parts.next().map(|part| (part, part.names.stream()));
-        Walk { parts, now, name: Vec::new(), posting: None }
+        let now = parts.next().map(Part::walk);
+        Walk { parts, now, name: Vec::with_capacity(MAX_NAME_OCTETS), posting: None }
     }
 
-    /// The name where the second part begins, backwards.
+    /// A name near the middle, backwards.
     pub(super) fn middle(&self) -> Vec<u8> {
-        self.parts.last().map(|part| part.from.clone()).unwrap_or_default()
+        let mut before = 0;
+        let middle = self.parts.iter().find(|part| {
+            before += part.plan.names as usize;
+            before > self.len() / 2
+        });
+        match self.parts.as_slice() {
+            [only] => only.middle(),
+            _ => middle.map(|part| part.plan.from.clone()).unwrap_or_default(),
+        }
     }
 }
 
 /// A walk through an image.
 pub(super) struct Walk<'i> {
     parts: slice::Iter<'i, Part>,
-    now: Option<(&'i Part, map::Stream<'i>)>,
+    now: Option<PartWalk<'i>>,
     name: Vec<u8>,
     posting: Option<Posting>,
 }
@@ -93,14 +126,12 @@ pub(super) struct Walk<'i> {
 impl<'i> Walk<'i> {
     /// Goes to the next name; false after the last.
     pub(super) fn advance(&mut self) -> bool {
-        while let Some((_, names)) = &mut self.now {
-            if let Some((name, bits)) = fst::Streamer::next(names) {
-                self.name.clear();
-                self.name.extend_from_slice(name);
-                self.posting = Some(posting(bits));
+        while let Some(now) = &mut self.now {
+            self.posting = now.advance(&mut self.name);
+            if self.posting.is_some() {
                 return true;
             }
-            self.now = self.parts.next().map(|part| (part, part.names.stream()));
+            self.now = self.parts.next().map(Part::walk);
         }
         false
     }
@@ -112,26 +143,6 @@ impl<'i> Walk<'i> {
 
     /// The cases of that name.
     pub(super) fn naming(&self) -> Naming<'i> {
-        let links = self.now.as_ref().map(|(part, _)| part.links.as_slice()).unwrap_or_default();
-        Naming::new(links, self.posting)
+        Naming::new(self.now.as_ref().map(PartWalk::links).unwrap_or_default(), self.posting)
     }
-}
-
-impl Part {
-    fn find(&self, name: &[u8], hash: u64) -> Option<Posting> {
-        if !self.filter.may_hold(hash) {
-            return None;
-        }
-        let mut backwards = [0; MAX_NAME_OCTETS];
-        let key = backwards.get_mut(..name.len())?;
-        for (to, from) in key.iter_mut().zip(name.iter().rev()) {
-            *to = *from;
-        }
-        self.names.get(key).map(posting)
-    }
-}
-
-/// An image holds postings of 32 bits; a wider value is no posting of ours, and says nothing.
-fn posting(bits: u64) -> Posting {
-    Posting::from_bits(u32::try_from(bits).unwrap_or(u32::MAX))
 }
