@@ -4,15 +4,26 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Admin, Config, EdgeName, Policy, audit, cache, guard, keys, limits, listen, route};
+use super::{Admin, Config, EdgeName, Policy, audit, cache, dns, guard, keys, limits, listen, route};
 use crate::diagnostic::Diagnostics;
 use crate::document::{self, Table, Text, Value};
 use crate::limits::{KEPT_REVISIONS, SETTLE_QUIET};
 use crate::policy::absolute_url;
 
 /// The keys at the top of the file.
-const KEYS: [&str; 10] =
-    ["edge", "trusted_proxies", "listen", "policy", "guard", "audit", "route", "admin", "cache", "limits"];
+const KEYS: [&str; 11] = [
+    "edge",
+    "trusted_proxies",
+    "listen",
+    "policy",
+    "guard",
+    "audit",
+    "route",
+    "dns",
+    "admin",
+    "cache",
+    "limits",
+];
 
 impl Config {
     /// Settles the text of a configuration file. `file` is its name in diagnostics; relative paths in it are
@@ -59,11 +70,12 @@ fn config(top: &Table<'_>, paths: &Paths<'_>, machine: EdgeName) -> Option<Confi
     let guard = section(top, "guard").map(|table| guard::settle(&table, &KEYS)).unwrap_or_default();
     let audit = audit::settle(section(top, "audit").as_ref(), paths, &policy.state, &KEYS);
     let routes = route::settle(top, paths, &KEYS);
+    let dns = section(top, "dns").map(|table| dns::settle(&table, &KEYS)).unwrap_or_default();
     let admin_section = section(top, "admin");
     let admin = admin_section.as_ref().and_then(|table| admin(table, paths));
     let cache = section(top, "cache").map(|table| cache::settle(&table, &KEYS));
     let limits = section(top, "limits").map(|table| limits::settle(&table, &KEYS)).unwrap_or_default();
-    Some(Config { edge: edge?, listen, policy, guard, audit, routes, admin, cache, limits })
+    Some(Config { edge: edge?, listen, policy, guard, audit, routes, dns, admin, cache, limits })
 }
 
 fn section<'r>(top: &Table<'r>, key: &'static str) -> Option<Table<'r>> {
