@@ -192,12 +192,31 @@ pub const CUTS_SETTLE: Duration = Duration::from_millis(250);
 pub const REPORTED_ORIGINS: usize = 1_000;
 /// How long an idle connection to an origin is kept.
 pub const UPSTREAM_IDLE: Duration = Duration::from_secs(60);
-/// How long an answer of the resolver is used without asking again.
-pub const RESOLVED_FRESH: Duration = Duration::from_secs(5);
-/// How long it is used when the resolver fails.
-pub const RESOLVED_USABLE: Duration = Duration::from_secs(300);
-/// For the resolver to answer.
+/// The shortest time that an answer of a name server holds, unless the configuration says otherwise.
+pub const RESOLVED_AT_LEAST: Duration = Duration::from_secs(1);
+/// The longest.
+pub const RESOLVED_AT_MOST: Duration = Duration::from_secs(3600);
+/// How long lapsed addresses are kept when they cannot be renewed, unless the configuration says otherwise. RFC 8767
+/// §5 speaks of one to three days.
+pub const RESOLVED_KEPT: Duration = Duration::from_secs(24 * 3600);
+/// How long what the hosts file says holds.
+pub const HOSTS_FRESH: Duration = Duration::from_secs(5);
+/// For one look-up, whatever is tried.
 pub const RESOLVE_AT_MOST: Duration = Duration::from_secs(5);
+/// For one attempt at a name server.
+pub const RESOLVE_ATTEMPT: Duration = Duration::from_secs(2);
+/// How long requests wait for a look-up when there are lapsed addresses to go on with (RFC 8767 §5).
+pub const RESOLVE_WAIT: Duration = Duration::from_secs(1);
+/// From a look-up that failed to the next one; twice as long with each that fails after it.
+pub const RESOLVE_AGAIN: Duration = Duration::from_secs(1);
+/// The longest of these pauses.
+pub const RESOLVE_AGAIN_AT_MOST: Duration = Duration::from_secs(30);
+/// Look-ups at a time; each asks for both families. The others wait.
+pub const RESOLVES_AT_ONCE: usize = 32;
+/// Name servers of one configuration.
+pub const NAME_SERVERS: usize = 8;
+/// Addresses of one name that are used.
+pub const ADDRESSES_PER_NAME: usize = 64;
 
 // ---- cache ----
 

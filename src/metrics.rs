@@ -32,6 +32,7 @@ pub struct Metrics {
     upstream_connections: IntGauge,
     upstream_cut: IntCounter,
     upstream_retries: IntCounter,
+    lookups: IntCounterVec,
     reloads: IntCounterVec,
     lists_read: IntCounter,
     /// What the cache counts.
@@ -149,6 +150,11 @@ impl Metrics {
                 "interdict_upstream_retries_total",
                 "Attempts at an origin after one that failed.",
             )?,
+            lookups: add.counters(
+                "interdict_dns_lookups_total",
+                "Look-ups of origins' names by result: ok, or failed.",
+                &["result"],
+            )?,
             reloads: add.counters("interdict_reloads_total", "Reloads by result.", &["result"])?,
             lists_read: add
                 .counter("interdict_policy_lists_read_total", "Host lists whose lines were read.")?,
@@ -244,6 +250,11 @@ impl Metrics {
     /// A request is tried once more.
     pub fn upstream_retried(&self) {
         self.upstream_retries.inc();
+    }
+
+    /// An origin's name was looked up: with an address found, or in vain.
+    pub fn looked_up(&self, found: bool) {
+        self.lookups.with_label_values(&[if found { "ok" } else { "failed" }]).inc();
     }
 
     /// All of it in the Prometheus text format.

@@ -2,6 +2,7 @@
 
 mod audit;
 mod cache;
+mod dns;
 mod guard;
 mod keys;
 mod limits;
@@ -24,7 +25,7 @@ pub use self::listen::{Listen, Tls};
 pub use self::load::ConfigError;
 use crate::audit::merkle::Verifier;
 use crate::audit::{Acknowledge, ClientPrivacy};
-use crate::forward::Routes;
+use crate::forward::{Dns, Routes};
 
 /// Everything an edge is told at its start.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,6 +44,8 @@ pub struct Config {
     pub audit: Audit,
     /// Where requests that may pass go.
     pub routes: Routes,
+    /// How their names are looked up.
+    pub dns: Dns,
     /// Where an operator looks; nothing when `[admin]` is absent.
     pub admin: Option<Admin>,
     /// What is kept of the origins' answers; nothing when `[cache]` is absent.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Admin, Config, EdgeName, Policy, audit, cache, guard, keys, limits, listen, route};
+use super::{Admin, Config, EdgeName, Policy, audit, cache, dns, guard, keys, limits, listen, route};
 use crate::diagnostic::Diagnostics;
 use crate::document::{self, Table, Text, Value};
 use crate::limits::{KEPT_REVISIONS, SETTLE_QUIET, THREADS};
@@ -20,6 +20,7 @@ const KEYS: [&str; 11] = [
     "guard",
     "audit",
     "route",
+    "dns",
     "admin",
     "cache",
     "limits",
@@ -72,11 +73,12 @@ fn config(top: &Table<'_>, paths: &Paths<'_>, machine: EdgeName) -> Option<Confi
     let guard = section(top, "guard").map(|table| guard::settle(&table, &KEYS)).unwrap_or_default();
     let audit = audit::settle(section(top, "audit").as_ref(), paths, &policy.state, &KEYS);
     let routes = route::settle(top, paths, &KEYS);
+    let dns = section(top, "dns").map(|table| dns::settle(&table, &KEYS)).unwrap_or_default();
     let admin_section = section(top, "admin");
     let admin = admin_section.as_ref().and_then(|table| admin(table, paths));
     let cache = section(top, "cache").map(|table| cache::settle(&table, &KEYS));
     let limits = section(top, "limits").map(|table| limits::settle(&table, &KEYS)).unwrap_or_default();
-    Some(Config { edge: edge?, threads, listen, policy, guard, audit, routes, admin, cache, limits })
+    Some(Config { edge: edge?, threads, listen, policy, guard, audit, routes, dns, admin, cache, limits })
 }
 
 fn section<'r>(top: &Table<'r>, key: &'static str) -> Option<Table<'r>> {

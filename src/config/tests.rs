@@ -82,6 +82,16 @@ fn full_route() -> Route {
     }
 }
 
+fn full_dns() -> Dns {
+    let servers = ["192.0.2.53:53", "127.0.0.1:5353", "[2001:db8::53]:5353", "[2001:db8::54]:53"];
+    Dns {
+        resolvers: servers.map(|server| server.parse().unwrap()).into(),
+        min_ttl: Duration::from_secs(5),
+        max_ttl: Duration::from_secs(600),
+        keep: Duration::from_secs(48 * 3600),
+    }
+}
+
 fn full_guard(keys: Vec<Verifier>) -> Guard {
     let names = [".edge.example", "www.operator.example"].map(|name| Pattern::parse(name).unwrap());
     let networks = ["198.51.100.0/24", "2001:db8::1/128"].map(|network| network.parse().unwrap());
@@ -133,6 +143,7 @@ fn every_key_of_the_full_example_is_taken() {
         lock_timeout: Duration::from_secs(2),
     };
     assert_eq!(config.cache, Some(cache));
+    assert_eq!(config.dns, full_dns());
     assert_eq!(config.routes.all().iter().map(|route| route.cache).collect::<Vec<_>>(), [true, false, true]);
     assert_eq!(config.routes.all()[1], full_route());
     let short = &config.routes.all()[2];

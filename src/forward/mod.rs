@@ -7,5 +7,5 @@ mod routes;
 
 pub use balance::{Balance, HashKey, Order};
 pub use origins::{Lease, Member, Origins, Pool};
-pub use resolve::{ResolveError, Resolver};
+pub use resolve::{Dns, ResolveError, Resolver};
 pub use routes::{HealthCheck, Origin, OriginTls, Route, Routes};

@@ -97,14 +97,20 @@ impl Journey {
 }
 
 impl Upstream {
-    /// Leads to `origins` what `gate` lets through. The names of origins are resolved when their turn comes.
+    /// Leads to `origins` what `gate` lets through. The names of origins are resolved when their turn comes, by
+    /// `resolver`.
     ///
     /// # Errors
     /// When the authorities that a route trusts cannot be read.
-    pub fn new(gate: Arc<Gate>, origins: Arc<Origins>, patience: &Patience) -> Result<Self, TrustError> {
+    pub fn new(
+        gate: Arc<Gate>,
+        origins: Arc<Origins>,
+        resolver: Arc<Resolver>,
+        patience: &Patience,
+    ) -> Result<Self, TrustError> {
         way::check_system_authorities()?;
         let (ways, door) = (ways(&origins, patience)?, Door::new(Arc::clone(&gate)));
-        Ok(Self { gate, origins, resolver: Arc::default(), door, ways })
+        Ok(Self { gate, origins, resolver, door, ways })
     }
 
     /// The same gate, door and resolver, with other routes.

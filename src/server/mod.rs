@@ -47,7 +47,7 @@ pub use enforcement::{Enforcement, EnforcementError, Options, rules};
 pub use retention::{HoldChange, RetainError, RetentionRequest, holds, retain};
 
 use crate::config::{self, Config, ConfigError, Limits};
-use crate::forward::Origins;
+use crate::forward::{Origins, Resolver};
 use crate::gate::Gate;
 use crate::limits::{BLOCKED_BURST_SECONDS, HTTP2_MALFORMED_STREAMS};
 use crate::listen::{
@@ -163,7 +163,9 @@ fn serve(
 ) -> Result<(), ServerError> {
     let gate = enforcement.gate();
     let origins = Arc::new(Origins::new(config.routes.clone()));
-    let upstream = Upstream::new(Arc::clone(&gate), Arc::clone(&origins), &settings::patience(config))?;
+    let resolver = Arc::new(Resolver::new(config.dns.clone(), Arc::clone(gate.metrics())));
+    let patience = settings::patience(config);
+    let upstream = Upstream::new(Arc::clone(&gate), Arc::clone(&origins), resolver, &patience)?;
     let origins = Arc::new(ArcSwap::new(origins));
     let (edge, report, shown) = (config.edge.to_string(), enforcement.report(), Arc::clone(&origins));
     let status = Arc::new(Status::new(edge, Arc::clone(&gate), report, shown));

@@ -118,7 +118,7 @@ pub(super) fn patience(config: &Config) -> Patience {
 
 /// The sections that differ and take another process. Every field is named here, so that a new one is not forgotten.
 fn fixed(running: &Config, read: &Config) -> Vec<&'static str> {
-    let Config { edge, threads, listen, policy, guard, audit, admin, cache, limits, routes: _ } = running;
+    let Config { edge, threads, listen, policy, guard, audit, dns, admin, cache, limits, routes: _ } = running;
     let Limits {
         stop_grace,
         header_timeout: _,
@@ -144,6 +144,7 @@ fn fixed(running: &Config, read: &Config) -> Vec<&'static str> {
         ("`[policy]`", *policy != read.policy),
         ("`[guard]`", *guard != read.guard),
         ("`[audit]`", *audit != read.audit),
+        ("`[dns]`", *dns != read.dns),
         ("`[admin]`", *admin != read.admin),
         ("`[cache]`", *cache != read.cache),
         ("`stop_grace`", *stop_grace != read.limits.stop_grace),

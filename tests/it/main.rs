@@ -46,6 +46,7 @@ mod many_slow_clients;
 mod names;
 mod origins;
 mod refreshes;
+mod resolve;
 mod secure_origins;
 mod slow_clients;
 mod smuggling;

@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use super::*;
-use crate::forward::{Origin, Route, Routes};
+use crate::forward::{Dns, Origin, Route, Routes};
 use crate::listen::{
     Bounds, Context, EdgeApp, EdgeProxy, FrameLimits, Listener, Listeners, Live, Settings, Timeouts,
     server_conf,
@@ -152,7 +152,8 @@ impl House {
         routes.add(route);
         assert!(routes.lead(None));
         let origins = Arc::new(Origins::new(routes));
-        let upstream = Upstream::new(Arc::clone(&gate), origins, &patience).unwrap();
+        let resolver = Arc::new(Resolver::new(Dns::default(), Arc::clone(gate.metrics())));
+        let upstream = Upstream::new(Arc::clone(&gate), origins, resolver, &patience).unwrap();
         let live = Arc::new(Live::new(settings(upstream, patience)));
         let inner = EdgeProxy::new(Arc::clone(&gate), Arc::clone(&live));
         let next = Arc::default();

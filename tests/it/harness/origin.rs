@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::canned::Canned;
+use super::wait_for;
 
 /// An HTTP/1.1 origin.
 ///
@@ -72,7 +73,10 @@ impl Origin {
 
     /// Starts one with a name of its own, at an address with port 0.
     pub fn named(name: &str, address: &str) -> Self {
-        let listener = TcpListener::bind(address).unwrap();
+        Self::at(name, TcpListener::bind(address).unwrap())
+    }
+
+    fn at(name: &str, listener: TcpListener) -> Self {
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             name: name.to_owned(),
@@ -87,6 +91,19 @@ impl Origin {
         let accepting = Arc::clone(&shared);
         thread::spawn(move || accept(&listener, &accepting));
         Self { address, shared }
+    }
+
+    /// Starts one at each of these addresses, all on the same port. Each is called by its address.
+    pub fn neighbours<const N: usize>(addresses: [&str; N]) -> [Self; N] {
+        // Whether a port is free everywhere shows when it is taken.
+        wait_for("a port is free at every address", || {
+            let first = TcpListener::bind((addresses[0], 0)).unwrap();
+            let port = first.local_addr().unwrap().port();
+            let others = addresses.iter().skip(1).map(|address| TcpListener::bind((*address, port)));
+            let others: Vec<TcpListener> = others.collect::<io::Result<_>>().ok()?;
+            let mut listeners = [first].into_iter().chain(others);
+            Some(addresses.map(|address| Self::at(address, listeners.next().unwrap())))
+        })
     }
 
     /// Where it listens.
