@@ -83,6 +83,7 @@ mod diff;
 mod embed;
 mod exchange;
 mod follow;
+mod load_rates;
 mod load_tool;
 mod packaging;
 mod policy_docs;

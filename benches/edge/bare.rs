@@ -1,9 +1,9 @@
 //! A proxy of Pingora's that does nothing of its own, as a process: this bench, started anew.
 
 use std::env;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::Child;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,6 +13,8 @@ use pingora::modules::http::HttpModules;
 use pingora::prelude::HttpPeer;
 use pingora::proxy::{ProxyHttp, Session, http_proxy_service};
 use pingora::server::{RunArgs, Server};
+
+use super::process::{command, free_addresses};
 
 /// Tells the child what to do: the addresses to listen on, the origin, and the certificate without its ending.
 const TASK: &str = "INTERDICT_BENCH_BARE";
@@ -25,14 +27,13 @@ pub struct Bare {
 }
 
 impl Bare {
-    /// Starts it; it forwards everything to `origin`.
-    pub fn start(origin: SocketAddr, home: &Path) -> Self {
-        // Two at once, so that they differ.
-        let bound = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-        let listeners = bound.map(|listener| listener.local_addr().unwrap());
-        let certificate = home.join("certs").join(super::FREE);
+    /// Starts it; it forwards everything to `origin`. The certificate is given without its ending.
+    pub fn start(origin: SocketAddr, certificate: &Path, core: Option<usize>) -> Self {
+        let addresses = free_addresses(2);
+        let listeners = [addresses[0], addresses[1]];
         let [plain, tls] = listeners;
-        let process = Command::new(env::current_exe().unwrap())
+        let program = env::current_exe().unwrap();
+        let process = command(program.to_str().unwrap(), core)
             .env(TASK, format!("{plain} {tls} {origin} {}", certificate.display()))
             .spawn()
             .unwrap();
