@@ -15,8 +15,9 @@ mod edge;
 
 use std::net::SocketAddr;
 
+use edge::process::cpu_us;
 use edge::server::{Nginx, Server};
-use edge::{Edge, case, cpu_us, origin, save};
+use edge::{Edge, case, origin, save};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 

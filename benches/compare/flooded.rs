@@ -21,8 +21,14 @@ use crate::table::{Side, Table};
 /// Tells a child to be the flood: where to, the status that comes, how many seconds.
 const TASK: &str = "INTERDICT_BENCH_FLOOD";
 const RATE: f64 = 1_000.0;
-const COLUMNS: [&str; 6] =
-    ["quiet: p50, µs", "quiet: p99, µs", "flooded: p50, µs", "flooded: p99, µs", "p99, times", "flood, requests/s"];
+const COLUMNS: [&str; 6] = [
+    "quiet: p50, µs",
+    "quiet: p99, µs",
+    "flooded: p50, µs",
+    "flooded: p99, µs",
+    "p99, times",
+    "flood, requests/s",
+];
 /// The column of what the flood does to the 99th percentile.
 pub const TIMES: usize = 4;
 

@@ -22,7 +22,11 @@ impl Goal {
 /// Those of blocked requests at the limit and at a rate.
 pub fn of_blocked(limit: &Table, tails: &Table) -> Vec<Goal> {
     vec![
-        Goal::new("processor time of a blocked request, to nginx without a log", limit.ratio(EDGE, NGINX, COST), 0.9),
+        Goal::new(
+            "processor time of a blocked request, to nginx without a log",
+            limit.ratio(EDGE, NGINX, COST),
+            0.9,
+        ),
         Goal::new("… user time alone", limit.ratio(EDGE, NGINX, 1), 0.9),
         Goal::new("… to nginx with its access log", limit.ratio(EDGE, NGINX_LOGGED, COST), 0.8),
         Goal::new("… to HAProxy without a log", limit.ratio(EDGE, HAPROXY, COST), 0.7),

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::Settings;
 use crate::crowd::Request;
@@ -33,22 +34,24 @@ pub fn measure(yard: &Yard, settings: &Settings) -> Table {
     stages.extend(sizes.into_iter().map(|count| names(yard, count)));
     stages.extend([1, 100, 1_000, 10_000].into_iter().map(|count| connections(yard, count)));
     let window = settings.window / 2;
-    let side = |stage| {
-        let Stage { name, edge, requests, connections } = stage;
-        Side::new(name.clone(), move || {
+    let sides = stages.iter().map(|stage| stage.side(window)).collect();
+    Table::in_turns("blocked, HTTP/1.1, as work grows", &LIMIT, settings.turns.min(3), sides)
+}
+
+impl Stage {
+    fn side(&self, window: Duration) -> Side<'_> {
+        Side::new(self.name.clone(), move || {
             let load = Load {
-                target: edge.address,
-                requests,
+                target: self.edge.address,
+                requests: &self.requests,
                 status: 403,
-                connections: *connections,
+                connections: self.connections,
                 window,
                 count: Count::Window,
             };
-            saturate(&load, &[edge.pid()])
+            saturate(&load, &[self.edge.pid()])
         })
-    };
-    let title = "blocked, HTTP/1.1, as work grows";
-    Table::in_turns(title, &LIMIT, settings.turns.min(5), stages.iter().map(side).collect())
+    }
 }
 
 fn stage(yard: &Yard, name: String, hosts: &[String], prepare: impl FnOnce(&Path)) -> Stage {

@@ -51,9 +51,11 @@ const SOME_RATE: f64 = 20_000.0;
 
 /// How long, and how much.
 pub struct Settings {
+    /// How often each is measured.
     pub turns: usize,
     /// What is measured of one turn.
     pub window: Duration,
+    /// Whether ten million names are measured too.
     pub large: bool,
 }
 
@@ -79,7 +81,8 @@ fn main() {
         println!("measures with `make compare` only");
         return;
     }
-    let parts: Vec<&str> = arguments.iter().map(String::as_str).filter(|word| !word.starts_with("--")).collect();
+    let parts: Vec<&str> =
+        arguments.iter().map(String::as_str).filter(|word| !word.starts_with("--")).collect();
     if let Some(odd) = parts.iter().find(|part| !PARTS.contains(part)) {
         panic!("`{odd}` is no part: {PARTS:?}");
     }
@@ -102,7 +105,12 @@ fn main() {
     };
     let report = report(&findings, &settings, &about, began.elapsed());
     std::fs::write(&path, report).unwrap();
-    println!("\n{}\n\nwritten to {} after {:.0?}", goals::markdown(&findings.goals), path.display(), began.elapsed());
+    println!(
+        "\n{}\n\nwritten to {} after {:.0?}",
+        goals::markdown(&findings.goals),
+        path.display(),
+        began.elapsed()
+    );
 }
 
 fn number(variable: &str, otherwise: usize) -> usize {

@@ -70,15 +70,7 @@ pub fn saturate(load: &Load<'_>, pids: &[u32]) -> Vec<f64> {
     };
     let busy = |from: (f64, f64), to: (f64, f64)| (to.0 + to.1 - from.0 - from.1) / took / 1e4;
     let rate = answers as f64 / took;
-    vec![
-        rate,
-        user,
-        sys,
-        user + sys,
-        busy(server, server_after),
-        busy(client, client_after),
-        bytes as f64,
-    ]
+    vec![rate, user, sys, user + sys, busy(server, server_after), busy(client, client_after), bytes as f64]
 }
 
 /// What each of `count` costs, user and system.

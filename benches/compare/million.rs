@@ -165,7 +165,6 @@ fn haproxy(yard: &Yard, names: &HashSet<String>) -> Server {
             home.display()
         )
     };
-    let haproxy =
-        Haproxy { core: Some(yard.cores.server), listeners: 1, logs: false, sections: &sections };
+    let haproxy = Haproxy { core: Some(yard.cores.server), listeners: 1, logs: false, sections: &sections };
     haproxy.start(tempdir().unwrap()).expect("HAProxy does not start")
 }

@@ -24,7 +24,7 @@ use crate::table::{Side, Table};
 const NAMES: usize = 390_000;
 const EVERY: Duration = Duration::from_secs(5);
 /// Swaps of one turn.
-const SWAPS: u32 = 3;
+const SWAPS: u32 = 2;
 const NEW_LIST: &str = "lists/names.txt";
 pub const QUIET: &str = "interdict, 390,000 names, no swap";
 pub const SWAPPED: &str = "interdict, 390,000 names, swapped every 5 s";
@@ -40,7 +40,7 @@ pub fn measure(yard: &Yard, settings: &Settings, rate: f64) -> Table {
         save(policies, "cases/b.toml", &case("B-1", &lines));
     });
     let nginx = nginx(yard);
-    let length = EVERY * SWAPS + Duration::from_secs(1);
+    let length = EVERY * SWAPS - Duration::from_secs(1);
     let ask = |address: SocketAddr| tail(address, BLOCKED, Expect::Page, rate, length);
     let mut round = 0;
     let sides = vec![
@@ -50,12 +50,10 @@ pub fn measure(yard: &Yard, settings: &Settings, rate: f64) -> Table {
             swapped_edge(&edge, &names, round, || ask(edge.address))
         }),
         Side::new(NGINX_QUIET, || ask(nginx.addresses[0])),
-        Side::new(NGINX_SWAPPED, || {
-            every(SWAPS, |_| nginx.signal(Signal::HUP), || ask(nginx.addresses[0]))
-        }),
+        Side::new(NGINX_SWAPPED, || every(SWAPS, |_| nginx.signal(Signal::HUP), || ask(nginx.addresses[0]))),
     ];
     let title = "blocked, HTTP/1.1, at half of nginx's limit, while policies swap";
-    Table::in_turns(title, &TAIL, settings.turns.min(3), sides)
+    Table::in_turns(title, &TAIL, settings.turns, sides)
 }
 
 /// Lists are written before, each with one more name, and moved in their place meanwhile.

@@ -26,7 +26,8 @@ use std::path::Path;
 
 use client::Protocol;
 use edge::bare::{self, Bare};
-use edge::{Edge, case, cpu_us, save};
+use edge::process::cpu_us;
+use edge::{Edge, case, save};
 
 const TURNS: usize = 7;
 const REQUESTS: u32 = 60_000;

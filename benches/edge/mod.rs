@@ -12,8 +12,6 @@ pub mod bare;
 pub mod process;
 pub mod server;
 
-pub use process::cpu_us;
-
 /// An edge on free ports, with its files in a directory of its own.
 pub struct Edge {
     pub address: SocketAddr,

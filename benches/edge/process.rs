@@ -35,8 +35,7 @@ pub fn said(program: &str, option: &str) -> String {
 
 /// Addresses on this machine that nobody uses; taken together, so that they differ.
 pub fn free_addresses(count: usize) -> Vec<SocketAddr> {
-    let bound: Vec<TcpListener> =
-        (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    let bound: Vec<TcpListener> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
     bound.iter().map(|listener| listener.local_addr().unwrap()).collect()
 }
 

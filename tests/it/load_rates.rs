@@ -91,7 +91,8 @@ fn several_threads_and_many_connections_miss_nothing_whatever_the_soft_limit_of_
     // A shell with few files, as programs are often started.
     let few = ["-c", "ulimit -Sn 128; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_interdict")];
     let plan = ["load", &target, "--host", "page.example", "--threads", "3", "--connections", connections];
-    let more = ["--rate", rate, "--duration", &duration, "--warm-up", "1s", "--json", &path, "--audit", &audit];
+    let more =
+        ["--rate", rate, "--duration", &duration, "--warm-up", "1s", "--json", &path, "--audit", &audit];
     let output = run("sh", few.iter().chain(&plan).chain(&more));
     assert_eq!(output.code, 0, "{}{}", output.stdout, output.stderr);
     let report: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
@@ -108,5 +109,9 @@ fn more_connections_than_there_may_be_files_are_refused_before_anything_is_sent(
     let plan = ["load", "127.0.0.1:1", "--host", "page.example", "--connections", "100"];
     let output = run("sh", few.iter().chain(&plan));
     assert_eq!(output.code, 3, "{}{}", output.stdout, output.stderr);
-    assert!(output.stderr.contains("100 connections take 164 open files and 128 are allowed"), "{}", output.stderr);
+    assert!(
+        output.stderr.contains("100 connections take 164 open files and 128 are allowed"),
+        "{}",
+        output.stderr
+    );
 }
