@@ -6,7 +6,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test soak bench deb ci tools build-tools
+.PHONY: help run test soak bench compare deb ci tools build-tools
 .ONESHELL:
 
 help: ## This list
@@ -30,6 +30,15 @@ soak: tools ## Kill, fill and fault for long: 1,000 kills in each mode, every fa
 
 bench: tools ## Measure: look-up, compile, swap, block path, audit (release build, minutes)
 	@cargo bench --locked
+
+compare: TURNS = 5
+compare: SECONDS = 4
+compare: PARTS =
+compare: LARGE = 0
+compare: build-tools ## Measure beside nginx and HAProxy, and write docs/figures.md (TURNS=5 SECONDS=4 PARTS= LARGE=0)
+	@.ci/tools h2load nginx haproxy
+	export INTERDICT_COMPARE_TURNS=$(TURNS) INTERDICT_COMPARE_SECONDS=$(SECONDS) INTERDICT_COMPARE_LARGE=$(LARGE)
+	cargo bench --locked --bench compare -- $(PARTS)
 
 deb: build-tools ## Build a Debian package (release build, minutes)
 	@cargo deb --version >/dev/null 2>&1 || cargo install cargo-deb --locked

@@ -13,11 +13,11 @@
 
 mod edge;
 
-use std::fs;
-use std::net::{SocketAddr, TcpListener};
-use std::process::{Child, Command, Stdio};
+use std::net::SocketAddr;
 
-use edge::{Edge, case, cpu_us, origin, save};
+use edge::process::cpu_us;
+use edge::server::{Nginx, Server};
+use edge::{Edge, case, origin, save};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -30,14 +30,14 @@ fn main() {
     let edge = Edge::start(origin(), |policies| {
         save(policies, "cases/b.toml", &case("B-1", "hosts = [\".blocked.example\"]"));
     });
-    let nginx = Nginx::start();
+    let nginx = nginx();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut costs: [Vec<(f64, f64)>; 3] = Default::default();
     for _ in 0..TURNS {
         costs[0].push(cost(&runtime, edge.address, HOST, &[edge.pid()]));
         costs[1].push(cost(&runtime, edge.address, "allowed.example", &[edge.pid()]));
         if let Some(nginx) = &nginx {
-            costs[2].push(cost(&runtime, nginx.address, HOST, &nginx.workers()));
+            costs[2].push(cost(&runtime, nginx.addresses[0], HOST, &nginx.pids()));
         }
     }
     let blocked = show("interdict, blocked and recorded", &mut costs[0]);
@@ -111,55 +111,14 @@ fn whole_answer(bytes: &[u8]) -> Option<usize> {
 }
 
 /// nginx with two workers, for the same hosts.
-struct Nginx {
-    address: SocketAddr,
-    process: Child,
-    _home: tempfile::TempDir,
-}
-
-impl Nginx {
-    fn start() -> Option<Self> {
-        let home = tempfile::tempdir().unwrap();
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let config = home.path().join("nginx.conf");
-        let text = format!(
-            "daemon off; master_process on; worker_processes 2; pid {home}/pid; error_log /dev/null;\n\
-             events {{ worker_connections 1024; }}\n\
-             http {{ access_log off; keepalive_requests 1000000000; server_tokens off;\n\
-             map $host $blocked {{ hostnames; default 0; .blocked.example 1; }}\n\
-             server {{ listen {address}; if ($blocked) {{ return 451 \"This site's service was ended.\"; }}\n\
-             location / {{ return 200 ok; }} }} }}\n",
-            home = home.path().display()
-        );
-        fs::write(&config, text).unwrap();
-        let process = Command::new("nginx")
-            .arg("-c")
-            .arg(&config)
-            .arg("-p")
-            .arg(home.path())
-            .stderr(Stdio::null())
-            .spawn()
-            .ok()?;
-        let nginx = Self { address, process, _home: home };
-        for _ in 0..500 {
-            if std::net::TcpStream::connect(address).is_ok() {
-                return Some(nginx);
-            }
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
-        None
-    }
-
-    fn workers(&self) -> Vec<u32> {
-        let path = format!("/proc/{0}/task/{0}/children", self.process.id());
-        fs::read_to_string(path).unwrap().split_whitespace().map(|pid| pid.parse().unwrap()).collect()
-    }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        // The master ends its workers.
-        Command::new("kill").arg(self.process.id().to_string()).status().ok();
-        self.process.wait().ok();
-    }
+fn nginx() -> Option<Server> {
+    let http = |addresses: &[SocketAddr], _: &std::path::Path| {
+        format!(
+            "access_log off; map $host $blocked {{ hostnames; default 0; .blocked.example 1; }}\n\
+             server {{ listen {}; if ($blocked) {{ return 451 \"This site's service was ended.\"; }}\n\
+             location / {{ return 200 ok; }} }}",
+            addresses[0]
+        )
+    };
+    Nginx { core: None, workers: 2, listeners: 1, http: &http }.start(tempfile::tempdir().unwrap())
 }

@@ -377,6 +377,8 @@ pub const LOAD_RATE: u64 = 1_000_000;
 pub const LOAD_SECONDS: u64 = 3600;
 /// Connections.
 pub const LOAD_CONNECTIONS: usize = 10_000;
+/// Open files of the generator beside its connections.
+pub const LOAD_FILES_BESIDE: u64 = 64;
 /// Streams at a time of one HTTP/2 connection.
 pub const LOAD_STREAMS: usize = 1_000;
 /// Threads of the generator.

@@ -10,6 +10,8 @@
 mod attack;
 mod beside;
 mod disk;
+#[path = "../edge/mod.rs"]
+mod edge;
 mod measure;
 mod nginx;
 mod request;

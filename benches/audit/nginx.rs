@@ -1,16 +1,11 @@
 //! What nginx's access log costs a request: the difference that the log makes to its processor time.
 
-use std::{
-    fs,
-    net::{SocketAddr, TcpListener, TcpStream},
-    path::Path,
-    process::{Child, Command, Stdio},
-    time::Duration,
+use std::{fs, net::SocketAddr, path::Path, process::Command, time::Duration};
+
+use crate::{
+    edge::server::{Nginx, Server},
+    measure::directory,
 };
-
-use tempfile::TempDir;
-
-use crate::measure::directory;
 
 const REQUESTS: u32 = 60_000;
 const TURNS: usize = 5;
@@ -23,20 +18,20 @@ const LOGS: [(&str, &str); 2] = [
 
 /// Tells the processor time of one line of the access log, plain and buffered; says why when it cannot.
 pub(crate) fn measure(mut tell: impl FnMut(&str, Duration)) {
-    let Some(mut without) = Nginx::start("access_log off") else {
+    let Some(without) = start("access_log off") else {
         println!("  beside it, nginx: skipped, it is not installed");
         return;
     };
-    if !without.ask() {
+    if !ask(&without) {
         println!("  beside it, nginx: skipped, h2load is not installed");
         return;
     }
-    let mut servers: Vec<Nginx> = LOGS.iter().filter_map(|(_, log)| Nginx::start(log)).collect();
+    let servers: Vec<Server> = LOGS.iter().filter_map(|(_, log)| start(log)).collect();
     let mut costs = vec![Vec::new(); servers.len() + 1];
     // In turns, so that all see the same weather.
     for _ in 0..TURNS {
-        for (server, costs) in std::iter::once(&mut without).chain(&mut servers).zip(&mut costs) {
-            costs.push(server.cost());
+        for (server, costs) in std::iter::once(&without).chain(&servers).zip(&mut costs) {
+            costs.push(cost(server));
         }
     }
     let middle = |costs: &mut Vec<Duration>| {
@@ -53,77 +48,38 @@ pub(crate) fn measure(mut tell: impl FnMut(&str, Duration)) {
     }
 }
 
-/// One process, which serves and logs.
-struct Nginx {
-    address: SocketAddr,
-    process: Child,
-    _home: TempDir,
+/// One worker, which logs as it is told.
+fn start(log: &str) -> Option<Server> {
+    let http = |addresses: &[SocketAddr], _: &Path| {
+        format!("{log};\nserver {{ listen {}; return 403 \"blocked\"; }}", addresses[0])
+    };
+    Nginx { core: None, workers: 1, listeners: 1, http: &http }.start(directory())
 }
 
-impl Nginx {
-    fn start(log: &str) -> Option<Self> {
-        let home = directory();
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let config = home.path().join("nginx.conf");
-        fs::write(&config, config_text(home.path(), address, log)).unwrap();
-        let process = Command::new("nginx")
-            .arg("-p")
-            .arg(home.path())
-            .arg("-c")
-            .arg(&config)
-            .stderr(Stdio::null())
-            .spawn()
-            .ok()?;
-        let nginx = Self { address, process, _home: home };
-        for _ in 0..500 {
-            if TcpStream::connect(address).is_ok() {
-                return Some(nginx);
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        None
-    }
+/// Sends all requests of a turn; false when nothing can send them.
+fn ask(server: &Server) -> bool {
+    let url = format!("http://{}/threads/2026/11/a-title-of-common-length", server.addresses[0]);
+    let output = Command::new("h2load")
+        .args(["--h1", "-c", "32", "-t", "1", "-n", &REQUESTS.to_string(), "-H"])
+        .arg(format!("user-agent: {AGENT}"))
+        .arg(url)
+        .output();
+    let Ok(output) = output else { return false };
+    String::from_utf8_lossy(&output.stdout).contains(&format!("{REQUESTS} done"))
+}
 
-    /// Sends all requests of a turn; false when nothing can send them.
-    fn ask(&self) -> bool {
-        let url = format!("http://{}/threads/2026/11/a-title-of-common-length", self.address);
-        let output = Command::new("h2load")
-            .args(["--h1", "-c", "32", "-t", "1", "-n", &REQUESTS.to_string(), "-H"])
-            .arg(format!("user-agent: {AGENT}"))
-            .arg(url)
-            .output();
-        let Ok(output) = output else { return false };
-        String::from_utf8_lossy(&output.stdout).contains(&format!("{REQUESTS} done"))
-    }
+/// Processor time of one request.
+fn cost(server: &Server) -> Duration {
+    let before = cpu(server);
+    assert!(ask(server));
+    (cpu(server) - before) / REQUESTS
+}
 
-    /// Processor time of one request.
-    fn cost(&mut self) -> Duration {
-        let before = self.cpu();
-        assert!(self.ask());
-        (self.cpu() - before) / REQUESTS
-    }
-
-    /// Processor time so far, to the nanosecond.
-    fn cpu(&self) -> Duration {
-        let text = fs::read_to_string(format!("/proc/{}/schedstat", self.process.id())).unwrap();
+/// Processor time of master and worker so far, to the nanosecond.
+fn cpu(server: &Server) -> Duration {
+    let of = |pid| {
+        let text = fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap();
         Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
-    }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        self.process.kill().ok();
-        self.process.wait().ok();
-    }
-}
-
-fn config_text(home: &Path, address: SocketAddr, log: &str) -> String {
-    format!(
-        "daemon off; master_process off; worker_processes 1; pid {home}/pid; error_log /dev/null;\n\
-         events {{ worker_connections 1024; }}\n\
-         http {{ client_body_temp_path {home}/body; proxy_temp_path {home}/proxy; fastcgi_temp_path {home}/fastcgi;\n\
-         uwsgi_temp_path {home}/uwsgi; scgi_temp_path {home}/scgi; keepalive_requests 1000000000; {log};\n\
-         server {{ listen {address}; return 403 \"blocked\"; }} }}\n",
-        home = home.display()
-    )
+    };
+    server.pids().into_iter().map(of).sum()
 }

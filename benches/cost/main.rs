@@ -17,7 +17,6 @@
 )]
 #![allow(unreachable_pub, reason = "a bench exports nothing")]
 
-mod bare;
 mod client;
 #[path = "../edge/mod.rs"]
 mod edge;
@@ -27,10 +26,10 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use bare::Bare;
 use client::Protocol;
-use edge::{Edge, case, cpu_us, save};
-use nginx::Nginx;
+use edge::bare::{self, Bare};
+use edge::process::cpu_us;
+use edge::{Edge, case, save};
 
 const TURNS: usize = 7;
 const REQUESTS: u32 = 60_000;
@@ -49,8 +48,8 @@ fn main() {
     let origin = edge::origin();
     let home = tempfile::tempdir().unwrap();
     certify(home.path());
-    let bare = Bare::start(origin, home.path());
-    let nginx = Nginx::start(home.path());
+    let bare = Bare::start(origin, &home.path().join("certs").join(FREE), None);
+    let nginx = nginx::start(home.path());
     let tls = "[[listen]]\naddress = \"127.0.0.1:0\"\ntls = { certificates = \"certs\" }\n";
     let edge = Edge::start_with(home, origin, tls, |policies| {
         let lines = format!("action = \"refuse\"\nhosts = [\"{REFUSED}\"]");
@@ -81,8 +80,8 @@ fn main() {
             }),
             (
                 "nginx, ssl_reject_handshake",
-                &|| client::be_refused(nginx.address, REFUSED, HANDSHAKES),
-                &|| nginx.workers(),
+                &|| client::be_refused(nginx.addresses[0], REFUSED, HANDSHAKES),
+                &|| nginx.pids(),
             ),
         ),
         None => println!("nginx is not installed: no handshake is refused"),

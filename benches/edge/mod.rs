@@ -6,7 +6,11 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
+
+pub mod bare;
+pub mod process;
+pub mod server;
 
 /// An edge on free ports, with its files in a directory of its own.
 pub struct Edge {
@@ -14,6 +18,7 @@ pub struct Edge {
     /// All of them, in the order of the configuration.
     pub listeners: Vec<SocketAddr>,
     pub home: tempfile::TempDir,
+    core: Option<usize>,
     process: Child,
 }
 
@@ -48,6 +53,17 @@ impl Edge {
         tables: &str,
         prepare: impl FnOnce(&Path),
     ) -> Self {
+        Self::start_on(None, home, origin, tables, prepare)
+    }
+
+    /// The same, bound to one core.
+    pub fn start_on(
+        core: Option<usize>,
+        home: tempfile::TempDir,
+        origin: SocketAddr,
+        tables: &str,
+        prepare: impl FnOnce(&Path),
+    ) -> Self {
         let policies = home.path().join("policies");
         fs::create_dir_all(policies.join("cases")).unwrap();
         prepare(&policies);
@@ -57,8 +73,8 @@ impl Edge {
              origins = [\"{origin}\"]\n{tables}"
         );
         fs::write(&config, text).unwrap();
-        let (process, listeners) = run(&config);
-        Self { address: listeners[0], listeners, home, process }
+        let (process, listeners) = run(&config, core);
+        Self { address: listeners[0], listeners, home, core, process }
     }
 
     /// Ends the edge and starts it again on its own files; tells how long it took from the start of the process to the
@@ -71,7 +87,7 @@ impl Edge {
         .unwrap();
         self.process.wait().unwrap();
         let began = std::time::Instant::now();
-        (self.process, self.listeners) = run(&self.home.path().join("edge.toml"));
+        (self.process, self.listeners) = run(&self.home.path().join("edge.toml"), self.core);
         self.address = self.listeners[0];
         let ready = began.elapsed();
         assert_eq!(status(self.address, host), 200);
@@ -88,8 +104,8 @@ impl Edge {
 }
 
 /// Starts an edge and waits until it is ready.
-fn run(config: &Path) -> (Child, Vec<SocketAddr>) {
-    let mut process = Command::new(env!("CARGO_BIN_EXE_interdict"))
+fn run(config: &Path, core: Option<usize>) -> (Child, Vec<SocketAddr>) {
+    let mut process = process::command(env!("CARGO_BIN_EXE_interdict"), core)
         .args(["run", "--config"])
         .arg(config)
         .env("INTERDICT_LOG", "error")
@@ -109,15 +125,6 @@ impl Drop for Edge {
         self.process.kill().ok();
         self.process.wait().ok();
     }
-}
-
-/// Processor time a process has used so far, in microseconds: user and system.
-pub fn cpu_us(pid: u32) -> (f64, f64) {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-    // Clock ticks of 10 ms, as Linux shows them on every platform: fields 14 and 15 of proc(5).
-    let ticks = |at: usize| fields[at].parse::<f64>().unwrap() * 10_000.0;
-    (ticks(11), ticks(12))
 }
 
 /// One request on a new connection; the status of its answer, 0 when there is none: a request that is under way at the

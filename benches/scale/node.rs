@@ -6,7 +6,8 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::edge::{Edge, case, cpu_us, origin, save, status};
+use crate::edge::process::cpu_us;
+use crate::edge::{Edge, case, origin, save, status};
 use crate::{LISTS, list};
 
 pub fn measure(count: usize) {

@@ -173,7 +173,7 @@ impl RunArgs {
         let swapping = self.swapping(config.as_ref())?;
         let (mut run, mut report) =
             self.carry_out(&plan, swapping.as_ref()).map_err(|error| match error {
-                RunError::Io(_) | RunError::Panicked => complain(Exit::Io, &error),
+                RunError::Io(_) | RunError::Files { .. } | RunError::Panicked => complain(Exit::Io, &error),
                 RunError::Plan(_) | RunError::Host { .. } => complain(Exit::Usage, &error),
             })?;
         if let Some(directory) = self.log(config.as_ref()) {

@@ -11,7 +11,7 @@ use crate::limits::{KEPT_REVISIONS, SETTLE_QUIET, THREADS};
 use crate::policy::absolute_url;
 
 /// The keys at the top of the file.
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "edge",
     "threads",
     "trusted_proxies",

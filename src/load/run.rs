@@ -7,6 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::drive::{Prepared, Thread, Trouble, prepare};
 use super::judge::Fault;
@@ -15,6 +16,7 @@ use super::report::Swap;
 use super::swaps::Swapping;
 use super::tally::Tally;
 use super::wire::Reach;
+use crate::limits;
 
 /// Between the moment all connections are made and the first request.
 const HEAD_START: Duration = Duration::from_millis(20);
@@ -34,6 +36,18 @@ pub enum RunError {
         host: String,
         /// Why not.
         cause: String,
+    },
+    /// So many connections take more files than this process may have open.
+    #[error(
+        "{connections} connections take {wanted} open files and {allowed} are allowed: raise `ulimit -Hn`, or ask for fewer"
+    )]
+    Files {
+        /// How many it was to be.
+        connections: usize,
+        /// What they take.
+        wanted: u64,
+        /// What the system allows.
+        allowed: u64,
     },
     /// The generator cannot work.
     #[error("the generator: {0}")]
@@ -128,6 +142,7 @@ pub fn run(
     watch: &mut dyn FnMut(&Progress),
 ) -> Result<Run, RunError> {
     plan.check()?;
+    take_files(plan.connections)?;
     let shared = Arc::new(plan.clone());
     let live = Arc::new(Live::default());
     let gate = Arc::new(Barrier::new(plan.threads + 1));
@@ -152,6 +167,22 @@ pub fn run(
         tally.add(handle.join().map_err(|_| RunError::Panicked)??);
     }
     Ok(Run { plan: plan.clone(), began, tally, swaps })
+}
+
+/// Takes all files that the system allows: most systems start programs with a small soft limit.
+fn take_files(connections: usize) -> Result<(), RunError> {
+    let wanted = (connections as u64).saturating_add(limits::LOAD_FILES_BESIDE);
+    let limit = getrlimit(Resource::Nofile);
+    let few = |allowed: Option<u64>| allowed.is_some_and(|allowed| allowed < wanted);
+    if few(limit.current) {
+        let allowed = limit.maximum;
+        if few(allowed) {
+            return Err(RunError::Files { connections, wanted, allowed: allowed.unwrap_or(u64::MAX) });
+        }
+        let raised = Rlimit { current: allowed, maximum: allowed };
+        setrlimit(Resource::Nofile, raised).map_err(std::io::Error::from)?;
+    }
+    Ok(())
 }
 
 /// The threads, with all that can fail made before the first of them starts.

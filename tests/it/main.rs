@@ -86,6 +86,7 @@ mod exchange;
 mod fast_path;
 mod fast_path_oracle;
 mod follow;
+mod load_rates;
 mod load_tool;
 mod packaging;
 mod policy_docs;

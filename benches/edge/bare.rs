@@ -5,9 +5,9 @@
 //! client named to the origin (RFC 7239, and the older fields).
 
 use std::env;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::Child;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -21,6 +21,8 @@ use pingora::prelude::HttpPeer;
 use pingora::protocols::http::v2::server::default_h2_options;
 use pingora::proxy::{ProxyHttp, Session, http_proxy_service};
 use pingora::server::{RunArgs, Server};
+
+use super::process::{command, free_addresses};
 
 /// Tells the child what to do: the addresses to listen on, the origin, and the certificate without its ending.
 const TASK: &str = "INTERDICT_BENCH_BARE";
@@ -36,15 +38,13 @@ pub struct Bare {
 }
 
 impl Bare {
-    /// Starts it; it forwards everything to `origin`.
-    pub fn start(origin: SocketAddr, home: &Path) -> Self {
-        // All at once, so that they differ.
-        let bound = [(); 4].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-        let listeners = bound.each_ref().map(|listener| listener.local_addr().unwrap());
-        drop(bound);
-        let certificate = home.join("certs").join(super::FREE);
-        let [plain, tls, plain_with, tls_with] = listeners;
-        let process = Command::new(env::current_exe().unwrap())
+    /// Starts it; it forwards everything to `origin`. The certificate is given without its ending.
+    pub fn start(origin: SocketAddr, certificate: &Path, core: Option<usize>) -> Self {
+        let addresses = free_addresses(4);
+        let [plain, tls, plain_with, tls_with] = addresses[..] else { unreachable!("as many as asked for") };
+        let listeners = [plain, tls, plain_with, tls_with];
+        let program = env::current_exe().unwrap();
+        let process = command(program.to_str().unwrap(), core)
             .env(TASK, format!("{plain} {tls} {plain_with} {tls_with} {origin} {}", certificate.display()))
             .spawn()
             .unwrap();

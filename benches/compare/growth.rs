@@ -1,0 +1,96 @@
+//! What a blocked request costs as cases, names and connections grow.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::Settings;
+use crate::crowd::Request;
+use crate::edge::{Edge, case, save};
+use crate::measure::{CONNECTIONS, Count, LIMIT, Load, saturate};
+use crate::names::Names;
+use crate::servers::{BLOCKED, WHOLE_PAGES, Yard};
+use crate::table::{Side, Table};
+
+/// Hosts that are asked for, spread over all there are.
+const ASKED: usize = 10_000;
+const LARGEST: usize = 10_000_000;
+
+/// An edge, and which hosts it is asked for on how many connections.
+struct Stage {
+    name: String,
+    edge: Edge,
+    requests: Vec<Request>,
+    connections: usize,
+}
+
+/// Every stage in turns, on the edge alone.
+pub fn measure(yard: &Yard, settings: &Settings) -> Table {
+    let mut stages: Vec<Stage> = [1, 100, 1_000].into_iter().map(|count| cases(yard, count)).collect();
+    let mut sizes = vec![1_000, 100_000, 1_000_000];
+    if settings.large {
+        sizes.push(LARGEST);
+    }
+    stages.extend(sizes.into_iter().map(|count| names(yard, count)));
+    stages.extend([1, 100, 1_000, 10_000].into_iter().map(|count| connections(yard, count)));
+    let window = settings.window / 2;
+    let sides = stages.iter().map(|stage| stage.side(window)).collect();
+    Table::in_turns("blocked, HTTP/1.1, as work grows", &LIMIT, settings.turns.min(3), sides)
+}
+
+impl Stage {
+    fn side(&self, window: Duration) -> Side<'_> {
+        Side::new(self.name.clone(), move || {
+            let load = Load {
+                target: self.edge.address,
+                requests: &self.requests,
+                status: 403,
+                connections: self.connections,
+                window,
+                count: Count::Window,
+            };
+            saturate(&load, &[self.edge.pid()])
+        })
+    }
+}
+
+fn stage(yard: &Yard, name: String, hosts: &[String], prepare: impl FnOnce(&Path)) -> Stage {
+    let edge = yard.edge_with(WHOLE_PAGES, prepare);
+    let requests = hosts.iter().map(|host| Request::get(host)).collect();
+    Stage { name, edge, requests, connections: CONNECTIONS }
+}
+
+/// So many cases with a host each.
+fn cases(yard: &Yard, count: usize) -> Stage {
+    let hosts: Vec<String> = (0..count).map(|number| format!("site-{number}.example")).collect();
+    stage(yard, format!("{} cases", crate::table::cell(count as f64)), &hosts, |policies| {
+        for (number, host) in hosts.iter().enumerate() {
+            let text = case(&format!("C-{number}"), &format!("hosts = [\"{host}\"]"));
+            save(policies, &format!("cases/{number}.toml"), &text);
+        }
+    })
+}
+
+/// One case with a list of so many names.
+fn names(yard: &Yard, count: usize) -> Stage {
+    let (mut list, mut asked) = (String::with_capacity(count * 24), Vec::new());
+    for (number, name) in Names::new(count as u64).take(count).enumerate() {
+        writeln!(list, "{name}").unwrap();
+        if number % (count / ASKED).max(1) == 0 {
+            asked.push(name.to_string());
+        }
+    }
+    stage(yard, format!("{} names", crate::table::cell(count as f64)), &asked, |policies| {
+        save(policies, "lists/names.txt", &list);
+        save(policies, "cases/L.toml", &case("L-1", "host_lists = [\"lists/names.txt\"]"));
+    })
+}
+
+fn connections(yard: &Yard, count: usize) -> Stage {
+    let name = format!("{} connections", crate::table::cell(count as f64));
+    let hosts = [BLOCKED.to_owned()];
+    let stage = stage(yard, name, &hosts, |policies| {
+        save(policies, "cases/b.toml", &case("B-1", &format!("hosts = [\"{BLOCKED}\"]")));
+    });
+    Stage { connections: count, ..stage }
+}
