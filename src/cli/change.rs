@@ -156,7 +156,7 @@ impl<'a> Command<'a> {
             all.extend(fields.as_object().cloned().unwrap_or_default());
             println!("{}", Value::Object(all));
         } else if exit == Exit::Fine {
-            let nobody = matches!(outcome, Outcome::Nobody).then_some(UNJUDGED).unwrap_or_default();
+            let nobody = if matches!(outcome, Outcome::Nobody) { UNJUDGED } else { "" };
             let figures = answer.map(|answer| figures(answer, took)).unwrap_or_default();
             println!("{sentence}{figures}{nobody}");
         }

@@ -207,8 +207,17 @@ impl Guarding {
             let (since, approvals, changes) = same.map_or((now, Vec::new(), Vec::new()), |held| {
                 (held.since, held.approvals.clone(), held.changes.clone())
             });
-            weighed.held =
-                Some(Held { digest, in_force, revision, since, findings, needed, approvals, changes, replaces });
+            weighed.held = Some(Held {
+                digest,
+                in_force,
+                revision,
+                since,
+                findings,
+                needed,
+                approvals,
+                changes,
+                replaces,
+            });
         }
         Ok(weighed)
     }

@@ -301,7 +301,10 @@ mod tests {
             Ok(())
         });
         outcome.unwrap_err();
-        assert_eq!((names_in(home.path()), fs::read(&path).unwrap()), (vec!["image".to_owned()], b"before".into()));
+        assert_eq!(
+            (names_in(home.path()), fs::read(&path).unwrap()),
+            (vec!["image".to_owned()], b"before".into())
+        );
         cancelled.store(false, Ordering::Relaxed);
         write(&path, &cancelled, |to| to.write_all(b"after")).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"after");

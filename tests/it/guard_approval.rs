@@ -8,7 +8,7 @@ use interdict::reload::{Held, sign};
 use serde_json::Value;
 
 use crate::guard::{approve, approve_all, case_of, digest, held, hold, key};
-use crate::harness::{CaseFile, Edge, Origin, Setup, wait_until};
+use crate::harness::{CaseFile, Edge, Origin, Setup, wait_for, wait_until};
 
 /// Says a line to the control socket of an edge.
 fn say(edge: &Edge, line: &str) -> Value {
@@ -58,10 +58,14 @@ fn approve_says_what_is_replaced_by_what_before_it_is() {
     let origin = Origin::start();
     let setup = Setup::new().origin(&origin).guard("max_removed = 2").case(case_of("a", 0..5));
     let edge = setup.case(CaseFile::new("gone", &["gone.example"])).start();
-    let held = hold(&edge, |policies| {
-        policies.remove_case("gone");
-        policies.write(&case_of("a", 0..2));
-        policies.write(&CaseFile::new("new", &["new.example"]));
+    // The first of these is held back, and the others with it.
+    hold(&edge, |policies| policies.write(&case_of("a", 0..2)));
+    edge.policies().remove_case("gone");
+    edge.policies().write(&CaseFile::new("new", &["new.example"]));
+    let held = wait_for("all three are held back", || {
+        let held = held(&edge);
+        let counts = [&held["replaces"]["cases_added"], &held["replaces"]["cases_removed"]];
+        counts.iter().all(|cases| cases["count"] == 1).then_some(held)
     });
     let replaces = &held["replaces"];
     assert_eq!(

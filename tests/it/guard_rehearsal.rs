@@ -40,8 +40,14 @@ fn a_dry_run_says_that_the_guard_would_hold_the_change_back_and_why() {
     assert_eq!(told["result"], "taken");
     // Only the running edge knows the traffic.
     let (words, told) = rehearse(&edge, &terminate("TS-1", "busy.example"));
-    assert!(words.contains("would hold it back until somebody approves:\n  blast-radius-requests: 40 of"), "{words}");
-    assert_eq!((&told["result"], &told["findings"][0]["rail"]), (&"held".into(), &"blast-radius-requests".into()));
+    assert!(
+        words.contains("would hold it back until somebody approves:\n  blast-radius-requests: 40 of"),
+        "{words}"
+    );
+    assert_eq!(
+        (&told["result"], &told["findings"][0]["rail"]),
+        (&"held".into(), &"blast-radius-requests".into())
+    );
     let (words, told) = rehearse(&edge, &["reinstate", "a", "--reason", "a test"]);
     assert!(words.contains("  max-removed: the set takes out 3 names"), "{words}");
     assert_eq!((&told["result"], &told["replaces"]["names_removed"]["count"]), (&"held".into(), &3.into()));

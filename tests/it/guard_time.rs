@@ -6,7 +6,8 @@ use crate::harness::{CaseFile, Edge, Origin, Setup, wait_until};
 #[test]
 fn a_set_that_is_held_back_for_its_traffic_stays_so_over_a_restart() {
     let origin = Origin::start();
-    let mut edge = Setup::new().origin(&origin).guard("max_blocked_requests_percent = 25\nfloor = 20").start();
+    let mut edge =
+        Setup::new().origin(&origin).guard("max_blocked_requests_percent = 25\nfloor = 20").start();
     for _ in 0..40 {
         edge.get("busy.example").assert_forwarded();
     }
@@ -35,7 +36,7 @@ fn an_edge_that_drains_takes_no_older_set_that_lies_in_the_directory_again() {
     let setup = Setup::new().origin(&origin).guard("max_removed = 0").case(case_of("a", 0..1));
     let mut edge = setup.table("[limits]\nstop_grace = \"60s\"").start();
     let mut kept = edge.connect();
-    kept.about("free.example").send("GET /slow/800 HTTP/1.1\r\nHost: free.example\r\n\r\n");
+    kept.about("free.example").send("GET /slow/600 HTTP/1.1\r\nHost: free.example\r\n\r\n");
     wait_until("the download has begun", || origin.requests().len() == 1);
     edge.begin_upgrade();
     // Two sets of the successor, which the one before follows.
@@ -49,7 +50,7 @@ fn an_edge_that_drains_takes_no_older_set_that_lies_in_the_directory_again() {
     let held = hold(&edge, |policies| policies.write(&case_of("a", 0..2)));
     assert_eq!(rails(&held), ["max-removed"]);
     wait_until("the one before has looked at it", || said(&edge, "policy set unchanged") > unchanged);
-    assert_eq!(kept.response().unwrap().body.len(), 800 * 8);
+    assert_eq!(kept.response().unwrap().body.len(), 600 * 8);
     let answer = kept.get("n2.example", "/").expect("an idle connection is heard once more");
     answer.assert_blocked(403);
     assert_eq!(answer.field("connection"), Some("close"), "it was the process before that answered");

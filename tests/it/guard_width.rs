@@ -42,7 +42,9 @@ fn edge(origin: &Origin, first: CaseFile) -> Edge {
 fn names_that_an_exception_frees_are_held_back_and_a_few_are_not() {
     let origin = Origin::start();
     let edge = edge(&origin, case_of("a", 0..5));
-    edge.change(|policies| policies.write(&case_of("a", 0..5).key("except = [\"n0.example\", \"n1.example\"]")));
+    edge.change(|policies| {
+        policies.write(&case_of("a", 0..5).key("except = [\"n0.example\", \"n1.example\"]"))
+    });
     edge.get("n1.example").assert_forwarded();
     edge.get("n2.example").assert_blocked(403);
     // Those are free already: three are left.
@@ -65,7 +67,10 @@ fn what_exceptions_take_out_of_a_wide_pattern_counts_as_well() {
         ));
     });
     assert_eq!(freed(&held), 3);
-    assert_eq!(held["findings"][0]["first"], serde_json::json!(["two.wide.example", "*.three.wide.example", ".four.wide.example"]));
+    assert_eq!(
+        held["findings"][0]["first"],
+        serde_json::json!(["two.wide.example", "*.three.wide.example", ".four.wide.example"])
+    );
     edge.get("x.four.wide.example").assert_blocked(403);
     approve_all(&edge, &held);
     edge.get("x.four.wide.example").assert_forwarded();
@@ -93,7 +98,9 @@ fn a_territory_that_leaves_clients_out_frees_the_names_for_them() {
     assert_frees_five(&edge, &ordered().table("territory = [\"192.0.2.0/24\", \"198.51.100.0/24\"]"));
     // Another spelling of the same clients changes nothing, a smaller one does.
     edge.change(|policies| {
-        policies.write(&ordered().table("territory = [\"198.51.100.0/24\", \"192.0.2.0/25\", \"192.0.2.128/25\"]"));
+        policies.write(
+            &ordered().table("territory = [\"198.51.100.0/24\", \"192.0.2.0/25\", \"192.0.2.128/25\"]"),
+        );
     });
     let held = hold(&edge, |policies| policies.write(&ordered().table("territory = [\"192.0.2.0/24\"]")));
     assert_eq!(freed(&held), 5);
@@ -129,8 +136,8 @@ fn a_network_of_origins_that_is_wider_than_one_customers_is_held_back_by_default
     edge.get("free.example").assert_blocked(403);
     // What is closed already may get another id, and be narrowed.
     edge.change(|policies| {
-        policies.remove_case("net");
         policies.write(&CaseFile::new("other", &["net.example"]).key("origins = [\"96.0.0.0/3\"]"));
+        policies.remove_case("net");
     });
     edge.get("free.example").assert_blocked(403);
 }

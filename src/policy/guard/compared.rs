@@ -130,8 +130,9 @@ impl<'s> Compared<'s> {
     }
 
     fn has_the_same(&mut self, ours: usize, theirs: usize) -> bool {
-        let digest = |set: &dyn SetFacts, at| set.cases().get(at).map(|case| case.names_digest);
-        digest(self.one, ours) == digest(self.other, theirs) && self.is_as_wide(ours, theirs)
+        let (our, their) = (self.one.cases().get(ours), self.other.cases().get(theirs));
+        our.map(|case| case.names_digest) == their.map(|case| case.names_digest)
+            && self.is_as_wide(ours, theirs)
     }
 
     /// Whether a case of the other side is carried out wherever ours is.

@@ -17,11 +17,8 @@ pub(super) fn findings(
 ) -> Vec<Finding> {
     let widest = [settings.widest_origins_v4, settings.widest_origins_v6];
     let mut origins = Wide::new(Rail::WideOrigins, "`origins`", widest);
-    let mut exempt = Wide::new(
-        Rail::WideExempt,
-        "exemptions",
-        [settings.widest_exempt_v4, settings.widest_exempt_v6],
-    );
+    let mut exempt =
+        Wide::new(Rail::WideExempt, "exemptions", [settings.widest_exempt_v4, settings.widest_exempt_v6]);
     let closed: Vec<IpNet> = before
         .cases()
         .iter()

@@ -142,7 +142,8 @@ fn any_case() -> impl Strategy<Value = (Vec<String>, Vec<String>, Kind)> {
 fn cases(drawn: &[(Vec<String>, Vec<String>, Kind)]) -> Vec<Case> {
     let one = |(at, (hosts, except, kind)): (usize, &(Vec<String>, Vec<String>, Kind))| {
         let texts: Vec<&str> = hosts.iter().map(String::as_str).collect();
-        let (id, except) = (format!("c{at}"), except.iter().map(|text| Pattern::parse(text).unwrap()).collect());
+        let (id, except) =
+            (format!("c{at}"), except.iter().map(|text| Pattern::parse(text).unwrap()).collect());
         let plain = case(&id, &texts);
         let kind = match kind {
             Kind::Plain => plain,
