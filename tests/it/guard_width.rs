@@ -67,10 +67,10 @@ fn what_exceptions_take_out_of_a_wide_pattern_counts_as_well() {
         ));
     });
     assert_eq!(freed(&held), 3);
-    assert_eq!(
-        held["findings"][0]["first"],
-        serde_json::json!(["two.wide.example", "*.three.wide.example", ".four.wide.example"])
-    );
+    let first = held["findings"][0]["first"].as_array().unwrap();
+    let mut first: Vec<&str> = first.iter().map(|name| name.as_str().unwrap()).collect();
+    first.sort_unstable();
+    assert_eq!(first, ["*.three.wide.example", ".four.wide.example", "two.wide.example"]);
     edge.get("x.four.wide.example").assert_blocked(403);
     approve_all(&edge, &held);
     edge.get("x.four.wide.example").assert_forwarded();
