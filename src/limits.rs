@@ -292,6 +292,10 @@ pub const GUARD_NAMES_TOLD: usize = 5;
 pub const GUARD_ROUTES_AT_LEAST: u64 = 10;
 /// Starts of cases to come at which the guard looks what would be blocked.
 pub const GUARD_STARTS: usize = 16;
+/// Octets of the line that says what a dry run is about: a whole case file, and what JSON makes of it.
+pub const REHEARSAL_LINE_BYTES: u64 = 2 * CASE_FILE_BYTES + 64 * 1024;
+/// Dry runs that wait at a time.
+pub const REHEARSALS: usize = 4;
 /// Approvals that wait at a time.
 pub const APPROVAL_REQUESTS: usize = 16;
 /// How long one stretch of the sketch of traffic is.
@@ -402,5 +406,8 @@ pub const LOAD_OVERTIME: Duration = Duration::from_secs(2);
 /// Largest report that is read back, in bytes.
 pub const LOAD_REPORT_BYTES: u64 = 64 * 1024 * 1024;
 
+/// By so much the threads that merge names stand back behind those that serve requests, as `nice` counts. What they make
+/// is only smaller in memory: nobody waits for it.
+pub const MERGE_NICENESS: i32 = 10;
 /// Names that could not be merged are merged again no sooner.
 pub const MERGE_AGAIN_AFTER: Duration = Duration::from_secs(60);

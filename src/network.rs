@@ -62,6 +62,14 @@ impl Networks {
         }
     }
 
+    /// Whether every address of `other` is in this set; O(n log m), no allocation.
+    #[must_use]
+    pub fn holds_all(&self, other: &Self) -> bool {
+        let within = |(first, last): &Range<Ipv4Addr>| holds_range(&self.v4, *first, *last);
+        let within_v6 = |(first, last): &Range<Ipv6Addr>| holds_range(&self.v6, *first, *last);
+        other.v4.iter().all(within) && other.v6.iter().all(within_v6)
+    }
+
     /// Whether the set is empty, so that it holds no address at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -85,8 +93,13 @@ impl FromIterator<IpNet> for Networks {
 }
 
 fn holds<A: Ord + Copy>(ranges: &[Range<A>], address: A) -> bool {
-    let after = ranges.partition_point(|(first, _)| *first <= address);
-    after.checked_sub(1).and_then(|at| ranges.get(at)).is_some_and(|(_, last)| address <= *last)
+    holds_range(ranges, address, address)
+}
+
+/// Ranges neither overlap nor touch, so that one of them holds the whole of another range or none does.
+fn holds_range<A: Ord + Copy>(ranges: &[Range<A>], from: A, to: A) -> bool {
+    let after = ranges.partition_point(|(first, _)| *first <= from);
+    after.checked_sub(1).and_then(|at| ranges.get(at)).is_some_and(|(_, last)| to <= *last)
 }
 
 /// Sorts the ranges and joins those that overlap or touch; `next` is `None` after the last address.

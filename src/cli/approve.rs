@@ -28,18 +28,24 @@ pub(super) fn run(args: &ApproveArgs) -> Exit {
     if Digest::parse(digest).is_none() {
         return complain(Exit::Usage, &format!("`{}` is no digest: it has 64 digits", digest.escape_debug()));
     }
+    let held = match held(args) {
+        Ok(held) => held,
+        Err(exit) => return exit,
+    };
+    if let Some(held) = &held {
+        tell(held);
+    }
     match &args.key {
         None => edge::ask(&args.config, &format!("approve {digest}")),
-        Some(key) => match signed(args, key) {
+        Some(key) => match signed(args, key, held.as_ref()) {
             Ok(note) => edge::ask(&args.config, &format!("approve {digest} {}", BASE64.encode(note))),
             Err(exit) => exit,
         },
     }
 }
 
-/// The statement that this very set may come into force instead of the one that is.
-fn signed(args: &ApproveArgs, key: &Path) -> Result<String, Exit> {
-    let signer = signer::read(key)?;
+/// What the edge holds back, when it is what is to be approved of.
+fn held(args: &ApproveArgs) -> Result<Option<Held>, Exit> {
     let config = Config::load(&args.config.config).map_err(|error| complain(Exit::Usage, &error))?;
     let answer = server::ask(&config.policy.state, "held")
         .map_err(|error| complain(Exit::Io, &format!("{error}; is the edge running?")))?;
@@ -47,8 +53,23 @@ fn signed(args: &ApproveArgs, key: &Path) -> Result<String, Exit> {
         let held = answer.get_mut("held")?.take();
         serde_json::from_value::<Held>(held).ok()
     });
-    match held.filter(|held| held.digest == args.digest) {
-        Some(held) => Ok(reload::sign(&signer, &held.digest, &held.in_force)),
+    Ok(held.filter(|held| held.digest == args.digest))
+}
+
+/// Says what is replaced by what, before anything is. The answer of the edge is for programs, and alone on its stream.
+fn tell(held: &Held) {
+    eprintln!("revision {} ({}) is replaced by {}", held.revision, held.in_force, held.digest);
+    eprintln!("{}", held.replaces);
+    for finding in &held.findings {
+        eprintln!("  held back for {finding}");
+    }
+}
+
+/// The statement that this very set may come into force instead of the one that is.
+fn signed(args: &ApproveArgs, key: &Path, held: Option<&Held>) -> Result<String, Exit> {
+    let signer = signer::read(key)?;
+    match held {
+        Some(held) => Ok(reload::sign(&signer, held)),
         None => {
             let message = format!("no policy set with the digest `{}` is held back", args.digest);
             Err(complain(Exit::No, &message))

@@ -10,8 +10,9 @@ use serde_json::{Map, Value, json};
 use super::{Exit, complain};
 use crate::config::Config;
 use crate::limits;
-use crate::reload::Note;
-use crate::server::{ControlError, Conversation};
+use crate::policy::guard::Finding;
+use crate::reload::{Note, Rehearsal};
+use crate::server::{ControlError, Conversation, ask_about};
 
 /// Between two looks at an edge that is being succeeded by another process.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -42,6 +43,9 @@ pub(super) struct Command<'a> {
     note: Note,
     began: Instant,
 }
+
+/// What the running edge says of a dry run.
+pub(super) struct Foreseen(Value);
 
 /// What became of a change.
 #[derive(Debug)]
@@ -115,6 +119,17 @@ impl<'a> Command<'a> {
         begun.map(|(conversation, _)| conversation)
     }
 
+    /// Asks the running edge what its guard would say. That there is none, or no answer, is told and ends nothing: a dry
+    /// run shows what it can.
+    pub(super) fn foresee(&self, rehearsal: &Rehearsal) -> Foreseen {
+        Foreseen(match ask_about(&self.config.policy.state, rehearsal, self.left()) {
+            Ok(answer) if answer.get("result").is_some() => answer,
+            Ok(answer) => json!({ "result": "unknown", "error": error_in(&answer) }),
+            Err(error) if error.is_nobody() => json!({ "result": "offline" }),
+            Err(error) => json!({ "result": "unknown", "error": error.to_string() }),
+        })
+    }
+
     /// Says how it ended: the fields as JSON, or else the sentence, and what the edge says against it.
     pub(super) fn report(&self, outcome: &Outcome, sentence: &str, fields: Value) -> Exit {
         let (exit, result, answer) = match outcome {
@@ -135,10 +150,15 @@ impl<'a> Command<'a> {
                     all.insert(key.to_owned(), value.clone());
                 }
             }
+            if matches!(outcome, Outcome::Nobody) {
+                all.insert("judged".to_owned(), false.into());
+            }
             all.extend(fields.as_object().cloned().unwrap_or_default());
             println!("{}", Value::Object(all));
         } else if exit == Exit::Fine {
-            println!("{sentence}{}", answer.map(|answer| figures(answer, took)).unwrap_or_default());
+            let nobody = if matches!(outcome, Outcome::Nobody) { UNJUDGED } else { "" };
+            let figures = answer.map(|answer| figures(answer, took)).unwrap_or_default();
+            println!("{sentence}{figures}{nobody}");
         }
         self.complain_of(outcome, sentence);
         exit
@@ -160,9 +180,46 @@ impl<'a> Command<'a> {
                 eprintln!("  to put it in force: interdict approve {}", digest.unwrap_or("DIGEST"));
             }
             Outcome::Nobody => {
-                eprintln!("interdict: {sentence}; no edge runs, so that nobody enforces it yet")
+                eprintln!("interdict: {sentence}; no edge runs, so that nobody enforces it yet{UNJUDGED}")
             }
             Outcome::Unknown(why) => eprintln!("interdict: {sentence}; the edge: {why}"),
+        }
+    }
+}
+
+/// Without an edge nobody has asked the guard.
+const UNJUDGED: &str = "; its signatures and guard rails are judged when an edge starts";
+
+impl Foreseen {
+    /// In words.
+    pub(super) fn print(&self) {
+        let text = |key| self.0.get(key).and_then(Value::as_str).unwrap_or_default();
+        match text("result") {
+            "taken" => println!("the running edge would take it"),
+            "unchanged" => println!("the running edge has just this set in force"),
+            "held" => {
+                println!("the guard of the running edge would hold it back until somebody approves:");
+                for finding in self.0.get("findings").and_then(Value::as_array).into_iter().flatten() {
+                    if let Ok(finding) = serde_json::from_value::<Finding>(finding.clone()) {
+                        println!("  {finding}");
+                    }
+                }
+            }
+            "refused" => {
+                println!("the running edge would refuse it:");
+                for error in self.0.get("errors").and_then(Value::as_array).into_iter().flatten() {
+                    println!("  {}", error.as_str().unwrap_or_default());
+                }
+            }
+            "offline" => println!("no edge runs{UNJUDGED}"),
+            _ => println!("the edge does not say what it would do: {}", text("error")),
+        }
+    }
+
+    /// The same as JSON, under `edge`.
+    pub(super) fn add_to(self, all: &mut Value) {
+        if let Some(fields) = all.as_object_mut() {
+            fields.insert("edge".to_owned(), self.0);
         }
     }
 }

@@ -16,7 +16,7 @@ use super::terminate::ended_name;
 use super::{Exit, complain};
 use crate::limits;
 use crate::policy::{CompileOptions, PolicyFiles};
-use crate::reload::{Moved, Note};
+use crate::reload::{Moved, Note, Rehearsal};
 
 #[derive(Debug, Args)]
 pub(super) struct ReinstateArgs {
@@ -118,15 +118,18 @@ impl Reinstatement<'_> {
         let options = CompileOptions { blocked_by: policy.blocked_by.clone(), ..CompileOptions::default() };
         let preview = Preview::of(&before, &after, &options).map_err(refuse)?;
         let hosts = &self.found.hosts;
+        let foreseen = self.command.foresee(&Rehearsal::Without { file: self.found.name.clone() });
         if self.args.change.json {
             let mut all = json!({ "result": "dry-run", "case": self.args.id, "file": self.found.name });
             if let (Some(all), Value::Object(more)) = (all.as_object_mut(), preview.to_json(hosts)) {
                 all.extend(more);
             }
+            foreseen.add_to(&mut all);
             println!("{all}");
         } else {
             println!("`{}` would be moved to `ended/`", self.found.name);
             preview.print(hosts);
+            foreseen.print();
             println!("nothing was changed");
         }
         Ok(Exit::Fine)

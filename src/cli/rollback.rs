@@ -14,7 +14,7 @@ use super::{Exit, complain};
 use crate::diagnostic::Diagnostics;
 use crate::limits;
 use crate::policy::{CompileOptions, PolicyFiles};
-use crate::reload::{Kept, Note, Plan, Prepared, is_unchanged, kept};
+use crate::reload::{Kept, Note, Plan, Prepared, Rehearsal, is_unchanged, kept};
 use crate::server::Conversation;
 
 #[derive(Debug, Args)]
@@ -93,11 +93,13 @@ impl Rollback<'_> {
         let (writes, removals) = plan.paths();
         let preview =
             Preview::of(&there, &wanted.files, &self.options()).map_err(|errors| refuse(&errors))?;
+        let foreseen = self.command.foresee(&Rehearsal::Revision(self.args.revision));
         if self.args.change.json {
             let mut all = json!({ "result": "dry-run", "of": self.args.revision, "written": writes, "taken_out": removals });
             if let (Some(all), Value::Object(more)) = (all.as_object_mut(), preview.to_json(&[])) {
                 all.extend(more);
             }
+            foreseen.add_to(&mut all);
             println!("{all}");
         } else {
             for path in writes {
@@ -107,6 +109,7 @@ impl Rollback<'_> {
                 println!("take out {path}");
             }
             preview.print(&[]);
+            foreseen.print();
             println!("nothing was changed");
         }
         Ok(Exit::Fine)

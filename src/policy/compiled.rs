@@ -65,6 +65,8 @@ pub struct CompiledCase {
 #[derive(Debug)]
 struct CompiledExemption {
     clients: Networks,
+    /// The same as they are written.
+    networks: Vec<IpNet>,
     expires: Option<Timestamp>,
 }
 
@@ -109,6 +111,13 @@ impl CompiledCase {
         file.is_some() && self.source == (file, names)
     }
 
+    /// Whether both were compiled from the same file with the same names. Cases that came from no file are the same when
+    /// their names are.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.source == other.source
+    }
+
     /// What a layer of the index knows it by.
     pub(super) fn names_key(&self) -> NamesKey {
         NamesKey { case: self.id.clone(), names: self.source.1 }
@@ -132,6 +141,17 @@ impl CompiledCase {
         self.territory.as_ref().is_none_or(|networks| networks.contains(client))
     }
 
+    /// The clients it concerns; none when it concerns everyone.
+    #[must_use]
+    pub fn territory(&self) -> Option<&Networks> {
+        self.territory.as_ref()
+    }
+
+    /// The networks whose clients it lets through, each with the end of its exemption.
+    pub fn exempted(&self) -> impl Iterator<Item = (IpNet, Option<Timestamp>)> {
+        self.exempt.iter().flat_map(|one| one.networks.iter().map(|network| (*network, one.expires)))
+    }
+
     /// When its exemptions end, in the order of the file.
     pub fn lapses(&self) -> impl Iterator<Item = Timestamp> {
         self.exempt.iter().filter_map(|one| one.expires)
@@ -153,6 +173,10 @@ impl CompiledCase {
 
 impl CompiledExemption {
     fn new(exemption: &Exemption) -> Self {
-        Self { clients: exemption.clients.iter().copied().collect(), expires: exemption.expires }
+        Self {
+            clients: exemption.clients.iter().copied().collect(),
+            networks: exemption.clients.clone(),
+            expires: exemption.expires,
+        }
     }
 }

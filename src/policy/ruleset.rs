@@ -231,14 +231,10 @@ impl Ruleset {
         });
     }
 
-    /// Calls `each` for every case built on `host` or a parent of it, whatever it covers: with whether that name is the
-    /// host's own, and the forms of its patterns.
-    pub(crate) fn naming(&self, host: &Hostname, mut each: impl FnMut(&Arc<CompiledCase>, bool, Forms)) {
-        self.hosts.naming_all(host, |_, own, position, forms| {
-            if let Some(case) = self.cases.get(position as usize) {
-                each(case, own, forms);
-            }
-        });
+    /// Calls `each` for every case built on `host` or a parent of it, whatever it covers: with its position in
+    /// [`Ruleset::cases`], whether that name is the host's own, and the forms of its patterns.
+    pub(crate) fn naming(&self, host: &Hostname, mut each: impl FnMut(usize, bool, Forms)) {
+        self.hosts.naming_all(host, |_, own, position, forms| each(position as usize, own, forms));
     }
 
     /// Calls `each` with every pattern of the wanted cases, by their position in [`Ruleset::cases`].

@@ -40,16 +40,22 @@ pub enum ApprovalError {
     Succeeded,
 }
 
-/// What an approval says, word for word: one set instead of another, so that it can be used for no other change.
+/// What an approval says, word for word: one set instead of another, so that it can be used for no other change. With the
+/// revision, which is never given again, and the moment it was held back it can be used for no other time either: when the
+/// same two sets stand against each other once more, that is another decision.
 #[must_use]
-pub fn statement(digest: &str, in_force: &str) -> String {
-    format!("interdict approval of a held policy set v1\nset {digest}\ninstead of {in_force}\n")
+pub fn statement(held: &Held) -> String {
+    let Held { digest, in_force, revision, since, .. } = held;
+    format!(
+        "interdict approval of a held policy set v2\nset {digest}\ninstead of {in_force}, revision {revision}\n\
+         held since {since}\n"
+    )
 }
 
 /// The statement, signed.
 #[must_use]
-pub fn sign(signer: &Signer, digest: &str, in_force: &str) -> String {
-    signer.sign(&statement(digest, in_force))
+pub fn sign(signer: &Signer, held: &Held) -> String {
+    signer.sign(&statement(held))
 }
 
 impl Approvers {
@@ -65,7 +71,7 @@ impl Approvers {
             Approval { by: user.to_owned(), key: None, at }
         } else {
             let note = note.ok_or(ApprovalError::Unsigned)?;
-            let expected = statement(&held.digest, &held.in_force);
+            let expected = statement(held);
             let signed = |key: &&Verifier| key.open(note.as_bytes()).is_ok_and(|body| body == expected);
             let key = self.keys.iter().find(signed).ok_or(ApprovalError::Foreign)?;
             Approval { by: key.name().to_owned(), key: Some(super::hex(&key.public_key())), at }
@@ -94,6 +100,7 @@ impl Approvers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reload::replacement::Replacement;
 
     fn signer(name: &str, seed: u8) -> Signer {
         Signer::from_seed(name, [seed; 32])
@@ -104,11 +111,13 @@ mod tests {
         Held {
             digest: "ab".repeat(32),
             in_force: "cd".repeat(32),
+            revision: 7,
             since,
             findings: Vec::new(),
             needed: 2,
             approvals: Vec::new(),
             changes: Vec::new(),
+            replaces: Replacement::default(),
         }
     }
 
@@ -121,7 +130,7 @@ mod tests {
         let (ann, bob) = (signer("ann", 1), signer("bob", 2));
         let (approvers, mut held) = (approvers(&[&ann, &bob]), held());
         let mut approve = |signer: &Signer| {
-            let note = sign(signer, &held.digest, &held.in_force);
+            let note = sign(signer, &held);
             let outcome = approvers.approve(&mut held, Some(&note), "uid 0", Timestamp::UNIX_EPOCH);
             (outcome, held.is_approved())
         };
@@ -137,9 +146,13 @@ mod tests {
     fn a_signature_under_another_change_or_other_words_is_worth_nothing() {
         let ann = signer("ann", 1);
         let (approvers, mut held) = (approvers(&[&ann]), held());
+        let later = Timestamp::UNIX_EPOCH + std::time::Duration::from_nanos(1);
         let others = [
-            sign(&ann, &held.digest, &"00".repeat(32)),
-            sign(&ann, &"00".repeat(32), &held.in_force),
+            sign(&ann, &Held { in_force: "00".repeat(32), ..held.clone() }),
+            sign(&ann, &Held { digest: "00".repeat(32), ..held.clone() }),
+            // The same two sets, at another time.
+            sign(&ann, &Held { revision: 9, ..held.clone() }),
+            sign(&ann, &Held { since: later, ..held.clone() }),
             ann.sign(&format!("interdict policy signature v1\nset {}\n", held.digest)),
             "no note".to_owned(),
         ];
@@ -155,7 +168,7 @@ mod tests {
     fn approvals_of_keys_that_were_taken_out_no_longer_count() {
         let (ann, bob) = (signer("ann", 1), signer("bob", 2));
         let (both, mut held) = (approvers(&[&ann, &bob]), held());
-        let note = sign(&ann, &held.digest, &held.in_force);
+        let note = sign(&ann, &held);
         both.approve(&mut held, Some(&note), "uid 0", Timestamp::UNIX_EPOCH).unwrap();
         approvers(&[&bob]).revise(&mut held);
         assert_eq!(held.approvals, []);

@@ -5,7 +5,7 @@
 //! last connections are judged by the same rules. When the next one does not come to serve, it takes everything back.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
@@ -51,6 +51,14 @@ impl Authority {
             *self = Self::Own(store);
         }
         Ok(())
+    }
+
+    /// The state directory, whoever has it.
+    pub(super) fn root(&self) -> &Path {
+        match self {
+            Self::Own(store) => store.root(),
+            Self::Successor { root, .. } => root,
+        }
     }
 
     pub(super) fn is_own(&self) -> bool {

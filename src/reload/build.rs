@@ -112,31 +112,55 @@ impl Builder {
             }
         };
         let known = Known::of(&snapshot);
-        let files = snapshot.files;
-        let built = match self.compile(&files, before, &self.book) {
-            Err(CompileError::Forgotten) => self.compile(&files, None, &Book::default()),
+        let built = self.build(snapshot.files, &self.contents, before);
+        (built.map(|built| Built { known, ..built }), snapshot.fingerprint)
+    }
+
+    /// The files of the directory as they are now, read as far as they must be.
+    pub(super) fn files(&self) -> Result<PolicyFiles, Diagnostics> {
+        if let Some(errors) = rollback::cut_off(self.directory()) {
+            return Err(errors);
+        }
+        match source::read_changed(self.directory(), &self.known) {
+            Ok(snapshot) => Ok(snapshot.files),
+            Err(SourceError::Unreadable(errors, _)) => Err(errors),
+            Err(unsettled @ SourceError::Unsettled) => {
+                let name = self.directory().display().to_string();
+                Err(Diagnostic::error(name, unsettled.to_string()).into())
+            }
+        }
+    }
+
+    /// Compiles files beside the set in force; `contents` has those that are not at hand.
+    pub(super) fn build(
+        &self,
+        files: PolicyFiles,
+        contents: &dyn Contents,
+        before: Option<&Ruleset>,
+    ) -> Result<Built, Diagnostics> {
+        let built = match self.compile(&files, contents, before, &self.book) {
+            Err(CompileError::Forgotten) => self.compile(&files, contents, None, &Book::default()),
             compiled => compiled,
         };
-        let built = built.map(|(ruleset, set)| {
-            let ParsedSet { cases, found: warnings, lists_read } = set;
-            let facts = CaseSet::new(&ruleset, &cases);
-            Built { files, ruleset, facts, warnings, lists_read, cases, known }
-        });
-        let built = built.map_err(|error| match error {
-            CompileError::Faulty(errors) => errors,
-            CompileError::Forgotten => lost(),
-        });
-        (built, snapshot.fingerprint)
+        match built {
+            Ok((ruleset, ParsedSet { cases, found: warnings, lists_read })) => {
+                let facts = CaseSet::new(&ruleset, &cases);
+                Ok(Built { files, ruleset, facts, warnings, lists_read, cases, known: Known::default() })
+            }
+            Err(CompileError::Faulty(errors)) => Err(errors),
+            Err(CompileError::Forgotten) => Err(lost()),
+        }
     }
 
     fn compile(
         &self,
         files: &PolicyFiles,
+        contents: &dyn Contents,
         before: Option<&Ruleset>,
         book: &Book,
     ) -> Result<(Ruleset, ParsedSet), CompileError> {
         let mut spool = DiskSpool::new(&self.spool);
-        let set = policy::parse_set(files, &self.contents, book, &mut spool);
+        let set = policy::parse_set(files, contents, book, &mut spool);
         if set.found.has_errors() {
             return Err(CompileError::Faulty(set.found));
         }
@@ -193,4 +217,56 @@ pub(super) fn compile_whole(
 
 fn lost() -> Diagnostics {
     Diagnostic::error("cases", "the names of a list were lost while they were compiled").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::MetadataExt;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::policy::Digest;
+
+    #[test]
+    fn a_wrong_mark_of_a_list_refuses_no_set_from_then_on() {
+        let home = tempfile::tempdir().unwrap();
+        let policies = home.path().join("policies");
+        for (name, text) in [
+            (
+                "cases/a.toml",
+                "id = \"a\"\ncustomer = \"c\"\nbasis = \"fraud\"\ndecided = 2026-11-20T22:15:00Z\n\
+                 decided_by = [\"j\"]\nhost_lists = [\"lists/l.txt\"]\n",
+            ),
+            ("lists/l.txt", "one.example\ntwo.example\n"),
+        ] {
+            let path = policies.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        // What an earlier process has left: the list looks as it does, and is said to hold something else.
+        let there = fs::metadata(policies.join("lists/l.txt")).unwrap();
+        let known = json!({ "lists/l.txt": {
+            "mark": {
+                "device": there.dev(),
+                "inode": there.ino(),
+                "bytes": there.size(),
+                "modified": [there.mtime(), there.mtime_nsec()],
+                "changed": [there.ctime(), there.ctime_nsec()],
+            },
+            "sha256": Digest::of(b"something else").to_string(),
+        }});
+        let restored = Restored { book: Book::default(), known: serde_json::from_value(known).unwrap() };
+        let mut builder = Builder::new(policies, CompileOptions::default(), home.path(), restored);
+        let files = builder.files().unwrap();
+        let mark = files.files.get("lists/l.txt").unwrap().digest;
+        assert_eq!(mark, Digest::of(b"something else"), "the mark is believed");
+        for _ in 0..2 {
+            let (built, _) = builder.read(None);
+            let built = built.unwrap_or_else(|errors| panic!("{errors}"));
+            assert_eq!(built.ruleset.host_count(), 2);
+            assert!(builder.known().is_empty(), "and then it is not");
+        }
+    }
 }

@@ -14,13 +14,14 @@ use super::approval::{ApprovalError, Approvers};
 use super::checked::Checked;
 use super::held::{Held, Place};
 use super::note::Note;
+use super::replacement::Replacement;
 use super::signing::{Credential, Signers, Signing};
 use crate::decide::{Subject, Verdict, decide};
 use crate::diagnostic::Diagnostics;
 use crate::hostname::Hostname;
 use crate::limits;
 use crate::policy::guard::{
-    self, CaseSet, Finding, Reach, SetFacts, Settings, Share, Suffixes, Violations, violation_spot,
+    self, CaseSet, Changes, Finding, Reach, SetFacts, Settings, Share, Suffixes, Violations, violation_spot,
 };
 use crate::policy::{Contents, Form, Pattern, PolicyFiles, Ruleset, TransitionKind};
 use crate::traffic::Traffic;
@@ -64,6 +65,15 @@ pub(super) enum Judgement {
     Refused(Refusal),
     /// It may when somebody approves of it.
     Held(Held),
+}
+
+/// What a set is found to be.
+pub(super) struct Weighed {
+    credential: Option<Credential>,
+    /// How the set is known, when it was held against the rails that nobody can approve of.
+    checked: Option<String>,
+    /// Why it is to be held back, and who has approved of it so far.
+    pub(super) held: Option<Held>,
 }
 
 /// Why a set may come into force, for its record.
@@ -135,59 +145,81 @@ impl Guarding {
         traffic: Option<&Traffic>,
         now: Timestamp,
     ) -> Judgement {
-        let digest = candidate.files.digest().to_string();
-        let in_force = before.map(|ruleset| ruleset.digest().to_string()).unwrap_or_default();
-        let credential = match self.signing.check(candidate.files) {
-            Ok(credential) => credential,
-            Err(errors) => return Judgement::Refused(Refusal::unsigned(errors)),
+        let weighed = match self.weigh(candidate, before, traffic, now) {
+            Ok(weighed) => weighed,
+            Err(refusal) => return Judgement::Refused(refusal),
         };
+        if let Some(set) = &weighed.checked {
+            self.known.note(&self.rules.settings, set);
+        }
+        let mut passport = Passport { credential: weighed.credential, ..Passport::default() };
+        let Some(held) = weighed.held else { return Judgement::Taken(passport) };
+        if held.is_approved() {
+            passport.approved_by = held.approvals.iter().map(|approval| approval.by.clone()).collect();
+            passport.changes = held.changes;
+            return Judgement::Taken(passport);
+        }
+        self.keep(&held);
+        Judgement::Held(self.held.insert(held).clone())
+    }
+
+    /// The same without any effect: what would come of a set.
+    pub(super) fn weigh(
+        &self,
+        candidate: &Candidate<'_>,
+        before: Option<&Ruleset>,
+        traffic: Option<&Traffic>,
+        now: Timestamp,
+    ) -> Result<Weighed, Refusal> {
+        let digest = candidate.files.digest().to_string();
+        let credential = self.signing.check(candidate.files).map_err(Refusal::unsigned)?;
         let after = candidate.facts.with(candidate.ruleset);
         let checked = before.filter(|_| self.checked).map(|ruleset| self.in_force.with(ruleset));
         let checked = checked.as_ref().map(|view| view as &dyn SetFacts);
         // Which cases of a set are there depends on the name of the edge.
         let (cases, hosts) = (candidate.ruleset.cases().len(), candidate.ruleset.host_count());
         let set = format!("{digest} {cases} {hosts}");
+        let mut weighed = Weighed { credential, checked: None, held: None };
         if before.is_some() || !self.known.knows(&self.rules.settings, &set) {
             let violations = guard::violations(&after, checked, &self.rules.settings, &self.suffixes);
             if violations.total > 0 {
-                return Judgement::Refused(Refusal::of(&violations, candidate.files, candidate.contents));
+                return Err(Refusal::of(&violations, candidate.files, candidate.contents));
             }
-            self.known.note(&self.rules.settings, &set);
+            weighed.checked = Some(set);
         }
-        let mut passport = Passport { credential, ..Passport::default() };
-        let Some(before) = before else { return Judgement::Taken(passport) };
+        let Some(before) = before else { return Ok(weighed) };
         let reach = reach(before, candidate.ruleset, traffic, &self.routed.0.load(), now);
         let (settings, known) = (&self.rules.settings, self.in_force.with(before));
-        let mut findings = guard::changes_too_large(&known, &after, &reach, settings, now);
+        let changes = Changes::between(&known, &after, now);
+        let mut findings = guard::changes_too_large(&known, &after, &changes, &reach, settings, now);
+        let (in_force, revision) = (before.digest().to_string(), before.revision().0);
         // What was held back is of this change only while the same sets stand against each other.
-        let same = self.held.as_ref().filter(|held| held.is_of(&digest, &in_force));
+        let same = self.held.as_ref().filter(|held| held.is_of(&digest, &in_force, revision));
         if let Some(held) = same {
             let unseen: Vec<Finding> =
                 held.findings.iter().filter(|one| outlives_traffic(one, &findings)).cloned().collect();
             findings.extend(unseen);
         }
-        if findings.is_empty() {
-            return Judgement::Taken(passport);
+        if !findings.is_empty() {
+            let replaces = Replacement::of(before, candidate.ruleset, &changes);
+            let needed = self.rules.approvers.needed;
+            // What was approved of this very change before still is.
+            let (since, approvals, changes) = same.map_or((now, Vec::new(), Vec::new()), |held| {
+                (held.since, held.approvals.clone(), held.changes.clone())
+            });
+            weighed.held = Some(Held {
+                digest,
+                in_force,
+                revision,
+                since,
+                findings,
+                needed,
+                approvals,
+                changes,
+                replaces,
+            });
         }
-        match same {
-            Some(held) if held.is_approved() => {
-                passport.approved_by = held.approvals.iter().map(|approval| approval.by.clone()).collect();
-                passport.changes = held.changes.clone();
-                Judgement::Taken(passport)
-            }
-            _ => Judgement::Held(self.hold(digest, in_force, findings, now)),
-        }
-    }
-
-    /// Holds a set back. What was approved of this very change before still is.
-    fn hold(&mut self, digest: String, in_force: String, findings: Vec<Finding>, now: Timestamp) -> Held {
-        let same = self.held.take().filter(|held| held.is_of(&digest, &in_force));
-        let (since, approvals, changes) =
-            same.map_or((now, Vec::new(), Vec::new()), |held| (held.since, held.approvals, held.changes));
-        let needed = self.rules.approvers.needed;
-        let held = Held { digest, in_force, since, findings, needed, approvals, changes };
-        self.keep(&held);
-        self.held.insert(held).clone()
+        Ok(weighed)
     }
 
     /// Notes down who has made the change that is held back.
@@ -310,6 +342,7 @@ pub(super) fn held_detail(held: &Held) -> Map<String, Value> {
         "held": true,
         "digest": held.digest,
         "in_force": held.in_force,
+        "replaces": held.replaces,
         "findings": held.findings,
         "approvals_needed": held.needed,
     }))

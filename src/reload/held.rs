@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::note::Note;
+use super::replacement::Replacement;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::policy::guard::Finding;
 
@@ -19,6 +20,9 @@ pub struct Held {
     pub digest: String,
     /// The digest of the set that is in force instead.
     pub in_force: String,
+    /// The revision of that set: the same set in force another time has another one.
+    #[serde(default)]
+    pub revision: u64,
     /// Since when, UTC.
     pub since: Timestamp,
     /// The limits it is over.
@@ -30,6 +34,9 @@ pub struct Held {
     /// Who made the change by a command, and why: told again when it comes into force.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<Note>,
+    /// What would replace what, in numbers.
+    #[serde(default)]
+    pub replaces: Replacement,
 }
 
 /// Somebody approved of the set that is held back.
@@ -54,8 +61,8 @@ impl Held {
 
     /// Whether it is this change that is held back, from one set to another.
     #[must_use]
-    pub fn is_of(&self, digest: &str, in_force: &str) -> bool {
-        self.digest == digest && self.in_force == in_force
+    pub fn is_of(&self, digest: &str, in_force: &str, revision: u64) -> bool {
+        self.digest == digest && self.in_force == in_force && self.revision == revision
     }
 
     /// The findings as what is wrong with the set.

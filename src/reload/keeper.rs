@@ -6,15 +6,17 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::authority::{StateHold, StateRequest};
-use super::change::{self, ChangeRequest, Changes, Hold};
+use super::change::{self, Changes, Hold};
 use super::note::Note;
+use super::rehearsal::RehearsalRequest;
 use super::report::Report;
+use super::requests::{ApprovalRequest, Inbox, ReloadRequest};
 use super::schedule::Schedule;
 use super::swap::Swapper;
 use super::watch::{Change, Settling, Watcher};
@@ -22,23 +24,6 @@ use crate::clock::Clock;
 use crate::gate::Gate;
 use crate::limits;
 use crate::pulse::Pulse;
-
-/// Somebody asks for a reload and waits for its report.
-#[derive(Debug)]
-pub struct ReloadRequest {
-    answer: oneshot::Sender<Report>,
-    /// What the reload is to be recorded with.
-    note: Option<Note>,
-}
-
-/// Somebody approves of the set that is held back, and waits for what comes of it.
-#[derive(Debug)]
-pub struct ApprovalRequest {
-    digest: String,
-    note: Option<String>,
-    user: String,
-    answer: oneshot::Sender<Value>,
-}
 
 /// Everything the keeper's thread works with.
 pub struct Keeper {
@@ -60,6 +45,7 @@ pub struct KeeperHandle {
     requests: mpsc::Sender<ReloadRequest>,
     changes: Changes,
     approvals: mpsc::Sender<ApprovalRequest>,
+    rehearsals: mpsc::Sender<RehearsalRequest>,
     state: StateHold,
     pulse: Pulse,
     stop: Option<oneshot::Sender<()>>,
@@ -83,6 +69,12 @@ impl KeeperHandle {
     #[must_use]
     pub fn approvals(&self) -> mpsc::Sender<ApprovalRequest> {
         self.approvals.clone()
+    }
+
+    /// A way to ask what would come of a change.
+    #[must_use]
+    pub fn rehearsals(&self) -> mpsc::Sender<RehearsalRequest> {
+        self.rehearsals.clone()
     }
 
     /// Has the keeper let go of the state directory for the process that succeeds this one.
@@ -119,26 +111,6 @@ impl Drop for KeeperHandle {
     }
 }
 
-/// Asks for a reload and waits for its report; nothing when the keeper has ended.
-pub async fn request_reload(requests: &mpsc::Sender<ReloadRequest>) -> Option<Report> {
-    let (answer, report) = oneshot::channel();
-    requests.send(ReloadRequest { answer, note: None }).await.ok()?;
-    report.await.ok()
-}
-
-/// Approves of the set with this digest, with a signed statement or as a user of the control socket, and waits for
-/// what comes of it; nothing when the keeper has ended.
-pub async fn request_approval(
-    approvals: &mpsc::Sender<ApprovalRequest>,
-    digest: String,
-    note: Option<String>,
-    user: String,
-) -> Option<Value> {
-    let (answer, outcome) = oneshot::channel();
-    approvals.send(ApprovalRequest { digest, note, user, answer }).await.ok()?;
-    outcome.await.ok()
-}
-
 impl Keeper {
     /// Starts the thread.
     ///
@@ -148,9 +120,10 @@ impl Keeper {
         let (requests, reloads) = mpsc::channel(limits::RELOAD_REQUESTS);
         let (change, changes) = mpsc::channel(limits::RELOAD_REQUESTS);
         let (approvals, approving) = mpsc::channel(limits::APPROVAL_REQUESTS);
+        let (rehearsals, rehearsing) = mpsc::channel(limits::REHEARSALS);
         let (state, states) = mpsc::channel(1);
         let pulse = Pulse::default();
-        let inbox = Inbox { reloads, changes, approving, states, pulse: pulse.clone() };
+        let inbox = Inbox { reloads, changes, approving, rehearsing, states, pulse: pulse.clone() };
         let (stop, stopped) = oneshot::channel();
         let (started, outcome) = std::sync::mpsc::channel();
         let thread = std::thread::Builder::new().name("keeper".to_owned()).spawn(move || {
@@ -165,7 +138,8 @@ impl Keeper {
         match outcome.recv() {
             Ok(Ok(())) => {
                 let (state, changes, stop) = (StateHold { requests: state }, Changes(change), Some(stop));
-                Ok(KeeperHandle { requests, changes, approvals, state, pulse, stop, thread: Some(thread) })
+                let thread = Some(thread);
+                Ok(KeeperHandle { requests, changes, approvals, rehearsals, state, pulse, stop, thread })
             }
             Ok(Err(error)) => Err(error),
             Err(_) => Err(io::Error::other("the keeper ended before it had started")),
@@ -203,6 +177,7 @@ impl Keeper {
                 Some(request) = inbox.changes.recv(), if !held => work.hold = request.hold(),
                 Some(request) = inbox.reloads.recv(), if !held => work.reload_for(request),
                 Some(request) = inbox.approving.recv(), if !held => work.approve(request),
+                Some(request) = inbox.rehearsing.recv(), if !held => work.swapper.rehearse_for(request),
                 change = work.watcher.change() => work.note(change),
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => drop(work.reload()),
                 () = hung_up(&mut work.hangup), if !held => work.reload_soon(),
@@ -212,15 +187,6 @@ impl Keeper {
             }
         }
     }
-}
-
-/// What the keeper is asked, and how it shows that it listens.
-struct Inbox {
-    reloads: mpsc::Receiver<ReloadRequest>,
-    changes: mpsc::Receiver<ChangeRequest>,
-    approving: mpsc::Receiver<ApprovalRequest>,
-    states: mpsc::Receiver<StateRequest>,
-    pulse: Pulse,
 }
 
 async fn hung_up(hangup: &mut Option<Signal>) {
@@ -357,10 +323,10 @@ impl Work {
                 // Up to here this process has announced; what comes after is the successor's.
                 self.announce();
                 self.swapper.authority().note_announced(self.schedule.announced());
-                answer.send(self.swapper.authority_mut().let_go()).ok();
+                answer.send(self.swapper.let_go()).ok();
             }
             StateRequest::TakeBack(answer) => {
-                let outcome = self.swapper.authority_mut().take_back();
+                let outcome = self.swapper.take_back();
                 if outcome.is_ok() {
                     let announced = self.swapper.authority().announced();
                     self.schedule.skip_to(announced, self.swapper.authority().ahead());

@@ -8,6 +8,7 @@
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -46,6 +47,10 @@ pub(super) struct NamesKeeper {
     kept: NamesMark,
     /// Before this nothing is merged again: the last attempt may have failed.
     not_before: Option<Instant>,
+    /// Whether what is under way writes to the disk.
+    writes: bool,
+    /// Ends that writing.
+    cancelled: Arc<AtomicBool>,
 }
 
 impl NamesKeeper {
@@ -58,6 +63,8 @@ impl NamesKeeper {
             merged: Arc::default(),
             kept: NamesMark::default(),
             not_before: None,
+            writes: false,
+            cancelled: Arc::default(),
         };
         match keeper.read() {
             Ok((names, Lists { lists, known })) => {
@@ -92,6 +99,7 @@ impl NamesKeeper {
             tracing::error!("the thread that merges names ended in a panic");
         }
         let to_keep = rules.image().filter(|image| !self.kept.is_of(image));
+        self.writes = false;
         let work = match (rules.merging(), to_keep) {
             (None, None) => return,
             (Some(_), _) if self.not_before.is_some_and(|moment| Instant::now() < moment) => return,
@@ -111,10 +119,12 @@ impl NamesKeeper {
                     "lists": book.lists().collect::<Vec<_>>(),
                     "known": known,
                 }));
-                let directory = self.directory.clone();
+                let (directory, cancelled) = (self.directory.clone(), Arc::clone(&self.cancelled));
                 self.kept = image.mark();
+                self.writes = true;
                 self.spawn(move || {
-                    let kept = lists.map_err(io::Error::from).and_then(|lists| keep(&directory, &image, &lists));
+                    let lists = lists.map_err(io::Error::from);
+                    let kept = lists.and_then(|lists| keep(&directory, &image, &lists, &cancelled));
                     if let Err(error) = kept {
                         tracing::warn!(%error, "the compiled names could not be kept: a restart reads the lists again");
                     }
@@ -128,7 +138,25 @@ impl NamesKeeper {
     }
 
     fn spawn(&self, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
-        std::thread::Builder::new().name("names".to_owned()).spawn(work)
+        std::thread::Builder::new().name("names".to_owned()).spawn(|| {
+            stand_back();
+            work();
+        })
+    }
+
+    /// Another process is about to have the state directory: nothing is written there after this. Names that are being
+    /// merged go on, since they stay in memory.
+    pub(super) fn let_go(&mut self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+        if self.writes
+            && let Some(work) = self.work.take()
+            && work.join().is_err()
+        {
+            tracing::error!("the thread that keeps names ended in a panic");
+        }
+        // When the directory comes back, what the other process has left there is not known.
+        self.kept = NamesMark::default();
+        self.cancelled = Arc::default();
     }
 
     /// Names that were merged since it was asked last.
@@ -141,11 +169,26 @@ impl NamesKeeper {
     }
 }
 
+impl Drop for NamesKeeper {
+    fn drop(&mut self) {
+        self.let_go();
+    }
+}
+
+/// Has the calling thread, and those it starts, take what the requests leave of the processors. Linux counts this by
+/// thread, whatever the name of the call says. Where the system refuses, the work competes as it did.
+fn stand_back() {
+    if let Err(error) = rustix::process::setpriority_process(None, limits::MERGE_NICENESS) {
+        tracing::debug!(%error, "names are merged at the priority of requests");
+    }
+}
+
 /// Lists first: an image with the lists of another set is of use, and lists without their image only cost a reading.
-fn keep(directory: &Path, image: &MergedNames, lists: &[u8]) -> io::Result<()> {
+fn keep(directory: &Path, image: &MergedNames, lists: &[u8], cancelled: &AtomicBool) -> io::Result<()> {
     fs::create_dir_all(directory)?;
-    write(&directory.join("lists.json"), |to| to.write_all(lists))?;
-    write(&directory.join("image"), |to| image.write(to).map(drop))?;
+    sweep(directory);
+    write(&directory.join("lists.json"), cancelled, |to| to.write_all(lists))?;
+    write(&directory.join("image"), cancelled, |to| image.write(to).map(drop))?;
     File::open(directory)?.sync_all()?;
     // Images of other versions are of no use to this one, and an older version reads its lists again.
     for entry in directory.parent().map(fs::read_dir).transpose()?.into_iter().flatten().flatten() {
@@ -158,10 +201,129 @@ fn keep(directory: &Path, image: &MergedNames, lists: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-fn write(path: &Path, content: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    let draft = path.with_extension("new");
-    let mut file = BufWriter::new(File::create(&draft)?);
-    content(&mut file)?;
-    file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-    fs::rename(&draft, path)
+/// Takes away the drafts of processes that were killed. Whoever lives has let go of the directory, or has it.
+fn sweep(directory: &Path) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.path().extension().is_some_and(|ending| ending == "new")
+            && let Err(error) = fs::remove_file(entry.path())
+        {
+            tracing::debug!(%error, path = %entry.path().display(), "a draft of compiled names stays");
+        }
+    }
+}
+
+/// The draft has the number of the process in its name: no two ever write into one file.
+fn write(
+    path: &Path,
+    cancelled: &AtomicBool,
+    content: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
+    let draft = path.with_extension(format!("{}.new", std::process::id()));
+    let written = File::create(&draft).and_then(|file| {
+        let mut file = BufWriter::new(Unless { cancelled, file });
+        content(&mut file)?;
+        let Unless { file, .. } = file.into_inner().map_err(io::IntoInnerError::into_error)?;
+        check(cancelled)?;
+        file.sync_all()?;
+        check(cancelled)?;
+        fs::rename(&draft, path)
+    });
+    written.inspect_err(|_| {
+        fs::remove_file(&draft).ok();
+    })
+}
+
+/// A file that is written to unless that was cancelled.
+struct Unless<'c> {
+    cancelled: &'c AtomicBool,
+    file: File,
+}
+
+impl Write for Unless<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        check(self.cancelled)?;
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+fn check(cancelled: &AtomicBool) -> io::Result<()> {
+    if cancelled.load(Ordering::Relaxed) {
+        return Err(io::Error::other("another process is about to have the directory"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names_in(directory: &Path) -> Vec<String> {
+        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn nothing_is_written_any_more_once_the_directory_was_let_go() {
+        let home = tempfile::tempdir().unwrap();
+        let (mut keeper, _) = NamesKeeper::open(home.path());
+        let (cancelled, ended) = (Arc::clone(&keeper.cancelled), Arc::new(AtomicBool::new(false)));
+        let end = Arc::clone(&ended);
+        keeper.work = Some(std::thread::spawn(move || {
+            while check(&cancelled).is_ok() {
+                std::thread::yield_now();
+            }
+            end.store(true, Ordering::SeqCst);
+        }));
+        keeper.writes = true;
+        keeper.let_go();
+        assert!(ended.load(Ordering::SeqCst), "it was waited for");
+        check(&keeper.cancelled).unwrap();
+    }
+
+    #[test]
+    fn a_draft_is_of_one_process_and_none_stays_when_its_writing_was_cancelled() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("image");
+        fs::write(&path, "before").unwrap();
+        let cancelled = AtomicBool::new(false);
+        let outcome = write(&path, &cancelled, |to| {
+            to.write_all(b"after")?;
+            let draft = format!("image.{}.new", std::process::id());
+            assert_eq!(names_in(home.path()), ["image".to_owned(), draft]);
+            cancelled.store(true, Ordering::Relaxed);
+            Ok(())
+        });
+        outcome.unwrap_err();
+        assert_eq!(
+            (names_in(home.path()), fs::read(&path).unwrap()),
+            (vec!["image".to_owned()], b"before".into())
+        );
+        cancelled.store(false, Ordering::Relaxed);
+        write(&path, &cancelled, |to| to.write_all(b"after")).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"after");
+        // One that a killed process has left goes with the next writing.
+        fs::write(home.path().join("image.1.new"), "half").unwrap();
+        sweep(home.path());
+        assert_eq!(names_in(home.path()), ["image"]);
+    }
+
+    #[test]
+    fn names_are_merged_behind_the_requests_and_nothing_else_stands_back() {
+        let own = || rustix::process::getpriority_process(None).unwrap();
+        let before = own();
+        let home = tempfile::tempdir().unwrap();
+        let (keeper, _) = NamesKeeper::open(home.path());
+        let (said, heard) = std::sync::mpsc::channel();
+        let work = keeper.spawn(move || said.send(rustix::process::getpriority_process(None)).unwrap());
+        work.unwrap().join().unwrap();
+        let there = heard.recv().unwrap().unwrap();
+        assert_eq!((there, own()), (before.max(limits::MERGE_NICENESS), before));
+    }
 }

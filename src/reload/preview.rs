@@ -9,7 +9,7 @@ use super::signing::Signing;
 use super::source::{self, SourceError};
 use super::store;
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::policy::guard::{self, Finding, Reach, SetFacts, Suffixes, violation_spot};
+use crate::policy::guard::{self, Changes, Finding, Reach, SetFacts, Suffixes, violation_spot};
 use crate::policy::{CompileOptions, PolicyFiles, Revision, Ruleset};
 use jiff::Timestamp;
 
@@ -60,7 +60,8 @@ pub fn preview(
     let findings = before.as_ref().map(|(_, (ruleset, facts, _))| {
         let known = facts.with(ruleset);
         let known: &dyn SetFacts = &known;
-        guard::changes_too_large(known, &after, &Reach::default(), &rules.settings, now)
+        let changes = Changes::between(known, &after, now);
+        guard::changes_too_large(known, &after, &changes, &Reach::default(), &rules.settings, now)
     });
     let against = before.map(|(revision, _)| revision);
     let digest = files.digest();

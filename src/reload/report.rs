@@ -92,11 +92,13 @@ impl SharedReport {
     }
 }
 
+/// The first of these as text.
+pub(super) fn lines(severity: Vec<&Diagnostic>) -> Vec<String> {
+    severity.into_iter().take(limits::REPORTED_DIAGNOSTICS).map(ToString::to_string).collect()
+}
+
 /// A report before it is known what is in force after it.
 pub(super) fn report(result: Result, diagnostics: &Diagnostics, at: Timestamp, began: Instant) -> Report {
-    let lines = |severity: Vec<&Diagnostic>| {
-        severity.into_iter().take(limits::REPORTED_DIAGNOSTICS).map(ToString::to_string).collect()
-    };
     Report {
         result,
         at,

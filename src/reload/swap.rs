@@ -16,6 +16,7 @@ use super::held::Held;
 use super::keeping::{Refused, Unkept};
 use super::names::NamesKeeper;
 use super::note::Note;
+use super::rehearsal::{Asked, RehearsalRequest};
 use super::report::{Report, Result as ReloadResult, SharedReport, identified, log_report, report};
 use super::rollback;
 use super::source::{self, Fingerprint};
@@ -152,9 +153,22 @@ impl Swapper {
         &self.authority
     }
 
-    /// Who numbers and keeps policy sets, to change it.
-    pub(super) fn authority_mut(&mut self) -> &mut Authority {
-        &mut self.authority
+    /// Lets go of the state directory: nothing is written there by this process after this. Returns the newest revision
+    /// ever given.
+    pub(super) fn let_go(&mut self) -> u64 {
+        self.names.let_go();
+        self.authority.let_go()
+    }
+
+    /// Takes the state directory again.
+    pub(super) fn take_back(&mut self) -> Result<(), StoreError> {
+        self.authority.take_back()
+    }
+
+    /// Says what would come of a change; nothing is changed.
+    pub(super) fn rehearse_for(&self, request: RehearsalRequest) {
+        let asked = Asked { builder: &self.builder, guarding: &self.guarding, gate: &self.gate };
+        request.answer(asked, &self.authority, self.clock.now());
     }
 
     /// Whether the successor is still to put in force what was read last.

@@ -31,13 +31,14 @@ use crate::decide::{Subject, Verdict, decide};
 use crate::gate::Gate;
 use crate::limits;
 use crate::policy::{CaseId, Form, Pattern, Ruleset};
-use crate::reload::{Changes, Note, ReloadRequest};
+use crate::reload::{Changes, Note, Rehearsal, RehearsalRequest, ReloadRequest, request_rehearsal};
 
 /// How the control socket reaches the keeper of the policies, and what is in force.
 pub(super) struct KeeperLine {
     pub(super) gate: Arc<Gate>,
     pub(super) reloads: mpsc::Sender<ReloadRequest>,
     pub(super) changes: Changes,
+    pub(super) rehearsals: mpsc::Sender<RehearsalRequest>,
 }
 
 /// What a command asks once it has moved its files.
@@ -88,6 +89,22 @@ pub(super) async fn converse(
         fields.insert("still".to_owned(), still(&ruleset, &done.hosts, desk.keeper.gate.clock().now()));
     }
     Ok(line_of(&answer))
+}
+
+/// What would come of a change that a dry run thinks of; it is told in a line of its own, since it may hold a case file.
+pub(super) async fn rehearse(
+    reader: &mut BufReader<Take<OwnedReadHalf>>,
+    desk: &Desk,
+) -> io::Result<Vec<u8>> {
+    reader.get_mut().set_limit(limits::REHEARSAL_LINE_BYTES);
+    let mut line = String::new();
+    timeout(limits::CONTROL_PATIENCE, reader.read_line(&mut line)).await??;
+    let rehearsal = match serde_json::from_str::<Rehearsal>(line.trim()) {
+        Ok(rehearsal) => rehearsal,
+        Err(cause) => return Ok(line_of(&json!({ "error": format!("no change to think of: {cause}") }))),
+    };
+    let answer = request_rehearsal(&desk.keeper.rehearsals, rehearsal).await;
+    Ok(line_of(&answer.unwrap_or_else(|| json!({ "error": "the edge is stopping" }))))
 }
 
 /// A case as it is in the set in force; null when it is not.
@@ -171,6 +188,26 @@ impl Conversation {
         };
         talk().map_err(|cause| ControlError { path: self.path.clone(), cause })
     }
+}
+
+/// Asks the edge that uses the state directory `state` what would come of a change.
+///
+/// # Errors
+/// When no edge answers within `patience`.
+pub fn ask_about(state: &Path, rehearsal: &Rehearsal, patience: Duration) -> Result<Value, ControlError> {
+    let path = state.join("control.sock");
+    let talk = || {
+        let line = serde_json::to_string(rehearsal)?;
+        let mut stream = std::os::unix::net::UnixStream::connect(&path)?;
+        let patience = patience.max(Duration::from_millis(1));
+        stream.set_read_timeout(Some(patience))?;
+        stream.set_write_timeout(Some(patience))?;
+        stream.write_all(format!("rehearse\n{line}\n").as_bytes())?;
+        let mut answer = String::new();
+        stream.take(limits::CHANGE_ANSWER_BYTES).read_to_string(&mut answer)?;
+        Ok(serde_json::from_str(&answer)?)
+    };
+    talk().map_err(|cause| ControlError { path: path.clone(), cause })
 }
 
 /// The first of these patterns, as many as one line can surely hold.

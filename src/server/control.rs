@@ -217,6 +217,7 @@ async fn answer(stream: UnixStream, desk: &Desk) -> io::Result<()> {
         line if change::is_change(line) => {
             change::converse(line, uid, &mut reader, &mut writer, desk).await?
         }
+        "rehearse" => change::rehearse(&mut reader, desk).await?,
         "held" => line_of(&json!({ "held": desk.status.held() })),
         line if line.starts_with("approve ") => approve(line, user, desk).await,
         line if line.starts_with("cache purge ") => purge(line, desk).await,

@@ -253,8 +253,12 @@ impl Enforcement {
 
     /// How the control socket reaches the keeper.
     pub(super) fn keeper_line(&self) -> KeeperLine {
-        let (reloads, changes) = (self.keeper.requests(), self.keeper.changes());
-        KeeperLine { gate: Arc::clone(&self.gate), reloads, changes }
+        KeeperLine {
+            gate: Arc::clone(&self.gate),
+            reloads: self.keeper.requests(),
+            changes: self.keeper.changes(),
+            rehearsals: self.keeper.rehearsals(),
+        }
     }
 
     /// A way to approve of a set that is held back.

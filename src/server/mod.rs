@@ -41,7 +41,7 @@ use stop::Departure;
 use upgrade::Upgrader;
 
 pub use activation::ActivationError;
-pub use change::Conversation;
+pub use change::{Conversation, ask_about};
 pub use control::{ControlError, ask};
 pub use enforcement::{Enforcement, EnforcementError, Options, rules};
 pub use retention::{HoldChange, RetainError, RetentionRequest, holds, retain};

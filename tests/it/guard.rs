@@ -13,7 +13,7 @@ fn hosts(range: std::ops::Range<usize>) -> Vec<String> {
     range.map(|number| format!("n{number}.example")).collect()
 }
 
-fn case_of(id: &str, range: std::ops::Range<usize>) -> CaseFile {
+pub fn case_of(id: &str, range: std::ops::Range<usize>) -> CaseFile {
     let hosts = hosts(range);
     CaseFile::new(id, &hosts.iter().map(String::as_str).collect::<Vec<_>>())
 }
@@ -24,13 +24,13 @@ fn listed(id: &str) -> CaseFile {
 
 /// What the edge says of the set it holds back.
 #[track_caller]
-fn held(edge: &Edge) -> Value {
+pub fn held(edge: &Edge) -> Value {
     edge.status().0["held"].clone()
 }
 
 /// Changes the policy directory and waits until the change is held back; nothing else may have become of it.
 #[track_caller]
-fn hold(edge: &Edge, change: impl FnOnce(&PolicyDir)) -> Value {
+pub fn hold(edge: &Edge, change: impl FnOnce(&PolicyDir)) -> Value {
     let before = edge.status();
     let earlier = before.0["held"]["digest"].clone();
     change(edge.policies());
@@ -43,15 +43,15 @@ fn hold(edge: &Edge, change: impl FnOnce(&PolicyDir)) -> Value {
     held
 }
 
-fn rails(held: &Value) -> Vec<&str> {
+pub fn rails(held: &Value) -> Vec<&str> {
     held["findings"].as_array().unwrap().iter().map(|finding| finding["rail"].as_str().unwrap()).collect()
 }
 
-fn digest(held: &Value) -> String {
+pub fn digest(held: &Value) -> String {
     held["digest"].as_str().unwrap().to_owned()
 }
 
-fn approve(edge: &Edge, digest: &str, more: &[&str]) -> Output {
+pub fn approve(edge: &Edge, digest: &str, more: &[&str]) -> Output {
     let config = edge.config();
     let fixed = ["approve", digest, "--config", config.to_str().unwrap()];
     interdict(fixed.iter().chain(more).copied())
@@ -59,14 +59,14 @@ fn approve(edge: &Edge, digest: &str, more: &[&str]) -> Output {
 
 /// Approves of what is held back, and it is in force at once.
 #[track_caller]
-fn approve_all(edge: &Edge, held: &Value) {
+pub fn approve_all(edge: &Edge, held: &Value) {
     let output = approve(edge, &digest(held), &[]);
     assert_eq!(output.code, 0, "{}{}", output.stdout, output.stderr);
     assert_eq!(edge.status().digest(), digest(held));
     assert!(self::held(edge).is_null());
 }
 
-fn rejections(records: &[Record]) -> Vec<&Record> {
+pub fn rejections(records: &[Record]) -> Vec<&Record> {
     of_kind(records, "policy.rejected")
 }
 
@@ -250,7 +250,7 @@ fn a_block_of_many_routed_hosts_is_held_back() {
 
 /// Makes a key, and returns its file and its public key.
 #[track_caller]
-fn key(home: &Path, name: &str) -> (PathBuf, String) {
+pub fn key(home: &Path, name: &str) -> (PathBuf, String) {
     let path = home.join(format!("{name}.key"));
     let output = interdict(["policy", "keygen", "--name", name, "--out", path.to_str().unwrap()]);
     assert_eq!(output.code, 0, "{}", output.stderr);

@@ -79,6 +79,9 @@ fn the_unit_gives_the_edge_no_more_than_low_ports() {
     assert_eq!(unit("ProtectSystem"), ["strict"]);
     assert_eq!(unit("NoNewPrivileges"), ["yes"]);
     assert_eq!(unit("WatchdogSec").len(), 1);
+    // `@system-service` holds `setpriority`, by which names are merged behind the requests.
+    let calls = unit("SystemCallFilter");
+    assert_eq!(calls, ["@system-service", "~@privileged"], "what takes `@resources` away takes that away");
     let made = read("examples/packaging/deb/postinst");
     assert!(made.contains("adduser --system --group"), "the package makes the user of the unit");
     assert!(unit("ReadWritePaths").is_empty(), "its state and its log are all it writes");

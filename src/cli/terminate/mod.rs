@@ -19,7 +19,7 @@ use super::preview::Preview;
 use super::{Exit, complain};
 use crate::diagnostic::Diagnostics;
 use crate::policy::{CaseId, CompileOptions, EdgePattern, PolicyFiles, parse_cases};
-use crate::reload::{Draft, Note, sync_directory};
+use crate::reload::{Draft, Note, Rehearsal, sync_directory};
 
 pub(super) fn run(args: &TerminateArgs) -> Exit {
     let began = Instant::now();
@@ -124,6 +124,8 @@ impl<'a> Termination<'a> {
         if !preview.warnings.is_empty() {
             eprintln!("{}", preview.warnings);
         }
+        let rehearsal = Rehearsal::With { file: self.name.clone(), content: self.toml.clone() };
+        let foreseen = self.command.foresee(&rehearsal);
         if self.args.change.json {
             let mut all =
                 json!({ "result": "dry-run", "case": self.args.id, "file": self.name, "toml": self.toml });
@@ -131,10 +133,12 @@ impl<'a> Termination<'a> {
             {
                 all.extend(more);
             }
+            foreseen.add_to(&mut all);
             println!("{all}");
         } else {
             println!("{} would say:\n\n{}", self.name, self.toml);
             preview.print(&self.args.hosts);
+            foreseen.print();
             println!("nothing was written");
         }
         Ok(Exit::Fine)

@@ -1,15 +1,10 @@
 //! `max_added` and `max_removed`: how many names a swap adds and takes out.
 
-use std::collections::HashSet;
-use std::collections::hash_map::DefaultHasher;
-use std::hash::{Hash, Hasher};
-
 use jiff::Timestamp;
 
-use super::facts::{CaseFacts, SetFacts};
-use super::protect::written;
+use super::compared::{Compared, Way};
+use super::facts::SetFacts;
 use super::{Finding, Rail, Settings, percent};
-use crate::limits;
 
 /// What one set has and another has not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,13 +32,17 @@ pub struct Changes {
 impl Changes {
     /// Compares two sets. Only cases whose names are not there under any id on the other side are walked through, so
     /// that a changed case costs its own names and a renamed one nothing.
+    ///
+    /// A name goes when its pattern does, and as well when an exception takes it out, when the case turns to shadow, is
+    /// put off into the future or gets a territory that leaves clients out. It is new when any of these is undone, but
+    /// for the start: a case counts from when it is known.
     #[must_use]
     pub fn between(before: &dyn SetFacts, after: &dyn SetFacts, now: Timestamp) -> Self {
         let counted = before.cases().iter().filter(|case| case.counts(now));
         Self {
             before: counted.map(|case| case.names).sum(),
-            added: only_in(after, before, now),
-            removed: only_in(before, after, now),
+            added: Compared::new(after, before, Way::Added, now).difference(),
+            removed: Compared::new(before, after, Way::Removed, now).difference(),
         }
     }
 
@@ -83,36 +82,4 @@ impl Changes {
         }
         found
     }
-}
-
-fn only_in(one: &dyn SetFacts, other: &dyn SetFacts, now: Timestamp) -> Difference {
-    let theirs = other.cases().iter().filter(|case| case.counts(now));
-    let theirs: HashSet<[u8; 32]> = theirs.map(|case| case.names_digest).collect();
-    let counts = |case: &CaseFacts| case.counts(now) && !theirs.contains(&case.names_digest);
-    let wanted: Vec<bool> = one.cases().iter().map(counts).collect();
-    let mut difference = Difference::default();
-    let mut concerned = vec![false; wanted.len()];
-    let mut seen = HashSet::new();
-    one.each_name(&wanted, &mut |at, form, name| {
-        if other.holds(form, name, now) {
-            return;
-        }
-        if seen.len() < limits::GUARD_NAMES_TOLD_APART {
-            let mut hasher = DefaultHasher::new();
-            (form, name).hash(&mut hasher);
-            if !seen.insert(hasher.finish()) {
-                return;
-            }
-        }
-        difference.names = difference.names.saturating_add(1);
-        if difference.first.len() < limits::GUARD_NAMES_TOLD {
-            difference.first.push(written(form, name));
-        }
-        if let Some(concerned) = concerned.get_mut(at) {
-            *concerned = true;
-        }
-    });
-    let cases = one.cases().iter().zip(concerned).filter(|(_, concerned)| *concerned);
-    difference.cases = cases.take(limits::GUARD_NAMES_TOLD).map(|(case, _)| case.id.to_string()).collect();
-    difference
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use ipnet::IpNet;
 use jiff::Timestamp;
 
+use crate::network::Networks;
 use crate::policy::{CaseId, Form, Pattern};
 
 /// A policy set as the guard sees it. Names are walked through case by case and never held all at once.
@@ -16,8 +17,9 @@ pub trait SetFacts {
     /// that position. The names of all of them are walked through once, in no order.
     fn each_name(&self, wanted: &[bool], each: &mut dyn FnMut(usize, Form, &str));
 
-    /// Whether a case that [counts](CaseFacts::counts) at `now` has this pattern, or one that covers all of it.
-    fn holds(&self, form: Form, name: &str, now: Timestamp) -> bool;
+    /// Hands every case that has this pattern, or one that covers all of it, to `each`, by its position in
+    /// [`SetFacts::cases`]; some may come more than once.
+    fn each_covering(&self, form: Form, name: &str, each: &mut dyn FnMut(usize));
 
     /// The lists by their path in the policy directory.
     fn lists(&self) -> &BTreeMap<String, ListFacts>;
@@ -34,12 +36,18 @@ pub struct CaseFacts {
     pub names: u64,
     /// Whether it is carried out, and not only watched.
     pub enforced: bool,
+    /// When it begins by itself.
+    pub effective: Option<Timestamp>,
     /// When it ends by itself.
     pub expires: Option<Timestamp>,
     /// Names it never touches.
     pub except: Vec<Pattern>,
     /// Networks it closes.
     pub origins: Vec<IpNet>,
+    /// The clients it concerns; none when it concerns everyone.
+    pub territory: Option<Networks>,
+    /// The networks whose clients it lets through, and until when.
+    pub exempt: Vec<(IpNet, Option<Timestamp>)>,
 }
 
 impl CaseFacts {
@@ -48,6 +56,26 @@ impl CaseFacts {
     #[must_use]
     pub fn counts(&self, now: Timestamp) -> bool {
         self.enforced && self.expires.is_none_or(|end| now < end)
+    }
+
+    /// Whether it has begun.
+    pub(super) fn has_begun(&self, now: Timestamp) -> bool {
+        self.effective.is_none_or(|start| start <= now)
+    }
+
+    /// Whether it concerns every client that `other` does.
+    pub(super) fn concerns_all_of(&self, other: &Self) -> bool {
+        match (&self.territory, &other.territory) {
+            (None, _) => true,
+            (Some(ours), Some(theirs)) => ours.holds_all(theirs),
+            (Some(_), None) => false,
+        }
+    }
+
+    /// The networks whose clients it lets through now.
+    pub(super) fn exempts(&self, now: Timestamp) -> impl Iterator<Item = IpNet> {
+        let running = move |until: &Option<Timestamp>| until.is_none_or(|end| now < end);
+        self.exempt.iter().filter(move |(_, until)| running(until)).map(|(network, _)| *network)
     }
 
     /// Whether both concern the same names and networks.

@@ -6,6 +6,7 @@
 //! [`SetFacts`], what is counted elsewhere as [`Reach`].
 
 mod changes;
+mod compared;
 mod facts;
 mod lists;
 mod of_cases;
@@ -17,6 +18,7 @@ mod spot;
 mod suffix;
 #[cfg(test)]
 mod tests;
+mod wide;
 
 use std::fmt;
 
@@ -44,6 +46,10 @@ pub enum Rail {
     MaxAdded,
     /// More names are taken out than one swap may.
     MaxRemoved,
+    /// A case closes a network that is wider than one customer's.
+    WideOrigins,
+    /// A case lets the clients of a wide network through.
+    WideExempt,
     /// A list has lost a large part of its entries.
     ListShrunk,
     /// A list is several times as long as before.
@@ -67,6 +73,8 @@ impl Rail {
             Self::PublicSuffix => "public-suffix",
             Self::MaxAdded => "max-added",
             Self::MaxRemoved => "max-removed",
+            Self::WideOrigins => "wide-origins",
+            Self::WideExempt => "wide-exempt",
             Self::ListShrunk => "list-shrunk",
             Self::ListGrew => "list-grew",
             Self::ListUnparsable => "list-unparsable",
@@ -90,7 +98,7 @@ pub struct Finding {
     pub rail: Rail,
     /// What was found, in one line with its numbers.
     pub message: String,
-    /// How much: names, entries, requests or hosts.
+    /// How much: names, entries, requests or hosts; of networks the shortest prefix, in bits.
     pub found: u64,
     /// How much there may be, in the same unit.
     pub limit: u64,
@@ -176,17 +184,19 @@ pub fn violations(
     found
 }
 
-/// Where the change from `before` to `after` is over a limit, the names and lists first, then what it would block.
+/// Where the change from `before` to `after`, whose names are compared in `changes`, is over a limit: the names, networks
+/// and lists first, then what it would block.
 #[must_use]
 pub fn changes_too_large(
     before: &dyn SetFacts,
     after: &dyn SetFacts,
+    changes: &Changes,
     reach: &Reach,
     settings: &Settings,
     now: Timestamp,
 ) -> Vec<Finding> {
-    let changes = Changes::between(before, after, now);
     let mut found = changes.findings(settings);
+    found.extend(wide::findings(before, after, settings, now));
     found.extend(lists::findings(before.lists(), after.lists(), settings));
     found.extend(reach.findings(settings));
     found

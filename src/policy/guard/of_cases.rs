@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
-
 use super::facts::{CaseFacts, ListFacts, SetFacts};
 use crate::hostname::Hostname;
 use crate::policy::{CompiledCase, Form, Mode, ParsedCase, Ruleset};
@@ -51,11 +49,9 @@ impl SetFacts for CaseSetView<'_> {
         self.ruleset.each_name_of(wanted, each);
     }
 
-    fn holds(&self, form: Form, name: &str, now: Timestamp) -> bool {
-        let Ok(host) = Hostname::parse(name) else { return false };
-        let mut held = false;
-        self.ruleset.naming(&host, |case, own, forms| {
-            let counts = case.mode == Mode::Enforce && case.expires.is_none_or(|end| now < end);
+    fn each_covering(&self, form: Form, name: &str, each: &mut dyn FnMut(usize)) {
+        let Ok(host) = Hostname::parse(name) else { return };
+        self.ruleset.naming(&host, |position, own, forms| {
             // At its own name a pattern is held by the same form or the wider one, above by any suffix form.
             let covered = match form {
                 _ if !own => forms.covering(false).is_some(),
@@ -65,9 +61,10 @@ impl SetFacts for CaseSetView<'_> {
                 }
                 Form::Below => forms.covering(false).is_some(),
             };
-            held |= counts && covered;
+            if covered {
+                each(position);
+            }
         });
-        held
     }
 
     fn lists(&self) -> &BTreeMap<String, ListFacts> {
@@ -81,8 +78,11 @@ fn case_facts(case: &CompiledCase) -> CaseFacts {
         names_digest: *case.names().as_bytes(),
         names: u64::try_from(case.host_count).unwrap_or(u64::MAX),
         enforced: case.mode == Mode::Enforce,
+        effective: case.effective,
         expires: case.expires,
         except: case.exceptions.clone(),
         origins: case.origins.clone(),
+        territory: case.territory().cloned(),
+        exempt: case.exempted().collect(),
     }
 }

@@ -32,6 +32,14 @@ pub struct Settings {
     pub max_removed: u64,
     /// The same in percent of the names in force: `max_removed_percent`. Default: 50.
     pub max_removed_percent: u64,
+    /// The shortest prefix of an IPv4 network in `origins`: `widest_origins_v4`, 0 to 32. Default: 16.
+    pub widest_origins_v4: u64,
+    /// The same of an IPv6 network: `widest_origins_v6`, 0 to 128. Default: 32.
+    pub widest_origins_v6: u64,
+    /// The shortest prefix of an IPv4 network that a case exempts: `widest_exempt_v4`, 0 to 32. Default: 16.
+    pub widest_exempt_v4: u64,
+    /// The same of an IPv6 network: `widest_exempt_v6`, 0 to 128. Default: 32.
+    pub widest_exempt_v6: u64,
     /// A list that loses so many percent of its entries, or more, is held back: `list_shrink_percent`. Default: 50.
     pub list_shrink_percent: u64,
     /// A list that grows to so many times its entries, or more, is held back: `list_growth`. Default: 4.
@@ -59,6 +67,10 @@ impl Default for Settings {
             max_added_percent: 100,
             max_removed: 100_000,
             max_removed_percent: 50,
+            widest_origins_v4: 16,
+            widest_origins_v6: 32,
+            widest_exempt_v4: 16,
+            widest_exempt_v6: 32,
             list_shrink_percent: 50,
             list_growth: 4,
             list_bad_percent: 50,

@@ -58,8 +58,14 @@ fn numbered_case(id: &str, range: std::ops::Range<usize>) -> Case {
 }
 
 fn found(before: &Set, after: &Set, settings: &Settings) -> Vec<(Rail, u64)> {
-    let findings = changes_too_large(&before.view(), &after.view(), &Reach::default(), settings, second(0));
+    let findings = measured(before, after, settings);
     findings.iter().map(|finding| (finding.rail, finding.found)).collect()
+}
+
+fn measured(before: &Set, after: &Set, settings: &Settings) -> Vec<Finding> {
+    let changes = Changes::between(&before.view(), &after.view(), second(0));
+    let reach = Reach::default();
+    changes_too_large(&before.view(), &after.view(), &changes, &reach, settings, second(0))
 }
 
 fn violations_of(cases: Vec<Case>, settings: &Settings) -> Vec<String> {
@@ -281,8 +287,7 @@ fn ten_thousand_broken_lists_are_told_in_a_few_findings() {
         Set { facts: CaseSet::new(&ruleset, &naming(lists)), ruleset }
     };
     let (before, after) = (with("a.test\n"), with("$0/\n"));
-    let findings =
-        changes_too_large(&before.view(), &after.view(), &Reach::default(), &Settings::default(), second(0));
+    let findings = measured(&before, &after, &Settings::default());
     assert_eq!(findings.len(), 20);
     let told = findings.iter().filter(|finding| finding.message.ends_with("so it is with 9990 more lists"));
     assert_eq!(
