@@ -118,7 +118,8 @@ pub(super) fn patience(config: &Config) -> Patience {
 
 /// The sections that differ and take another process. Every field is named here, so that a new one is not forgotten.
 fn fixed(running: &Config, read: &Config) -> Vec<&'static str> {
-    let Config { edge, threads, listen, policy, guard, audit, dns, admin, cache, limits, routes: _ } = running;
+    let Config { edge, threads, listen, policy, guard, audit, dns, admin, cache, limits, routes: _ } =
+        running;
     let Limits {
         stop_grace,
         header_timeout: _,

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::sync::watch;
 
 use crate::audit::drafted;
-use crate::forward::{Origins, Routes};
+use crate::forward::{Dns, Origins, Resolver, Routes};
 use crate::gate::Gate;
 use crate::limits;
 use crate::listen::facts::Connection;
@@ -46,8 +46,9 @@ impl Stage {
     pub fn new(gate: Arc<Gate>) -> Result<Self, TrustError> {
         let second = Duration::from_secs(1);
         let patience = Patience { connect: second, silence: second, client: second, min_rate: 0 };
-        let upstream =
-            Upstream::new(Arc::clone(&gate), Arc::new(Origins::new(Routes::default())), &patience)?;
+        let resolver = Arc::new(Resolver::new(Dns::default(), Arc::clone(gate.metrics())));
+        let origins = Arc::new(Origins::new(Routes::default()));
+        let upstream = Upstream::new(Arc::clone(&gate), origins, resolver, &patience)?;
         let live = Arc::new(Live::new(Settings {
             upstream: Arc::new(upstream),
             patience,
