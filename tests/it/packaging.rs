@@ -198,6 +198,7 @@ fn every_metric_that_the_documents_name_is_one() {
     metrics.verdict("request.blocked", "T-1");
     metrics.rejected("slow");
     metrics.reloaded("applied");
+    metrics.looked_up(true);
     let text = String::from_utf8(metrics.text().unwrap()).unwrap();
     let kept: Vec<&str> =
         text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
