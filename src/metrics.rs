@@ -122,7 +122,7 @@ impl Metrics {
             )?,
             lookups: add.counters(
                 "interdict_dns_lookups_total",
-                "Look-ups of origins' names by result: ok, or failed.",
+                "Look-ups of names by result.",
                 &["result"],
             )?,
             reloads: add.counters("interdict_reloads_total", "Reloads by result.", &["result"])?,
