@@ -150,11 +150,7 @@ impl Metrics {
                 "interdict_upstream_retries_total",
                 "Attempts at an origin after one that failed.",
             )?,
-            lookups: add.counters(
-                "interdict_dns_lookups_total",
-                "Look-ups of origins' names by result: ok, or failed.",
-                &["result"],
-            )?,
+            lookups: add.counters("interdict_dns_lookups_total", "Look-ups by result.", &["result"])?,
             reloads: add.counters("interdict_reloads_total", "Reloads by result.", &["result"])?,
             lists_read: add
                 .counter("interdict_policy_lists_read_total", "Host lists whose lines were read.")?,

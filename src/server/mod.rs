@@ -47,12 +47,12 @@ pub use enforcement::{Enforcement, EnforcementError, Options, rules};
 pub use retention::{HoldChange, RetainError, RetentionRequest, holds, retain};
 
 use crate::config::{self, Config, ConfigError, Limits};
-use crate::forward::{Origins, Resolver};
+use crate::forward::Origins;
 use crate::gate::Gate;
 use crate::limits::{BLOCKED_BURST_SECONDS, HTTP2_MALFORMED_STREAMS};
 use crate::listen::{
     self, Admin, AdminError, BindError, Cache, CacheSettings, EdgeApp, EdgeProxy, HealthChecks, Listeners,
-    Listening, Live, Purger, TlsError, TrustError, Upstream, Warden,
+    Listening, Live, Purger, TlsError, TrustError, Warden,
 };
 use crate::rate::Rate;
 use crate::reload::Routed;
@@ -163,9 +163,7 @@ fn serve(
 ) -> Result<(), ServerError> {
     let gate = enforcement.gate();
     let origins = Arc::new(Origins::new(config.routes.clone()));
-    let resolver = Arc::new(Resolver::new(config.dns.clone(), Arc::clone(gate.metrics())));
-    let patience = settings::patience(config);
-    let upstream = Upstream::new(Arc::clone(&gate), Arc::clone(&origins), resolver, &patience)?;
+    let upstream = settings::upstream(config, Arc::clone(&gate), Arc::clone(&origins))?;
     let origins = Arc::new(ArcSwap::new(origins));
     let (edge, report, shown) = (config.edge.to_string(), enforcement.report(), Arc::clone(&origins));
     let status = Arc::new(Status::new(edge, Arc::clone(&gate), report, shown));

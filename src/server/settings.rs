@@ -7,8 +7,9 @@ use arc_swap::ArcSwap;
 use serde_json::{Value, json};
 
 use crate::config::{Config, Limits};
-use crate::forward::Origins;
-use crate::listen::{Bounds, FrameLimits, Live, Patience, Settings, Timeouts, Upstream};
+use crate::forward::{Origins, Resolver};
+use crate::gate::Gate;
+use crate::listen::{Bounds, FrameLimits, Live, Patience, Settings, Timeouts, TrustError, Upstream};
 use crate::reload::Routed;
 
 /// Reads the file anew when asked to.
@@ -72,6 +73,16 @@ fn refused(errors: Vec<String>) -> Value {
         tracing::error!(%error, "the configuration was read anew and cannot be used; the one in use stays");
     }
     json!({ "result": "rejected", "errors": errors })
+}
+
+/// The way to these origins.
+pub(super) fn upstream(
+    config: &Config,
+    gate: Arc<Gate>,
+    origins: Arc<Origins>,
+) -> Result<Upstream, TrustError> {
+    let resolver = Arc::new(Resolver::new(config.dns.clone(), Arc::clone(gate.metrics())));
+    Upstream::new(gate, origins, resolver, &patience(config))
 }
 
 /// What of a configuration requests are served by.
