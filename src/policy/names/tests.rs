@@ -166,7 +166,7 @@ fn an_image_is_as_sure_of_deep_names_and_addresses_as_of_others() {
     for text in [&deep, &deep[2..], "192.0.2.1", "192.0.2.2", "[2001:db8::1]", "x.b.example", "x.c.d.example"]
     {
         let host = Hostname::parse(text).unwrap();
-        assert_eq!(found(&layers, &host), expected(&[patterns.clone()], &host), "{text}");
+        assert_eq!(found(&layers, &host), expected(std::slice::from_ref(&patterns), &host), "{text}");
         let mut all = Vec::new();
         layers.naming_all(&host, |name, _, _, _| all.push(name.to_owned()));
         let built: Vec<&str> =
