@@ -37,6 +37,9 @@ pub struct Crowd<'r> {
     wires: Vec<Wire>,
     scratch: Vec<u8>,
     shape: Shape,
+    /// Whether answers are waited for only, and how many connections have theirs.
+    settling: bool,
+    settled: usize,
     /// Connections that the server had ended, and that were made again.
     pub renewed: u64,
 }
@@ -68,6 +71,8 @@ impl<'r> Crowd<'r> {
             wires: Vec::with_capacity(connections),
             scratch: vec![0; 64 * 1024],
             shape: Shape::default(),
+            settling: false,
+            settled: 0,
             renewed: 0,
         };
         for at in 0..connections {
@@ -88,6 +93,10 @@ impl<'r> Crowd<'r> {
     }
 
     fn ask(&mut self, at: usize) {
+        if self.settling {
+            self.settled += 1;
+            return;
+        }
         let step = self.wires.capacity();
         let wire = &mut self.wires[at];
         let request = &self.requests[wire.next % self.requests.len()];
@@ -117,6 +126,17 @@ impl<'r> Crowd<'r> {
                 answers += u64::from(self.read(event.data.u64() as usize));
             }
         }
+    }
+
+    /// Takes the answers that are under way and asks no more, a second at most; tells how many came.
+    pub fn settle(&mut self) -> u64 {
+        self.settling = true;
+        let began = Instant::now();
+        let mut answers = 0;
+        while self.settled < self.wires.len() && began.elapsed() < Duration::from_secs(1) {
+            answers += self.run_for(Duration::from_millis(20));
+        }
+        answers
     }
 
     /// Takes what has come; whether an answer is whole.

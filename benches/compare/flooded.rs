@@ -47,7 +47,9 @@ pub fn flood() {
     let length = Duration::from_secs_f64(words[2].parse().unwrap());
     let began = Instant::now();
     let answers = crowd.run_for(length);
-    println!("{}", answers as f64 / began.elapsed().as_secs_f64());
+    let took = began.elapsed().as_secs_f64();
+    crowd.settle();
+    println!("{}", answers as f64 / took);
 }
 
 /// With the edge's own bound on pages, since that is what a flood meets.

@@ -60,10 +60,17 @@ fn stage(yard: &Yard, name: String, hosts: &[String], prepare: impl FnOnce(&Path
     Stage { name, edge, requests, connections: CONNECTIONS }
 }
 
+fn counted(count: usize, of: &str) -> String {
+    match count {
+        1 => format!("1 {of}"),
+        count => format!("{} {of}s", crate::table::cell(count as f64)),
+    }
+}
+
 /// So many cases with a host each.
 fn cases(yard: &Yard, count: usize) -> Stage {
     let hosts: Vec<String> = (0..count).map(|number| format!("site-{number}.example")).collect();
-    stage(yard, format!("{} cases", crate::table::cell(count as f64)), &hosts, |policies| {
+    stage(yard, counted(count, "case"), &hosts, |policies| {
         for (number, host) in hosts.iter().enumerate() {
             let text = case(&format!("C-{number}"), &format!("hosts = [\"{host}\"]"));
             save(policies, &format!("cases/{number}.toml"), &text);
@@ -80,14 +87,14 @@ fn names(yard: &Yard, count: usize) -> Stage {
             asked.push(name.to_string());
         }
     }
-    stage(yard, format!("{} names", crate::table::cell(count as f64)), &asked, |policies| {
+    stage(yard, counted(count, "name"), &asked, |policies| {
         save(policies, "lists/names.txt", &list);
         save(policies, "cases/L.toml", &case("L-1", "host_lists = [\"lists/names.txt\"]"));
     })
 }
 
 fn connections(yard: &Yard, count: usize) -> Stage {
-    let name = format!("{} connections", crate::table::cell(count as f64));
+    let name = counted(count, "connection");
     let hosts = [BLOCKED.to_owned()];
     let stage = stage(yard, name, &hosts, |policies| {
         save(policies, "cases/b.toml", &case("B-1", &format!("hosts = [\"{BLOCKED}\"]")));

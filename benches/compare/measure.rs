@@ -60,12 +60,13 @@ pub fn saturate(load: &Load<'_>, pids: &[u32]) -> Vec<f64> {
     let (server_after, client_after) = (cpu_of(pids), cpu_us(me));
     let bytes = crowd.answer_bytes();
     assert!(crowd.renewed * 100 <= answers, "{} connections were ended", crowd.renewed);
+    let rest = crowd.settle();
     drop(crowd);
     let (user, sys) = match load.count {
         Count::Window => cost(server, server_after, answers),
         Count::Whole => {
             wait_for_rest(pids);
-            cost(first, cpu_of(pids), warm + answers)
+            cost(first, cpu_of(pids), warm + answers + rest)
         }
     };
     let busy = |from: (f64, f64), to: (f64, f64)| (to.0 + to.1 - from.0 - from.1) / took / 1e4;

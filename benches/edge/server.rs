@@ -76,7 +76,7 @@ impl Haproxy<'_> {
             false => ("", ""),
         };
         let text = format!(
-            "global\n  nbthread 1\n  maxconn 15000\n  tune.ssl.default-dh-param 2048\n\
+            "global\n  nbthread 1\n  maxconn 1000\n  tune.ssl.default-dh-param 2048\n\
              \x20 stats socket {home}/control level admin\n{global}\
              defaults\n  mode http\n{defaults}  timeout client 60s\n  timeout server 60s\n\
              \x20 timeout connect 5s\n  http-reuse always\n{sections}",
@@ -112,6 +112,8 @@ impl Server {
                 return Some(server);
             }
             if server.process.try_wait().is_ok_and(|ended| ended.is_some()) {
+                let said = std::fs::read_to_string(server.home.path().join("stderr"));
+                eprintln!("{program} ended: {}", said.unwrap_or_default());
                 return None;
             }
             std::thread::sleep(Duration::from_millis(5));
