@@ -58,15 +58,15 @@ fn the_rate_of_a_server_that_is_known_is_found() {
     let target = till.address.to_string();
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("report.json");
-    let search = ["load", &target, "--allowed", "open.example", "--find-rate", "--bound", "p50=60ms"];
+    let search = ["load", &target, "--allowed", "open.example", "--find-rate", "--bound", "p50=20ms"];
     let short = ["--rate", "100", "--duration", "1s", "--warm-up", "0s", "--connections", "100"];
     let json = ["--json", path.to_str().unwrap()];
     let output = interdict(search.iter().chain(&short).chain(&json));
     assert_eq!(output.code, 0, "{}{}", output.stdout, output.stderr);
     let report: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
     let found = report["search"]["found"].as_f64().unwrap();
-    // Answers for 98 in a hundred are asked of a rate that holds, and a machine that is busy holds somewhat less.
-    assert!((250.0..=400.0 / 0.98).contains(&found), "{found}: {}", output.stdout);
+    // In a second, somewhat more than 400 are answered within the bound; a machine that is busy holds somewhat less.
+    assert!((250.0..=425.0).contains(&found), "{found}: {}", output.stdout);
     let steps = report["search"]["steps"].as_array().unwrap();
     let held = |held: bool| {
         let of = steps.iter().filter(|step| step["held"] == held);
@@ -76,7 +76,7 @@ fn the_rate_of_a_server_that_is_known_is_found() {
     assert!(!held(false).is_empty() && held(false).iter().all(|rate| *rate > 250.0), "{steps:?}");
     assert_eq!(report["rate"].as_f64(), Some(found), "the last run is one at the rate that was found");
     assert_eq!(report["unsent"], 0);
-    assert!(output.stdout.contains("highest rate within p50 = 60.0 ms"), "{}", output.stdout);
+    assert!(output.stdout.contains("highest rate within p50 = 20.0 ms"), "{}", output.stdout);
 }
 
 /// With `INTERDICT_SOAK=1` 8,000 connections for 20 seconds, otherwise 600 for two.
