@@ -85,7 +85,7 @@ impl Gauges {
             cases: add.gauge("interdict_policy_cases", "Cases in the set in force.")?,
             hosts: add.gauge("interdict_policy_hosts", "Host patterns in the set in force.")?,
             index_bytes: add.gauge("interdict_policy_index_bytes", "Memory of the index of their names.")?,
-            due: DueMetrics::new(&add)?,
+            due: DueMetrics::new(add)?,
             reload_ok: add.gauge("interdict_policy_reload_ok", "1 when the last reload succeeded.")?,
             held: add.gauge("interdict_policy_held", "1 when a policy set waits for approval.")?,
             reload_age: add.float("interdict_policy_reload_age_seconds", "Seconds since the last reload.")?,

@@ -29,7 +29,7 @@ pub(super) enum Kind {
     /// The state directory: the policy directory cannot be used, and this is more about why.
     LastGood(Map<String, Value>),
     /// The state directory: the policy directory waits for approval.
-    Held(Held),
+    Held(Box<Held>),
 }
 
 /// The set in the directory, when the guard lets it pass beside the one that is kept; else the kept one.

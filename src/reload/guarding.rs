@@ -64,7 +64,7 @@ pub(super) enum Judgement {
     /// It may not, whoever approves of it.
     Refused(Refusal),
     /// It may when somebody approves of it.
-    Held(Held),
+    Held(Box<Held>),
 }
 
 /// What a set is found to be.
@@ -160,7 +160,7 @@ impl Guarding {
             return Judgement::Taken(passport);
         }
         self.keep(&held);
-        Judgement::Held(self.held.insert(held).clone())
+        Judgement::Held(Box::new(self.held.insert(held).clone()))
     }
 
     /// The same without any effect: what would come of a set.

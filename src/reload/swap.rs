@@ -331,7 +331,9 @@ impl Swapper {
 
     /// Keeps the set in force if the disk has refused to before.
     pub(super) fn tend_kept(&mut self) {
-        if let (Some(refused), Authority::Own(store)) = (self.unkept.take(), &self.authority) {
+        // While the directory is another process's the set waits.
+        let Authority::Own(store) = &self.authority else { return };
+        if let Some(refused) = self.unkept.take() {
             self.unkept = refused.tend(self.gate.ruleset().revision(), store, self.builder.contents());
         }
     }

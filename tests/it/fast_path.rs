@@ -197,7 +197,8 @@ fn asked_over_http2(client: &mut Http2, method: &str, uri: &str, fields: &[(&str
 fn both_paths_give_the_same_answer_and_the_same_record_over_http2() {
     let origin = Origin::start();
     let edge = setup(&origin).start();
-    let table: [(&str, String, &[(&str, &str)]); 9] = [
+    type Fields = &'static [(&'static str, &'static str)];
+    let table: [(&str, String, Fields); 9] = [
         ("GET", format!("http://{PAGE}/"), &[]),
         ("GET", format!("http://{PAGE}:8080/a?secret=1"), &[("accept", "application/json")]),
         (
