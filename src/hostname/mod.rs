@@ -100,7 +100,8 @@ impl Hostname {
     pub fn suffixes(&self) -> impl Iterator<Item = &str> {
         let is_address = self.ip().is_some();
         std::iter::successors(Some(self.as_str()), move |name| {
-            if is_address { None } else { name.split_once('.').map(|(_, parent)| parent) }
+            let dot = if is_address { None } else { memchr::memchr(b'.', name.as_bytes()) };
+            dot.and_then(|dot| name.get(dot + 1..))
         })
     }
 

@@ -93,7 +93,7 @@ pub(super) fn classify(buffer: &[u8], scan: &mut Scan, max: usize) -> Option<Nex
 fn end_of_head(buffer: &[u8], scan: &mut Scan) -> Option<usize> {
     let start = buffer.iter().position(|byte| !matches!(byte, b'\r' | b'\n'))?;
     let mut from = scan.searched.max(start);
-    while let Some(offset) = buffer.get(from..)?.iter().position(|byte| *byte == b'\n') {
+    while let Some(offset) = memchr::memchr(b'\n', buffer.get(from..)?) {
         let line_end = from + offset;
         match buffer.get(line_end + 1..)? {
             [b'\n', ..] => return Some(line_end + 2),
