@@ -151,7 +151,7 @@ fn a_case_in_shadow_purges_nothing_and_is_recorded_once_a_request() {
     let origin = Origin::start();
     origin.answers("/", Canned::new("max-age=1, stale-while-revalidate=600"));
     let edge = edge(&origin);
-    let case = CaseFile::new("one", &["a.example"]).key("origins = [\"127.0.0.0/8\"]").shadow();
+    let case = CaseFile::new("one", &["a.example"]).key("origins = [\"127.0.0.0/16\"]").shadow();
     edge.change(|policies| policies.write(&case));
     let mut asked = 0;
     wait_until("it was fetched anew in the background", || {

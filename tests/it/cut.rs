@@ -245,7 +245,7 @@ fn a_scheduled_start_and_the_end_of_an_exemption_cut_on_time() {
     let mut exempt = websocket(&edge, "exempt.example");
     let lapse = Timestamp::now() + SignedDuration::from_secs(2);
     let exemption =
-        format!("[[exempt]]\nclients = [\"127.0.0.0/8\"]\nreason = \"evidence\"\nexpires = {lapse:.3}");
+        format!("[[exempt]]\nclients = [\"127.0.0.0/16\"]\nreason = \"evidence\"\nexpires = {lapse:.3}");
     edge.change(|policies| policies.write(&CaseFile::new("lapse", &["exempt.example"]).table(&exemption)));
     assert_echoes(&mut exempt);
     assert!(exempt.closes_within(SOON * 4));

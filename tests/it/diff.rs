@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::harness::tools::{Output, interdict};
-use crate::harness::{CaseFile, Origin, PolicyDir, Setup};
+use crate::harness::{CaseFile, Origin, PolicyDir, Setup, wait_until};
 
 struct Sets {
     _home: TempDir,
@@ -160,6 +160,8 @@ fn revisions_that_are_kept_can_be_compared_and_others_are_told() {
     let config = edge.config();
     let config = config.to_str().unwrap();
     let diff = |before: &str, after: &str| interdict(["diff", before, after, "--config", config]);
+    // A set is kept after it is in force.
+    wait_until("the second one is kept", || diff("revision:1", "revision:2").code != 2);
     let output = diff("revision:1", "revision:2");
     assert_eq!(output.code, 1, "{output:?}");
     assert!(output.stdout.contains("names: 1 added, 0 removed"), "{output:?}");

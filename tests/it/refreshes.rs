@@ -87,7 +87,7 @@ fn a_refresh_ends_when_the_network_of_its_origin_is_closed() {
     silent_after(&origin, || drop(client.get("a.example", "/never")));
     begin_refresh(&mut client, &origin, "a.example");
     let began = Instant::now();
-    let case = CaseFile::new("one", &["customer.example"]).key("origins = [\"127.0.0.0/8\"]");
+    let case = CaseFile::new("one", &["customer.example"]).key("origins = [\"127.0.0.0/16\"]");
     edge.change(|policies| policies.write(&case));
     assert_let_go(&origin, began);
 }

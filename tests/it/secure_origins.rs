@@ -184,7 +184,7 @@ fn no_http2_connection_leads_into_a_network_that_was_closed_since() {
     let origin = Secure::cleartext();
     let edge = edge(&origin, &Authority::new(), "http2 = true");
     edge.get("shop.example").assert_forwarded();
-    let case = CaseFile::new("networks", &["customer.example"]).key("origins = [\"127.0.0.0/8\"]");
+    let case = CaseFile::new("networks", &["customer.example"]).key("origins = [\"127.0.0.0/16\"]");
     edge.change(|policies| policies.write(&case));
     edge.get("shop.example").assert_blocked(403);
     assert_eq!(origin.seen().requests.len(), 1);

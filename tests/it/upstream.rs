@@ -158,7 +158,7 @@ fn a_pooled_connection_into_a_network_that_was_closed_since_is_not_used() {
     let edge = Setup::new().origin(&origin).start();
     let mut client = edge.connect();
     client.get("shop.example", "/").unwrap().assert_forwarded();
-    edge.change(|policies| policies.write(&closed_networks(&["127.0.0.0/8"])));
+    edge.change(|policies| policies.write(&closed_networks(&["127.0.0.0/16"])));
     // Whether this connection was cut or not: nothing more reaches the origin.
     if let Ok(Some(response)) =
         client.send("GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n").try_response(false)
