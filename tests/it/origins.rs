@@ -126,6 +126,8 @@ fn nor_is_it_over_http2_in_chunks_or_on_a_connection_that_was_used_before() {
     let first = Origin::named("first", "127.0.0.1:0");
     let edge = Setup::new().balanced(&[&first, &alive], "balance = \"in-order\"").start();
     edge.get("shop.example").assert_forwarded();
+    // A client has its answer before the connection is back in the pool.
+    wait_until("the request is over", || under_way_at_origins(&edge) == 0);
     let post = "POST /die HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 0\r\n\r\n";
     assert_eq!(edge.send(post).expect("an answer").status, 502);
     assert_eq!((first.asked_for("/die"), first.connections()), (1, 1));
