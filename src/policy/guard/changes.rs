@@ -9,7 +9,7 @@ use super::{Finding, Rail, Settings, percent};
 /// What one set has and another has not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Difference {
-    /// How many names. Beyond [`limits::GUARD_NAMES_TOLD_APART`] a name that several changed cases have counts once
+    /// How many names. Beyond [`crate::limits::GUARD_NAMES_TOLD_APART`] a name that several changed cases have counts once
     /// for each.
     pub names: u64,
     /// The first of them.
