@@ -10,7 +10,6 @@ use std::cell::Cell;
 use std::io;
 use std::sync::Arc;
 
-use pingora::http::ResponseHeader;
 use pingora::protocols::http::date::get_cached_date;
 use pingora::protocols::http::v2::server::HttpSession;
 use tokio::io::AsyncWriteExt;
@@ -18,6 +17,7 @@ use tokio::io::AsyncWriteExt;
 use super::enforce::{self, About};
 use super::facts::Connection;
 use super::head::{Head, Next, Scan, classify};
+use super::respond;
 use super::stream::EdgeStream;
 use crate::act::{Answer, Ask};
 use crate::gate::{Asked, Blocked, Gate};
@@ -109,11 +109,7 @@ impl Block {
         let Answer::Page { status, headers, body } = self.blocked.acknowledged().await else { return };
         let silent = session.req_header().method == http::Method::HEAD || body.is_empty();
         let answering = async {
-            let mut header = ResponseHeader::build(status, Some(headers.len() + 1))?;
-            for (name, value) in headers {
-                header.insert_header(name, value)?;
-            }
-            session.write_response_header(Box::new(header), silent)?;
+            session.write_response_header(Box::new(respond::header(status, headers)?), silent)?;
             if silent { Ok(()) } else { session.write_body(body, true).await }
         };
         let answered: pingora::Result<()> = answering.await;
@@ -193,13 +189,15 @@ impl Answers {
 
     /// Sends them.
     pub(super) async fn send(&mut self, stream: &mut EdgeStream) -> io::Result<()> {
-        if self.out.is_empty() {
+        if !self.out.is_empty() {
+            stream.write_all(&self.out).await?;
+            stream.flush().await?;
+            self.out.clear();
+        }
+        if self.out.capacity() == 0 {
             return Ok(());
         }
-        stream.write_all(&self.out).await?;
-        stream.flush().await?;
-        self.out.clear();
-        // What is idle holds none.
+        // What is idle holds none, and what was refused gives back what it did not need.
         OUT.set(std::mem::take(&mut self.out));
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Answers on the wire.
 
-use http::header::HeaderValue;
+use http::header::{HeaderName, HeaderValue};
 use pingora::Result;
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
@@ -16,10 +16,7 @@ use crate::limits;
 pub(super) async fn give(session: &mut Session, answer: Answer) -> Result<()> {
     match answer {
         Answer::Page { status, headers, body } => {
-            let mut header = ResponseHeader::build(status, Some(headers.len()))?;
-            for (name, value) in headers {
-                header.insert_header(name, value)?;
-            }
+            let header = header(status, headers)?;
             finish(session, header, body).await
         }
         Answer::Refuse => {
@@ -27,6 +24,15 @@ pub(super) async fn give(session: &mut Session, answer: Answer) -> Result<()> {
             Ok(())
         }
     }
+}
+
+/// The head of an answer, with room for what the proxy adds.
+pub(super) fn header(status: u16, fields: Vec<(HeaderName, HeaderValue)>) -> Result<ResponseHeader> {
+    let mut header = ResponseHeader::build(status, Some(fields.len() + 2))?;
+    for (name, value) in fields {
+        header.insert_header(name, value)?;
+    }
+    Ok(header)
 }
 
 /// No answer at all. HTTP/1: the connection closes without a byte. HTTP/2: the stream's handle is dropped
