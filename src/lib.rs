@@ -42,6 +42,7 @@ pub mod identify;
 pub mod policy;
 
 // The ground floor.
+pub mod background;
 pub mod clock;
 pub mod diagnostic;
 pub mod document;

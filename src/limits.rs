@@ -3,10 +3,12 @@
 //! A bound is there so that no input, broken or hostile, takes the edge's memory or time away from its
 //! requests. None of them is a tuning knob: what an operator may change is in `[limits]` of `edge.toml`.
 
+mod background;
 mod http2;
 
 use std::time::Duration;
 
+pub use background::*;
 pub use http2::*;
 
 /// Largest `edge.toml`, in bytes.
@@ -391,8 +393,5 @@ pub const LOAD_OVERTIME: Duration = Duration::from_secs(2);
 /// Largest report that is read back, in bytes.
 pub const LOAD_REPORT_BYTES: u64 = 64 * 1024 * 1024;
 
-/// By so much the threads that merge names stand back behind those that serve requests, as `nice` counts. What they make
-/// is only smaller in memory: nobody waits for it.
-pub const MERGE_NICENESS: i32 = 10;
 /// Names that could not be merged are merged again no sooner.
 pub const MERGE_AGAIN_AFTER: Duration = Duration::from_secs(60);

@@ -2,10 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{
-    journal::Entry,
-    record::{self, Times},
-};
+use super::{journal::Entry, record, repeated::Repeated};
 
 /// Whole lines, and what the sealed log wants to know of them.
 #[derive(Default)]
@@ -22,8 +19,8 @@ impl Batch {
         (self.count, self.latest, self.revision) = (0, Timestamp::MIN, 0);
     }
 
-    pub(super) fn add(&mut self, edge: &str, seq: u64, entry: &Entry<'_>, times: &mut Times) {
-        record::line(&mut self.lines, edge, seq, entry, times);
+    pub(super) fn add(&mut self, edge: &str, seq: u64, entry: &Entry<'_>, repeated: &mut Repeated) {
+        record::line(&mut self.lines, edge, seq, entry, repeated);
         self.count += 1;
         self.latest = entry.time;
         self.revision = self.revision.max(entry.facts.revision);

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     event::Kind,
-    record::Times,
+    repeated::Repeated,
     text::{write_number, write_ours},
 };
 
@@ -121,13 +121,13 @@ impl Gap {
             write_number(out, count.count);
             out.push(b'}');
         }
-        let mut times = Times::default();
+        let mut texts = Repeated::default();
         for (name, time) in [
             ("],\"first\":", self.counts.values().map(|count| count.first).min()),
             (",\"last\":", self.counts.values().map(|count| count.last).max()),
         ] {
             out.extend_from_slice(name.as_bytes());
-            write_ours(out, times.text(time.unwrap_or(Timestamp::UNIX_EPOCH)), MAX_CASE);
+            write_ours(out, texts.time(time.unwrap_or(Timestamp::UNIX_EPOCH)), MAX_CASE);
         }
     }
 }

@@ -21,8 +21,9 @@ use super::{
     options::{Counters, OpenError, Options},
     pending::Pending,
     privacy::Privacy,
-    record::{self, Times},
+    record,
     recovery::Recovery,
+    repeated::Repeated,
     sealing::Sealing,
     state::State,
     worker::{self, Alarm},
@@ -68,7 +69,7 @@ pub fn drafted() -> Option<String> {
     // The version and the variant of RFC 9562, and nothing else.
     let no_event = EventId::from_bits(0x7000_8000_0000_0000_0000)?;
     let entry = journal::decode(draft.stamp(no_event, Timestamp::UNIX_EPOCH))?;
-    record::line(&mut line, "", 0, &entry, &mut Times::default());
+    record::line(&mut line, "", 0, &entry, &mut Repeated::default());
     DRAFT.set(draft);
     String::from_utf8(line).ok()
 }

@@ -37,6 +37,7 @@ mod prove;
 mod read;
 mod record;
 mod recovery;
+mod repeated;
 mod retention;
 mod rewriting;
 mod sealed;

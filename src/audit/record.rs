@@ -8,6 +8,7 @@ use super::{
     id::EventId,
     journal::{Asked, Decision, Draft, Entry, Facts, List},
     privacy::Privacy,
+    repeated::Repeated,
     text::{self, Origin, write_number, write_ours},
 };
 
@@ -62,20 +63,20 @@ const TAKEN: &[&str] = &[
 ];
 
 /// Writes the line of a record, its newline included.
-pub(super) fn line(out: &mut Vec<u8>, edge: &str, seq: u64, entry: &Entry<'_>, times: &mut Times) {
+pub(super) fn line(out: &mut Vec<u8>, edge: &str, seq: u64, entry: &Entry<'_>, repeated: &mut Repeated) {
     out.extend_from_slice(b"{\"id\":\"");
     out.extend_from_slice(entry.id.encode(&mut [0; 36]).as_bytes());
     out.extend_from_slice(b"\",\"seq\":");
     write_number(out, seq);
     out.extend_from_slice(b",\"time\":\"");
-    out.extend_from_slice(times.text(entry.time).as_bytes());
+    out.extend_from_slice(repeated.time(entry.time).as_bytes());
     out.extend_from_slice(b"\",\"edge\":");
     write_ours(out, edge, limits::LABEL);
-    body(out, &entry.facts);
+    body(out, &entry.facts, repeated);
     out.extend_from_slice(b"}\n");
 }
 
-fn body(out: &mut Vec<u8>, facts: &Facts<'_>) {
+fn body(out: &mut Vec<u8>, facts: &Facts<'_>, repeated: &mut Repeated) {
     field(out, "kind", facts.kind.as_str().as_bytes(), limits::WORD);
     if let Some(decision) = &facts.enforcement {
         field(out, "case", decision.case, limits::WORD);
@@ -88,7 +89,7 @@ fn body(out: &mut Vec<u8>, facts: &Facts<'_>) {
     }
     subject(out, facts.request.as_ref(), facts.enforcement.as_ref());
     if let Some(asked) = &facts.request {
-        question(out, asked);
+        question(out, asked, repeated);
     }
     if facts.revision != 0 {
         number(out, "revision", facts.revision);
@@ -114,11 +115,11 @@ fn subject(out: &mut Vec<u8>, asked: Option<&Asked<'_>>, decision: Option<&Decis
 }
 
 /// What the client asked for, and over what.
-fn question(out: &mut Vec<u8>, asked: &Asked<'_>) {
+fn question(out: &mut Vec<u8>, asked: &Asked<'_>, repeated: &mut Repeated) {
     seen(out, "method", asked.method, limits::METHOD);
     seen(out, "path", asked.path, limits::PATH);
     key(out, "client");
-    asked.client.write(out);
+    out.extend_from_slice(repeated.client(asked.client));
     field(out, "listener", asked.listener, limits::LABEL);
     field(out, "protocol", asked.protocol, limits::WORD);
     field(out, "tls", asked.tls, limits::WORD);
@@ -261,31 +262,6 @@ fn list(out: &mut Vec<u8>, name: &str, items: List<'_>, most: usize, limit: usiz
     out.push(b']');
 }
 
-/// Times as records show them: RFC 3339 in UTC with six fractional digits. The text of the second is kept, since
-/// thousands of records share it.
-#[derive(Default)]
-pub(super) struct Times {
-    second: Option<i64>,
-    text: String,
-}
-
-impl Times {
-    /// `now` as text; moments before 1970 are shown as its start.
-    pub(super) fn text(&mut self, now: Timestamp) -> &str {
-        use std::fmt::Write;
-        let now = now.max(Timestamp::UNIX_EPOCH);
-        if self.second != Some(now.as_second()) {
-            self.second = Some(now.as_second());
-            self.text.clear();
-            write!(self.text, "{:.0}", now).ok();
-            self.text.pop();
-        }
-        self.text.truncate(19);
-        write!(self.text, ".{:06}Z", now.subsec_microsecond()).ok();
-        &self.text
-    }
-}
-
 /// The line that `event` becomes on its way through the journal, for fuzzing and benches.
 ///
 /// The client is written in full.
@@ -295,7 +271,7 @@ pub fn line_of(event: &Event<'_>, edge: &str, id: EventId, seq: u64, now: Timest
     draft.facts(event, &Privacy::Full, now);
     let mut out = Vec::new();
     if let Some(entry) = super::journal::decode(draft.stamp(id, now)) {
-        line(&mut out, edge, seq, &entry, &mut Times::default());
+        line(&mut out, edge, seq, &entry, &mut Repeated::default());
     }
     out
 }
@@ -306,7 +282,7 @@ pub fn line_of(event: &Event<'_>, edge: &str, id: EventId, seq: u64, now: Timest
 #[must_use]
 pub fn line_of_journaled(record: &[u8], edge: &str, seq: u64) -> Option<Vec<u8>> {
     let mut out = Vec::new();
-    line(&mut out, edge, seq, &super::journal::parse(record)?, &mut Times::default());
+    line(&mut out, edge, seq, &super::journal::parse(record)?, &mut Repeated::default());
     Some(out)
 }
 

@@ -16,9 +16,10 @@ use super::{
     id::Nonce,
     journal::{DRAFT, Header, LaneReader, LaneState, Source, decode, earliest, is_space},
     problem::Problem,
-    record::Times,
+    repeated::Repeated,
     sealed::Sealed,
 };
+use crate::background::Breath;
 
 /// Lines are handed over in pieces of about this many bytes.
 const BATCH: usize = 1024 * 1024;
@@ -27,12 +28,14 @@ const MAX_IN_PASS: usize = 16 * 1024 * 1024;
 /// As few of them on a disk that is nearly full: lines take more space than the journal, which is only given back
 /// when they are sealed.
 const LEAST_IN_PASS: usize = 64 * 1024;
+/// Records between two offers of the processor: a fifth of a millisecond.
+const BREATH: u32 = 256;
 
 pub(super) struct Sealer {
     sealed: Sealed,
     disks: Vec<Arc<dyn Disk>>,
     lanes: BTreeMap<Nonce, LaneState>,
-    times: Times,
+    repeated: Repeated,
     batch: Batch,
     batch_bytes: usize,
     pass_bytes: usize,
@@ -84,7 +87,7 @@ impl Sealer {
             sealed,
             disks,
             lanes,
-            times: Times::default(),
+            repeated: Repeated::default(),
             batch: Batch::default(),
             batch_bytes: usize::try_from(segment_bytes).map_or(BATCH, |bytes| bytes.min(BATCH)),
             pass_bytes: MAX_IN_PASS,
@@ -253,9 +256,11 @@ impl Sealer {
         self.order.clear();
         self.lanes.values_mut().for_each(LaneState::look_again);
         let mut bytes = 0;
+        let mut breath = Breath::every(BREATH);
         while let Some(nonce) = earliest(&mut self.lanes, own, now)? {
             self.hand_over_one(nonce);
             passed.records += 1;
+            breath.tick();
             if self.batch.lines.len() >= self.batch_bytes.min(self.pass_bytes) {
                 bytes += self.batch.lines.len();
                 self.flush()?;
@@ -273,7 +278,7 @@ impl Sealer {
         let Some(lane) = self.lanes.get_mut(&nonce) else { return };
         let Some(source) = lane.files.get_mut(lane.current) else { return };
         if let Some(entry) = source.reader.entry() {
-            self.batch.add(&source.reader.header().edge, seq, &entry, &mut self.times);
+            self.batch.add(&source.reader.header().edge, seq, &entry, &mut self.repeated);
             lane.handed = entry.id.ordinal();
             self.order.push((nonce, lane.handed));
         }
@@ -351,7 +356,7 @@ impl Sealer {
             if let (Some(entry), Some(lane)) = (decode(slot), self.lanes.get_mut(nonce))
                 && entry.id.ordinal() > lane.handed
             {
-                self.batch.add(edge, seq, &entry, &mut self.times);
+                self.batch.add(edge, seq, &entry, &mut self.repeated);
                 lane.handed = entry.id.ordinal();
                 self.order.push((*nonce, lane.handed));
             }

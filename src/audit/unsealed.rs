@@ -19,13 +19,14 @@ use super::{
     id::Nonce,
     journal::{Header, LaneReader, LaneState, Source, decode},
     read::Record,
-    record::{self, Times},
+    record,
+    repeated::Repeated,
 };
 
 /// The lanes of a directory as they were when it was opened.
 pub(super) struct Unsealed {
     lanes: BTreeMap<Nonce, LaneState>,
-    times: Times,
+    repeated: Repeated,
 }
 
 impl Unsealed {
@@ -50,7 +51,7 @@ impl Unsealed {
             let committed = reader.position();
             lane.files.push(Source { disk, file, path: name, reader, committed, complete });
         }
-        Ok(Self { lanes, times: Times::default() })
+        Ok(Self { lanes, repeated: Repeated::default() })
     }
 
     /// The next record that was not seen, by its time.
@@ -69,7 +70,7 @@ impl Unsealed {
         let Some(source) = lane.files.get_mut(lane.current) else { return Ok(None) };
         let Some(entry) = source.reader.entry() else { return Ok(None) };
         let mut line = Vec::new();
-        record::line(&mut line, &source.reader.header().edge, seq, &entry, &mut self.times);
+        record::line(&mut line, &source.reader.header().edge, seq, &entry, &mut self.repeated);
         line.pop();
         let record = Record { seq, id: entry.id, time: entry.time, place: None, line };
         seen.insert(entry.id.nonce(), entry.id.ordinal());
@@ -85,7 +86,7 @@ impl Unsealed {
                 let Some(slot) = source.reader.kept_gap(source.file.as_ref(), last)? else { continue };
                 let Some(entry) = decode(&slot) else { continue };
                 let mut line = Vec::new();
-                record::line(&mut line, &source.reader.header().edge, seq, &entry, &mut self.times);
+                record::line(&mut line, &source.reader.header().edge, seq, &entry, &mut self.repeated);
                 line.pop();
                 seen.insert(*nonce, entry.id.ordinal());
                 return Ok(Some(Record { seq, id: entry.id, time: entry.time, place: None, line }));

@@ -6,6 +6,8 @@
 //! audit-tend     every 100 ms: the next journal file, the end of a gap, the next key
 //! audit-commit   `acknowledge = "disk"`: fdatasync, as soon as somebody waits
 //! ```
+//!
+//! The first two stand back behind the threads that serve requests: a record is safe before they see it.
 
 use std::{
     io,
@@ -21,6 +23,7 @@ use super::{
     log::Shared,
     rewriting::write_again,
 };
+use crate::{background, limits::AUDIT_NICENESS};
 
 const SEAL_EVERY: Duration = Duration::from_millis(500);
 /// Passes on stop after everything of this process is sealed.
@@ -37,6 +40,7 @@ pub(super) fn start(shared: &Arc<Shared>, interval: Duration) -> io::Result<Vec<
         spawn(
             "audit-seal",
             Box::new(|shared| {
+                background::stand_back(AUDIT_NICENESS);
                 while shared.alarm.sleep(SEAL_EVERY, Some(Bell::Seal)) {
                     shared.seal();
                 }
@@ -45,6 +49,7 @@ pub(super) fn start(shared: &Arc<Shared>, interval: Duration) -> io::Result<Vec<
         spawn(
             "audit-archive",
             Box::new(|shared| {
+                background::stand_back(AUDIT_NICENESS);
                 while shared.alarm.sleep(SEAL_EVERY, None) {
                     shared.archive();
                 }

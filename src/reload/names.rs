@@ -16,8 +16,8 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::source::known::Known;
-use crate::limits;
 use crate::policy::{Book, HostList, MergedNames, NamesMark, Ruleset};
+use crate::{background, limits};
 
 /// What a name means may change with a version, and the image with it.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -139,7 +139,7 @@ impl NamesKeeper {
 
     fn spawn(&self, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
         std::thread::Builder::new().name("names".to_owned()).spawn(|| {
-            stand_back();
+            background::stand_back(limits::MERGE_NICENESS);
             work();
         })
     }
@@ -172,14 +172,6 @@ impl NamesKeeper {
 impl Drop for NamesKeeper {
     fn drop(&mut self) {
         self.let_go();
-    }
-}
-
-/// Has the calling thread, and those it starts, take what the requests leave of the processors. Linux counts this by
-/// thread, whatever the name of the call says. Where the system refuses, the work competes as it did.
-fn stand_back() {
-    if let Err(error) = rustix::process::setpriority_process(None, limits::MERGE_NICENESS) {
-        tracing::debug!(%error, "names are merged at the priority of requests");
     }
 }
 

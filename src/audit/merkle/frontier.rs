@@ -65,27 +65,30 @@ impl Frontier {
         Ok(Self { size, levels: partials })
     }
 
-    /// Adds one leaf; each tile that it completes is put at the end of `full`. Beyond [`MAX_SIZE`] leaves are let go
-    /// of.
-    pub fn push(&mut self, leaf: Hash, full: &mut Vec<Tile>) {
+    /// Adds one leaf; each tile that it completes is put at the end of `full`. Returns the root of the tile of leaves
+    /// that it completes. Beyond [`MAX_SIZE`] leaves are let go of.
+    pub fn push(&mut self, leaf: Hash, full: &mut Vec<Tile>) -> Option<Hash> {
         if self.size >= MAX_SIZE {
-            return;
+            return None;
         }
+        let mut root = None;
         self.size += 1;
         let mut hash = leaf;
         for level in 0..=MAX_LEVEL {
             if self.levels.len() == usize::from(level) {
                 self.levels.push(Vec::with_capacity(TILE_WIDTH));
             }
-            let Some(tile) = self.levels.get_mut(usize::from(level)) else { return };
+            let tile = self.levels.get_mut(usize::from(level))?;
             tile.push(hash);
             if tile.len() < TILE_WIDTH {
-                return;
+                break;
             }
             let hashes = std::mem::take(tile);
             hash = perfect_root(&hashes);
+            root.get_or_insert(hash);
             full.push(Tile { level, index: full_tiles(self.size, level).saturating_sub(1), hashes });
         }
+        root
     }
 
     /// Leaves of the tree.

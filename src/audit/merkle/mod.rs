@@ -4,6 +4,7 @@
 //! hash        leaves and nodes
 //! range       perfect subtrees that cover some leaves: what a segment is, and what joins to a root
 //! frontier    the right edge of a growing tree, tile by tile
+//! growth      a tree and a range of it that grow by the same leaves
 //! tile        up to 256 hashes beside each other, and where they are kept
 //! proof       inclusion and consistency: made from subtrees, checked from hashes alone
 //! note        a text and an Ed25519 signature under it
@@ -14,6 +15,7 @@
 
 mod checkpoint;
 mod frontier;
+mod growth;
 mod hash;
 mod note;
 mod proof;
@@ -27,6 +29,7 @@ mod tests;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use frontier::{Frontier, FrontierError};
+pub use growth::Growth;
 pub use hash::{Hash, empty_root, leaf_hash, node_hash};
 pub use note::{NoteError, Signer, Verifier};
 pub use proof::{

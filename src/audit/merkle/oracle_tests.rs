@@ -157,7 +157,9 @@ fn they_read_our_tiles_by_their_paths_and_prove_records_from_them() {
     let size = leaves.len() as u64;
     let mut frontier = Frontier::new();
     let mut tiles = Vec::new();
-    leaves.iter().for_each(|leaf| frontier.push(*leaf, &mut tiles));
+    for leaf in &leaves {
+        frontier.push(*leaf, &mut tiles);
+    }
     tiles.extend(frontier.partials());
     let tiles = Tiles(tiles.iter().map(|tile| (tile.path(), tile.to_bytes())).collect());
     let root = tlog_tiles::Hash(frontier.root());

@@ -72,6 +72,12 @@ impl Range {
         self.push_subtree(0, leaf);
     }
 
+    /// Puts the root of the next 2^`level` leaves at the end, which has to be a multiple of as many.
+    pub(super) fn push_perfect(&mut self, level: u8, root: Hash) {
+        debug_assert!(self.end.is_multiple_of(1 << level));
+        self.push_subtree(level, root);
+    }
+
     /// Puts the range that follows at the end.
     ///
     /// # Errors

@@ -64,13 +64,6 @@ impl ClientText {
         bytes
     }
 
-    /// Appends it as a JSON string.
-    pub(in crate::audit) fn write(self, out: &mut Vec<u8>) {
-        use std::io::Write;
-        // Writing into a vector cannot fail.
-        write!(out, "\"{self}\"").ok();
-    }
-
     /// Reads the binary form; none when the bytes are not one.
     #[must_use]
     pub fn from_bytes(bytes: [u8; 18]) -> Option<Self> {

@@ -157,6 +157,8 @@ pub struct IndexBuilder {
     terms: HashSet<u64>,
     /// A term that is being hashed.
     scratch: String,
+    /// Case, host and client of the record before: under a flood most are about the same.
+    last: [String; 3],
 }
 
 impl IndexBuilder {
@@ -176,7 +178,7 @@ impl IndexBuilder {
             range: Vec::new(),
             filter: Filter::of(&HashSet::new()),
         };
-        Self { index, times: None, terms: HashSet::new(), scratch: String::new() }
+        Self { index, times: None, terms: HashSet::new(), scratch: String::new(), last: Default::default() }
     }
 
     /// Takes the next line, without its newline, in. A line that is no record counts, and has nothing to be found by.
@@ -221,11 +223,20 @@ impl IndexBuilder {
         }
         let [case, host, client] = terms;
         let terms = [case.map(Term::Case), host.map(Term::Host), client.map(Term::Client)];
-        for term in terms.into_iter().flatten() {
+        for (term, last) in terms.into_iter().zip(&mut self.last) {
+            let Some(term @ (Term::Case(text) | Term::Host(text) | Term::Client(text))) = term else {
+                continue;
+            };
+            // No record has an empty one, as the first `last` are.
+            if text == last.as_str() {
+                continue;
+            }
             self.scratch.clear();
             // Writing into a text cannot fail.
             write!(self.scratch, "{term}").ok();
             self.terms.insert(bloom::hash(&self.scratch));
+            last.clear();
+            last.push_str(text);
         }
     }
 

@@ -15,9 +15,12 @@ use super::{
     tree,
     witness::Witness,
 };
-use crate::audit::{
-    files::{Disk, SEGMENTS},
-    merkle::{Frontier, Range, Signer, leaf_hash},
+use crate::{
+    audit::{
+        files::{Disk, SEGMENTS},
+        merkle::{Frontier, Growth, Range, Signer, leaf_hash},
+    },
+    background::breathe,
 };
 
 /// How a store is kept.
@@ -227,22 +230,18 @@ impl Sealed {
             // Lines of an earlier process whose segment was given up.
             self.start_segment(now).map_err(Fault::Sound)?;
         }
-        let mut tree = self.tree.clone();
-        let mut full = Vec::new();
-        let mut range = None;
+        let (mut tree, mut full, mut range) = (self.tree.clone(), Vec::new(), None);
         if let Some(segment) = self.segment.as_ref().filter(|_| !self.pending.is_empty()) {
             segment.sync().map_err(Fault::Doubtful)?;
-            let mut leaves = segment.range.clone();
+            let mut growth = Growth::new(tree, segment.range.clone());
             let mut half = Vec::new();
             let hash = |bytes: &[u8]| {
-                for_each_line(&mut half, bytes, |line| {
-                    let leaf = leaf_hash(line);
-                    leaves.push(leaf);
-                    tree.push(leaf, &mut full);
-                });
+                for_each_line(&mut half, bytes, |line| growth.push(leaf_hash(line)));
+                breathe();
             };
             segment.read_back(self.pending.bytes(), hash).map_err(Fault::Doubtful)?;
-            range = Some(leaves);
+            let (grown, leaves, tiles) = growth.finish();
+            (tree, full, range) = (grown, tiles, Some(leaves));
         }
         tree::write_tiles(self.disk.as_ref(), self.epoch.number, &full).map_err(Fault::Sound)?;
         let note = tree::sign(&self.epoch, &self.signer, &tree, now, extensions);

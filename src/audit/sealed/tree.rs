@@ -16,7 +16,7 @@ use crate::audit::{
     files::Disk,
     merkle::{Checkpoint, Frontier, Hash, Signer, TILE_WIDTH, Tile, TileName},
     problem::Problem,
-    record::Times,
+    repeated::Repeated,
 };
 
 /// The extension lines that are ours; the caller's follow them.
@@ -33,7 +33,7 @@ pub(super) fn sign(
     let mut lines = vec![
         format!("epoch {}", epoch.number),
         format!("first-seq {}", epoch.first_seq),
-        format!("time {}", Times::default().text(now)),
+        format!("time {}", Repeated::default().time(now)),
         // Why the epoch began is signed with everything else.
         format!("epoch-file {}", BASE64.encode(Sha256::digest(epoch.to_bytes()))),
     ];

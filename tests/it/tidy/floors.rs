@@ -20,6 +20,7 @@ const FLOORS: &[&[&str]] = &[
     &["decide"],
     &["identify", "policy"],
     &[
+        "background",
         "hostname",
         "limits",
         "clock",

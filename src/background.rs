@@ -1,0 +1,76 @@
+//! Work that nobody waits for, kept out of the way of what somebody does.
+//!
+//! A thread of low priority still has the processor for a slice of some milliseconds before one that serves requests
+//! gets it. That is why such work also offers the processor, every few hundred microseconds.
+
+/// Items of work between two offers of the processor.
+#[derive(Debug)]
+pub struct Breath {
+    every: u32,
+    left: u32,
+}
+
+impl Breath {
+    /// Offers the processor after `every` items, of which each is short.
+    #[must_use]
+    pub const fn every(every: u32) -> Self {
+        Self { every, left: every }
+    }
+
+    /// One item is done.
+    pub fn tick(&mut self) {
+        self.left = self.left.saturating_sub(1);
+        if self.left == 0 {
+            self.left = self.every;
+            breathe();
+        }
+    }
+}
+
+/// Offers the processor to whoever waits for it.
+pub fn breathe() {
+    std::thread::yield_now();
+}
+
+/// Has the calling thread, and those it starts, take what others leave of the processors: `niceness` is counted as
+/// `nice` does, and only ever grows. Linux counts it by thread, whatever the name of the call says. Where the system
+/// refuses, the work competes as it did.
+pub fn stand_back(niceness: i32) {
+    let stood_back = rustix::process::getpriority_process(None).and_then(|before| {
+        if before < niceness { rustix::process::setpriority_process(None, niceness) } else { Ok(()) }
+    });
+    if let Err(error) = stood_back {
+        tracing::debug!(%error, "work in the background has the priority of requests");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_thread_stands_back_and_no_other() {
+        let own = || rustix::process::getpriority_process(None).unwrap();
+        let before = own();
+        let there = std::thread::spawn(move || {
+            stand_back(7);
+            let once = own();
+            stand_back(3);
+            (once, own())
+        });
+        let back = before.max(7);
+        assert_eq!((there.join().unwrap(), own()), ((back, back), before));
+    }
+
+    #[test]
+    fn the_processor_is_offered_every_so_many_items() {
+        let mut breath = Breath::every(3);
+        let left: Vec<u32> = (0..7)
+            .map(|_| {
+                breath.tick();
+                breath.left
+            })
+            .collect();
+        assert_eq!(left, [2, 1, 3, 2, 1, 3, 2]);
+    }
+}
