@@ -19,3 +19,5 @@ pub const HTTP2_EARNED_PER_REQUEST: u32 = 4;
 pub const HTTP2_EARNED_PER_OCTETS: usize = 512;
 /// A write shorter than this is no answer, only acknowledgements, and makes no room.
 pub const HTTP2_LEAST_ANSWER: usize = 64;
+/// Octets of frames that wait to go out together: the content of one TLS record (RFC 8446 §5.1).
+pub const HTTP2_GATHERED_BYTES: usize = 16 * 1024;

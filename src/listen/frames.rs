@@ -70,6 +70,11 @@ impl Alarm {
         self.rung.notify_one();
     }
 
+    /// Whether the client was found to flood.
+    pub(super) fn has_rung(&self) -> bool {
+        self.flood.get().is_some()
+    }
+
     /// Returns when the client is found to flood.
     pub(super) async fn heard(&self) -> Flood {
         loop {

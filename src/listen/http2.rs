@@ -20,7 +20,7 @@ use super::facts::Connection;
 use super::fast::{self, Block, Memory};
 use super::flight::{self, Flight, Occupation, Question};
 use super::frames::{Alarm, Flood};
-use super::stream::{Budget, EdgeStream};
+use super::stream::{Budget, EdgeStream, Hold};
 use super::waiting::{Armed, Idle, Standing};
 use crate::audit::Pending;
 use crate::hostname::Hostname;
@@ -40,6 +40,14 @@ enum End {
     Flood(Flood),
     /// It has been idle for too long, or it is cut, with the record of that.
     Useless(Option<Pending>),
+}
+
+/// A connection whose prefaces are exchanged.
+struct Begun {
+    http2: h2::server::Connection<Stream, Bytes>,
+    digest: Arc<Digest>,
+    alarm: Arc<Alarm>,
+    hold: Arc<Hold>,
 }
 
 /// What a stream is about.
@@ -116,7 +124,7 @@ where
         connection: &Arc<Connection>,
         shutdown: &ShutdownWatch,
     ) {
-        let Some((mut http2, digest, alarm)) = self.begin_http2(stream).await else { return };
+        let Some(Begun { mut http2, digest, alarm, hold }) = self.begin_http2(stream).await else { return };
         let mut is_stopping = false;
         let mut rejected = 0;
         let mut occupation = Occupation::new(connection);
@@ -136,7 +144,9 @@ where
                     continue;
                 }
                 flood = flooded.ready() => Err(End::Flood(flood)),
-                accepted = HttpSession::from_h2_conn(&mut http2, Arc::clone(&digest)) => Ok(accepted),
+                accepted = hold.while_busy(HttpSession::from_h2_conn(&mut http2, Arc::clone(&digest))) => {
+                    Ok(accepted)
+                }
                 cut = self.until_useless(&occupation, &mut use_ends) => Err(End::Useless(cut)),
             };
             let accepted = match accepted {
@@ -176,17 +186,16 @@ where
                 Err(error) => return self.note_end(&error),
             }
             if rejected > limits::HTTP2_MALFORMED_STREAMS {
+                hold.release();
                 return self.calm(http2, digest).await;
             }
         }
     }
 
     /// Exchanges the prefaces, all of it within the deadline of a request head; nothing when the client does not.
-    async fn begin_http2(
-        &self,
-        mut stream: Box<EdgeStream>,
-    ) -> Option<(h2::server::Connection<Stream, Bytes>, Arc<Digest>, Arc<Alarm>)> {
+    async fn begin_http2(&self, mut stream: Box<EdgeStream>) -> Option<Begun> {
         stream.admit(Budget::Unlimited);
+        let hold = stream.gather();
         let alarm = stream.count_frames(self.bounds().frames);
         let digest = Arc::new(Digest {
             ssl_digest: stream.get_ssl_digest(),
@@ -196,7 +205,7 @@ where
         });
         let handshake = handshake(stream, self.inner.h2_options());
         match timeout(self.timeouts().header, handshake).await {
-            Ok(Ok(http2)) => return Some((http2, digest, alarm)),
+            Ok(Ok(http2)) => return Some(Begun { http2, digest, alarm, hold }),
             Ok(Err(error)) => tracing::debug!(%error, "an HTTP/2 connection did not begin"),
             Err(_) => self.metrics.rejected("slow"),
         }

@@ -355,6 +355,9 @@ fn unlooked() -> Box<Error> {
 pub fn server_conf(threads: usize, stop_grace: Duration) -> ServerConf {
     ServerConf {
         threads,
+        // One thread has nobody to share its work with, and a simpler scheduler costs less. More threads share theirs: a
+        // connection to an origin that waits in the pool may be taken by any of them.
+        work_stealing: threads > 1,
         // The edge ends as soon as the last connection is done; this is the longest it waits.
         grace_period_seconds: Some(stop_grace.as_secs_f64().ceil() as u64),
         graceful_shutdown_timeout_seconds: Some(1),

@@ -20,6 +20,8 @@ use tokio::time::{Sleep, sleep};
 use super::chunks::{BrokenChunks, Chunks};
 use super::frames::{Alarm, FrameLimits, Meter};
 use crate::limits;
+use gather::Gathered;
+pub(super) use gather::Hold;
 
 /// How many more bytes of the connection belong to the request that is being served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +96,8 @@ pub(super) struct EdgeStream {
     meter: Option<Box<(Meter, Arc<Alarm>)>>,
     /// What is known of the connection, for whoever has no more than a session of it.
     note: Option<Arc<ProxyDigest>>,
+    /// Frames of an HTTP/2 connection that go out together.
+    gathered: Option<Box<Gathered>>,
 }
 
 impl EdgeStream {
@@ -110,6 +114,7 @@ impl EdgeStream {
             taken: 0,
             meter: None,
             note: None,
+            gathered: None,
         }
     }
 
@@ -305,15 +310,37 @@ impl EdgeStream {
     }
 }
 
+impl EdgeStream {
+    /// Writes, or gathers what is to go out with more.
+    fn poll_out(&mut self, cx: &mut Context<'_>, pieces: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        if self.gathered.is_some() { self.poll_gather(cx, pieces) } else { self.poll_through(cx, pieces) }
+    }
+
+    fn poll_through(&mut self, cx: &mut Context<'_>, pieces: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let inner = Pin::new(&mut self.inner);
+        let written = match pieces {
+            [piece] => inner.poll_write(cx, piece),
+            pieces => inner.poll_write_vectored(cx, pieces),
+        };
+        if let Poll::Ready(Ok(count)) = written {
+            self.wrote(count);
+        }
+        self.in_time(cx, written)
+    }
+}
+
 impl AsyncRead for EdgeStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        // Whoever serves the connection has been told, and may poll once more before it ends it.
+        if this.meter.as_ref().is_some_and(|meter| meter.1.has_rung()) {
+            return Poll::Pending;
+        }
         let before = buf.filled().len();
         ready!(this.poll_budgeted(cx, buf))?;
         if this.are_within_limits(buf.filled().get(before..).unwrap_or_default()) {
             return Poll::Ready(Ok(()));
         }
-        // Whoever serves the connection has been told, and ends it.
         buf.set_filled(before);
         Poll::Pending
     }
@@ -326,21 +353,19 @@ impl AsyncWrite for EdgeStream {
         if matches!(this.budget, Budget::Upgrade { .. }) && buf.starts_with(b"HTTP/1.1 101 ") {
             this.budget = Budget::Unlimited;
         }
-        let written = Pin::new(&mut this.inner).poll_write(cx, buf);
-        if let Poll::Ready(Ok(count)) = written {
-            this.wrote(count);
-        }
-        this.in_time(cx, written)
+        this.poll_out(cx, &[io::IoSlice::new(buf)])
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        ready!(this.poll_send_due(cx))?;
         let flushed = Pin::new(&mut this.inner).poll_flush(cx);
         this.in_time(cx, flushed)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        ready!(this.poll_send(cx))?;
         // With TLS it is a write.
         let shut = Pin::new(&mut this.inner).poll_shutdown(cx);
         this.in_time(cx, shut)
@@ -351,12 +376,7 @@ impl AsyncWrite for EdgeStream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let written = Pin::new(&mut this.inner).poll_write_vectored(cx, bufs);
-        if let Poll::Ready(Ok(count)) = written {
-            this.wrote(count);
-        }
-        this.in_time(cx, written)
+        self.get_mut().poll_out(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -365,5 +385,6 @@ impl AsyncWrite for EdgeStream {
 }
 
 mod digests;
+mod gather;
 #[cfg(test)]
 mod tests;
