@@ -80,9 +80,16 @@ pub enum Ruling {
 pub struct Blocked {
     prepared: Prepared,
     pending: Pending,
+    is_excess: bool,
 }
 
 impl Blocked {
+    /// Whether the client's network asks more often than it gets whole answers.
+    #[must_use]
+    pub fn is_excess(&self) -> bool {
+        self.is_excess
+    }
+
     /// The answer, as soon as the record is safe: at once, or after the disk has it.
     pub async fn acknowledged(self) -> Answer {
         let receipt = self.pending.await;
@@ -133,13 +140,16 @@ impl Gate {
     }
 
     /// Chooses the answer of a case: the whole one, or a short one for who asks too often.
-    fn prepare(&self, case: &Arc<CompiledCase>, asked: &Asked<'_>) -> Prepared {
+    fn blocked(&self, case: &Arc<CompiledCase>, asked: &Asked<'_>, pending: Pending) -> Blocked {
         let in_time = |rates: &Rates| rates.take(asked.client, Instant::now());
-        if self.whole_answers.get().is_none_or(in_time) {
-            return act::prepare(case, &asked.ask);
-        }
-        self.metrics.shortened();
-        act::prepare_short(case, &asked.ask)
+        let is_excess = !self.whole_answers.get().is_none_or(in_time);
+        let prepared = if is_excess {
+            self.metrics.shortened();
+            act::prepare_short(case, &asked.ask)
+        } else {
+            act::prepare(case, &asked.ask)
+        };
+        Blocked { prepared, pending, is_excess }
     }
 
     /// The ruleset in force. A request asks once and keeps to it until its end.
@@ -325,9 +335,7 @@ impl Gate {
         };
         let pending = self.record_found(kind, ruleset, found, asked, upstream, None);
         match verdict {
-            Verdict::Block(_) => {
-                Ruling::Enforce(Blocked { prepared: self.prepare(found.case, asked), pending })
-            }
+            Verdict::Block(_) => Ruling::Enforce(self.blocked(found.case, asked, pending)),
             // Nobody waits who is let through.
             _ => Ruling::Forward,
         }

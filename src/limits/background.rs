@@ -1,7 +1,11 @@
-//! How far work in the background stands back behind the threads that serve requests, as `nice` counts.
+//! Who stands back behind whom: work in the background, as `nice` counts, and floods.
 
 /// Merging of names: what it makes is only smaller in memory, and nobody waits for it.
 pub const MERGE_NICENESS: i32 = 10;
 /// Sealing and compressing of records, which have to keep up with the requests: about a third of a processor is theirs
 /// beside one thread that serves them.
 pub const AUDIT_NICENESS: i32 = 5;
+/// Connections of a flood that are served before whatever else has become ready gets its turn.
+pub const FLOOD_TURNS: u64 = 8;
+/// After so many of them, whoever else is there has to be seen again.
+pub const FLOOD_TURNS_REMEMBERED: u64 = 4096;

@@ -27,6 +27,7 @@ use super::live::Live;
 use super::respond;
 use super::stream::{Budget, EdgeStream};
 use super::tls::Outcome;
+use super::turnstile::Turnstile;
 use super::waiting::Waiting;
 use crate::gate::Gate;
 use crate::metrics::Metrics;
@@ -73,6 +74,7 @@ pub struct EdgeApp<A> {
     leave: Leave,
     /// Whether blocked requests may be answered below the proxy.
     pub(super) may_be_fast: bool,
+    pub(super) turnstile: Turnstile,
 }
 
 /// Counts a connection for as long as it lives.
@@ -113,7 +115,17 @@ where
         let (inner, metrics) = (Arc::new(inner), Arc::clone(gate.metrics()));
         let bounds = live.now().bounds;
         let admission = Admission::new(bounds.connections, bounds.connections_per_network);
-        Self { inner, gate, listeners, live, admission, metrics, leave: Leave::default(), may_be_fast: true }
+        Self {
+            inner,
+            gate,
+            listeners,
+            live,
+            admission,
+            metrics,
+            leave: Leave::default(),
+            may_be_fast: true,
+            turnstile: Turnstile::default(),
+        }
     }
 
     /// How it parts from idle connections when it stops.
@@ -193,7 +205,7 @@ where
     ) {
         let mut occupation = Occupation::new(connection);
         let mut waiting = Waiting::new(self.gate.changes(), shutdown, &self.leave);
-        let mut is_new = true;
+        let (mut is_new, mut is_flood) = (true, false);
         let (mut memory, mut answers) = (Memory::default(), Answers::default());
         while let Some(next) = self.next_head(&mut stream, &occupation, &mut waiting).await {
             let Next::Head(head_len) = next else {
@@ -205,6 +217,9 @@ where
                 };
             };
             is_new = false;
+            if is_flood {
+                self.turnstile.pass().await;
+            }
             let bounds = self.bounds();
             let with = Beginning {
                 gate: &self.gate,
@@ -217,6 +232,7 @@ where
                 Ok(Begun::Flight(flight)) => flight,
                 Ok(Begun::Blocked(block)) => {
                     occupation.note_answered(&block.host);
+                    is_flood = block.is_excess();
                     match answers.give(block, &mut stream, bounds.head_bytes).await {
                         After::Reuse => continue,
                         After::Close => return,
@@ -234,6 +250,8 @@ where
             // served is still to be felt by the connection when it waits again.
             waiting.changes.begin();
             occupation.note(&flight);
+            is_flood = false;
+            self.turnstile.note_other();
             match self.serve_request(stream, flight, &mut waiting, shutdown).await {
                 Some(reusable) => stream = reusable,
                 None => return,

@@ -104,6 +104,11 @@ pub(super) fn block_stream(
 }
 
 impl Block {
+    /// Whether the client's network asks more often than it gets whole answers.
+    pub(super) fn is_excess(&self) -> bool {
+        self.blocked.is_excess()
+    }
+
     /// Answers the stream once the record is acknowledged. A refusal is no answer: the stream is reset.
     pub(super) async fn answer_stream(self, mut session: HttpSession) {
         let Answer::Page { status, headers, body } = self.blocked.acknowledged().await else { return };

@@ -54,7 +54,11 @@ struct Begun {
 enum Served {
     Flight(Arc<Flight>),
     /// It was blocked, and its answer is on its way.
-    Answered(Hostname),
+    Answered {
+        host: Hostname,
+        /// Its client's network asks more often than it gets whole answers.
+        is_excess: bool,
+    },
     Nothing,
 }
 
@@ -172,8 +176,16 @@ where
                 }
                 Ok(Some(H2Accept::Session(session))) => {
                     match self.serve_stream(session, connection, &mut memory, &active, shutdown) {
-                        Served::Flight(flight) => occupation.note(&flight),
-                        Served::Answered(host) => occupation.note_answered(&host),
+                        Served::Flight(flight) => {
+                            occupation.note(&flight);
+                            self.turnstile.note_other();
+                        }
+                        Served::Answered { host, is_excess } => {
+                            occupation.note_answered(&host);
+                            if is_excess {
+                                self.turnstile.pass().await;
+                            }
+                        }
                         Served::Nothing => {}
                     }
                 }
@@ -271,7 +283,7 @@ where
     /// beside the other streams where it has to wait.
     fn answer_stream(&self, mut session: HttpSession, block: Block, counted: Counted) -> Served {
         session.set_write_timeout(Some(self.timeouts().write));
-        let host = block.host.clone();
+        let (host, is_excess) = (block.host.clone(), block.is_excess());
         let mut answering = Box::pin(async move {
             let _counted = counted;
             block.answer_stream(session).await;
@@ -280,7 +292,7 @@ where
         if answering.as_mut().poll(&mut nobody).is_pending() {
             spawn(answering);
         }
-        Served::Answered(host)
+        Served::Answered { host, is_excess }
     }
 
     fn flight(

@@ -37,6 +37,7 @@ mod sockets;
 mod stream;
 mod tls;
 mod trip;
+mod turnstile;
 mod unhurried;
 mod upload;
 mod upstream;
