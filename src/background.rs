@@ -32,17 +32,24 @@ pub fn breathe() {
     std::thread::yield_now();
 }
 
-/// Has the calling thread, and those it starts, take what others leave of the processors: `niceness` is counted as
-/// `nice` does, and only ever grows. Linux counts it by thread, whatever the name of the call says. Where the system
-/// refuses, the work competes as it did.
-pub fn stand_back(niceness: i32) {
-    let stood_back = rustix::process::getpriority_process(None).and_then(|before| {
-        if before < niceness { rustix::process::setpriority_process(None, niceness) } else { Ok(()) }
+/// Has the calling thread, and those it starts, take what others leave of the processors: it is `by` nicer than the
+/// first thread of the process, as `nice` counts. Linux counts it by thread, whatever the name of the call says. Where
+/// the system refuses, the work competes as it did.
+pub fn stand_back(by: i32) {
+    let own = || rustix::process::getpriority_process(None);
+    let first = || rustix::process::getpriority_process(Some(rustix::process::getpid()));
+    let stood_back = first().and_then(|first| {
+        let wanted = first.saturating_add(by).min(NICEST);
+        // Without a privilege there is no way back.
+        if own()? < wanted { rustix::process::setpriority_process(None, wanted) } else { Ok(()) }
     });
     if let Err(error) = stood_back {
         tracing::debug!(%error, "work in the background has the priority of requests");
     }
 }
+
+/// The most that Linux knows.
+const NICEST: i32 = 19;
 
 #[cfg(test)]
 mod tests {
@@ -58,7 +65,7 @@ mod tests {
             stand_back(3);
             (once, own())
         });
-        let back = before.max(7);
+        let back = (before + 7).min(NICEST);
         assert_eq!((there.join().unwrap(), own()), ((back, back), before));
     }
 

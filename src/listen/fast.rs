@@ -114,7 +114,7 @@ impl Block {
         let Answer::Page { status, headers, body } = self.blocked.acknowledged().await else { return };
         let silent = session.req_header().method == http::Method::HEAD || body.is_empty();
         let answering = async {
-            session.write_response_header(Box::new(respond::header(status, headers)?), silent)?;
+            session.write_response_header(Box::new(respond::http2_header(status, headers)?), silent)?;
             if silent { Ok(()) } else { session.write_body(body, true).await }
         };
         let answered: pingora::Result<()> = answering.await;

@@ -82,6 +82,7 @@ mod upgrade;
 
 // What a person runs.
 mod activation;
+mod background;
 mod case_commands;
 mod commands;
 mod diff;
