@@ -15,7 +15,7 @@ mod edge;
 
 use std::net::SocketAddr;
 
-use edge::process::cpu_us;
+use edge::process::cpu_of;
 use edge::server::{Nginx, Server};
 use edge::{Edge, case, origin, save};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -64,12 +64,10 @@ fn show(what: &str, costs: &mut [(f64, f64)]) -> (f64, f64) {
 
 /// Processor time of `pids` for one request, in microseconds.
 fn cost(runtime: &tokio::runtime::Runtime, address: SocketAddr, host: &str, pids: &[u32]) -> (f64, f64) {
-    let total =
-        || pids.iter().map(|pid| cpu_us(*pid)).fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
     runtime.block_on(load(address, host, REQUESTS / 10));
-    let before = total();
+    let before = cpu_of(pids);
     runtime.block_on(load(address, host, REQUESTS));
-    let after = total();
+    let after = cpu_of(pids);
     let requests = (CONNECTIONS * REQUESTS) as f64;
     ((after.0 - before.0) / requests, (after.1 - before.1) / requests)
 }

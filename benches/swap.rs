@@ -14,9 +14,9 @@ mod edge;
 mod names;
 
 use std::fmt::Write;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use edge::{Edge, case, origin, save, status};
+use edge::{Edge, origin, save_list};
 use names::Names;
 
 const NAMES: usize = 390_000;
@@ -31,12 +31,11 @@ fn main() {
                     writeln!(text, "{name}").unwrap();
                     text
                 });
-            save(policies, &format!("lists/list-{number}.txt"), &list);
-            let lines = format!("host_lists = [\"lists/list-{number}.txt\"]");
-            save(policies, &format!("cases/L-{number}.toml"), &case(&format!("L-{number}"), &lines));
+            save_list(policies, &format!("L-{number}"), &list);
         }
     });
-    let mut times: Vec<Duration> = (0..ROUNDS).map(|round| save_to_block(&edge, round)).collect();
+    let one = |round| edge.block(&format!("N-{round}"), &format!("new-{round}.example"));
+    let mut times: Vec<Duration> = (0..ROUNDS).map(one).collect();
     times.sort();
     println!(
         "save to first block, {NAMES} names, {ROUNDS} rounds: median {:?}, worst {:?}, best {:?}",
@@ -44,16 +43,4 @@ fn main() {
         times[ROUNDS - 1],
         times[0]
     );
-}
-
-fn save_to_block(edge: &Edge, round: usize) -> Duration {
-    let host = format!("new-{round}.example");
-    assert_eq!(status(edge.address, &host), 200);
-    let text = case(&format!("N-{round}"), &format!("hosts = [\"{host}\"]"));
-    let began = Instant::now();
-    save(&edge.policies(), &format!("cases/N-{round}.toml"), &text);
-    while status(edge.address, &host) != 403 {
-        assert!(began.elapsed() < Duration::from_secs(30), "the case never came into force");
-    }
-    began.elapsed()
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::Settings;
 use crate::crowd::Request;
-use crate::edge::{Edge, case, save};
+use crate::edge::{Edge, case, save, save_list};
 use crate::measure::{CONNECTIONS, Count, LIMIT, Load, saturate};
 use crate::names::Names;
 use crate::servers::{BLOCKED, WHOLE_PAGES, Yard};
@@ -87,10 +87,7 @@ fn names(yard: &Yard, count: usize) -> Stage {
             asked.push(name.to_string());
         }
     }
-    stage(yard, counted(count, "name"), &asked, |policies| {
-        save(policies, "lists/names.txt", &list);
-        save(policies, "cases/L.toml", &case("L-1", "host_lists = [\"lists/names.txt\"]"));
-    })
+    stage(yard, counted(count, "name"), &asked, |policies| save_list(policies, "L-1", &list))
 }
 
 fn connections(yard: &Yard, count: usize) -> Stage {

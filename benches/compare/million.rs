@@ -1,107 +1,114 @@
 //! A million names: memory, start, a reload of the whole list, and one more name.
 
 use std::collections::HashSet;
-use std::fmt::Write as _;
+use std::fmt::Display;
 use std::fs;
 use std::io::{Read, Write as _};
-use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use tempfile::tempdir;
 
 use crate::Settings;
-use crate::edge::process::{memory_kib, wait_for_rest};
-use crate::edge::server::{Haproxy, Nginx, Server};
-use crate::edge::{Edge, case, save, status};
+use crate::edge::listed::{HAPROXY_LIST, NGINX_LIST, haproxy, haproxy_line, nginx, nginx_line};
+use crate::edge::process::{memory_kib, steady_memory_kib, wait_for_rest};
+use crate::edge::server::Server;
+use crate::edge::{Edge, save_list, status, until};
 use crate::names::Names;
 use crate::servers::{ALLOWED, EDGE, Yard};
 use crate::table::{Side, Table};
 
 const NAMES: usize = 1_000_000;
-const COLUMNS: [&str; 4] = ["octets of memory a name", "start, s", "reload, s", "one more name, ms"];
+const COLUMNS: [&str; 5] = [
+    "octets of memory a name, just after",
+    "octets of memory a name, at rest",
+    "start, s",
+    "reload, s",
+    "one more name, ms",
+];
 pub const NGINX: &str = "nginx";
 pub const HAPROXY: &str = "HAProxy";
+/// The id of the case with the list.
+const LIST: &str = "L-1";
+/// Between two looks at whether a host is blocked.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// Memory in KiB: once nothing is left to do, and once it stays as it is.
+#[derive(Clone, Copy)]
+struct Memory {
+    just_after: u64,
+    at_rest: u64,
+}
 
 /// Each turn starts anew. All names are exact ones.
 pub fn measure(yard: &Yard, settings: &Settings) -> Table {
     let names: HashSet<String> = Names::new(7).take(NAMES).map(|name| name.to_string()).collect();
+    let core = Some(yard.cores.server);
+    let start_nginx = |names: &HashSet<String>| nginx(core, names).expect("nginx does not start");
+    let start_haproxy = |names: &HashSet<String>| haproxy(core, names).expect("HAProxy does not start");
     let empty = HashSet::new();
+    let bare = edge(yard, &empty).0;
     let base = [
-        rested(&[edge(yard, &empty).0.pid()]),
-        rested(&nginx(yard, &empty).pids()),
-        rested(&haproxy(yard, &empty).pids()),
+        memory(|| (), || vec![bare.pid()]),
+        of_server(&start_nginx(&empty)),
+        of_server(&start_haproxy(&empty)),
     ];
-    let a_name = |kib: u64, base: u64| (kib.saturating_sub(base) * 1024) as f64 / names.len() as f64;
+    drop(bare);
+    let row = |memory: Memory, base: Memory, start: Duration, reload: Duration, one_more: Duration| {
+        let a_name = |kib: u64, base: u64| (kib.saturating_sub(base) * 1024) as f64 / names.len() as f64;
+        vec![
+            a_name(memory.just_after, base.just_after),
+            a_name(memory.at_rest, base.at_rest),
+            start.as_secs_f64(),
+            reload.as_secs_f64(),
+            one_more.as_secs_f64() * 1e3,
+        ]
+    };
     let sides = vec![
         Side::new(EDGE, || {
             let (edge, took) = edge(yard, &names);
-            let memory = a_name(rested(&[edge.pid()]), base[0]);
+            let memory = memory(|| edge.wait_until_kept(), || vec![edge.pid()]);
             let reload = reload_edge(&edge, &names);
-            vec![memory, took.as_secs_f64(), reload.as_secs_f64(), millis(one_more_edge(&edge))]
+            row(memory, base[0], took, reload, edge.block("N-1", "one-more.example"))
         }),
         Side::new(NGINX, || {
-            let server = nginx(yard, &names);
-            let memory = a_name(rested(&server.pids()), base[1]);
-            let reload = reload(&server, "names.conf", "all-new.example 1;\n", Signal::HUP);
+            let server = start_nginx(&names);
+            let memory = of_server(&server);
+            let again = |host: &str| reload(&server, NGINX_LIST, nginx_line, host, Signal::HUP);
+            let reload = again("all-new.example");
             // There is no other way.
-            let one_more = self::reload(&server, "names.conf", "one-more.example 1;\n", Signal::HUP);
-            vec![memory, server.took.as_secs_f64(), reload.as_secs_f64(), millis(one_more)]
+            row(memory, base[1], server.took, reload, again("one-more.example"))
         }),
         Side::new(HAPROXY, || {
-            let server = haproxy(yard, &names);
-            let memory = a_name(rested(&server.pids()), base[2]);
-            let reload = reload(&server, "names.map", "all-new.example 1\n", Signal::USR2);
-            vec![memory, server.took.as_secs_f64(), reload.as_secs_f64(), millis(one_more_haproxy(&server))]
+            let server = start_haproxy(&names);
+            let memory = of_server(&server);
+            let reload = reload(&server, HAPROXY_LIST, haproxy_line, "all-new.example", Signal::USR2);
+            row(memory, base[2], server.took, reload, one_more_haproxy(&server))
         }),
     ];
     Table::in_turns("a million names", &COLUMNS, settings.turns.min(3), sides)
 }
 
-fn millis(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e3
+/// `settle` waits for what a server has yet to do with its names after its first answer.
+fn memory(settle: impl FnOnce(), pids: impl Fn() -> Vec<u32>) -> Memory {
+    wait_for_rest(&pids());
+    let just_after = memory_kib(&pids());
+    settle();
+    Memory { just_after, at_rest: steady_memory_kib(pids) }
 }
 
-/// Memory once nothing is left to do.
-fn rested(pids: &[u32]) -> u64 {
-    wait_for_rest(pids);
-    memory_kib(pids)
+/// Of one that does everything before it answers.
+fn of_server(server: &Server) -> Memory {
+    memory(|| (), || server.pids())
 }
 
-fn lines(names: &HashSet<String>, behind: &str) -> String {
-    let mut text = String::with_capacity(names.len() * 28);
-    for name in names {
-        writeln!(text, "{name}{behind}").unwrap();
-    }
-    text
-}
-
-/// Waits until a host is blocked.
-fn until(address: SocketAddr, host: &str, code: u16) -> Duration {
-    let began = Instant::now();
-    while status(address, host) != code {
-        assert!(began.elapsed() < Duration::from_secs(120), "`{host}` was never blocked");
-        thread::sleep(Duration::from_millis(1));
-    }
-    began.elapsed()
-}
-
+/// An edge, and how long it took from its start until it listened.
 fn edge(yard: &Yard, names: &HashSet<String>) -> (Edge, Duration) {
-    let list = lines(names, "");
-    // A list without a name is refused.
-    let hosts = match names.is_empty() {
-        true => "hosts = [\"first.example\"]",
-        false => "hosts = [\"first.example\"]\nhost_lists = [\"lists/names.txt\"]",
-    };
+    let list = list(names);
     let mut began = Instant::now();
     let edge = yard.edge_with("", |policies| {
-        if !names.is_empty() {
-            save(policies, "lists/names.txt", &list);
-        }
-        save(policies, "cases/L.toml", &case("L-1", hosts));
+        // A list without a name is refused.
+        save_list(policies, LIST, if names.is_empty() { "first.example\n" } else { &list });
         began = Instant::now();
     });
     let took = began.elapsed();
@@ -109,68 +116,42 @@ fn edge(yard: &Yard, names: &HashSet<String>) -> (Edge, Duration) {
     (edge, took)
 }
 
+fn list(names: &HashSet<String>) -> String {
+    names.iter().flat_map(|name| [name, "\n"]).collect()
+}
+
 fn reload_edge(edge: &Edge, names: &HashSet<String>) -> Duration {
-    let list = lines(names, "") + "all-new.example\n";
-    save(&edge.policies(), "lists/names.txt", &list);
-    until(edge.address, "all-new.example", 403)
+    save_list(&edge.policies(), LIST, &(list(names) + "all-new.example\n"));
+    let began = Instant::now();
+    until(edge.address, "all-new.example", 403, PAUSE);
+    began.elapsed()
 }
 
-fn one_more_edge(edge: &Edge) -> Duration {
-    save(&edge.policies(), "cases/N.toml", &case("N-1", "hosts = [\"one-more.example\"]"));
-    until(edge.address, "one-more.example", 403)
-}
-
-/// Appends a line to a peer's list and has it all read again, until the host in the line is blocked.
-fn reload(server: &Server, file: &str, line: &str, signal: Signal) -> Duration {
+/// Appends a host to a peer's list and has it all read again, until the host is blocked.
+fn reload(
+    server: &Server,
+    file: &str,
+    line: fn(&dyn Display) -> String,
+    host: &str,
+    signal: Signal,
+) -> Duration {
     let path = server.home.path().join(file);
-    fs::write(&path, fs::read_to_string(&path).unwrap() + line).unwrap();
-    let host = line.split(' ').next().unwrap();
+    fs::write(&path, fs::read_to_string(&path).unwrap() + &line(&host)).unwrap();
     assert_eq!(status(server.addresses[0], host), 200);
     let began = Instant::now();
     server.signal(signal);
-    until(server.addresses[0], host, 451);
+    until(server.addresses[0], host, 451, PAUSE);
     began.elapsed()
 }
 
 /// By its control socket, into the map in memory.
 fn one_more_haproxy(server: &Server) -> Duration {
     let home = server.home.path();
-    let map = home.join("names.map");
+    let map = home.join(HAPROXY_LIST);
     let began = Instant::now();
     let mut control = UnixStream::connect(home.join("control")).unwrap();
     writeln!(control, "add map {} one-more.example 1", map.display()).unwrap();
     control.read_to_string(&mut String::new()).unwrap();
-    until(server.addresses[0], "one-more.example", 451);
+    until(server.addresses[0], "one-more.example", 451, PAUSE);
     began.elapsed()
-}
-
-fn nginx(yard: &Yard, names: &HashSet<String>) -> Server {
-    let http = |addresses: &[SocketAddr], home: &Path| {
-        fs::write(home.join("names.conf"), lines(names, " 1;")).unwrap();
-        format!(
-            "access_log off; map_hash_max_size {}; map_hash_bucket_size 128;\n\
-             map $host $blocked {{ hostnames; default 0; include {}/names.conf; }}\n\
-             server {{ listen {}; if ($blocked) {{ return 451; }} return 200; }}",
-            (names.len() * 2).max(1024),
-            home.display(),
-            addresses[0]
-        )
-    };
-    let nginx = Nginx { core: Some(yard.cores.server), workers: 1, listeners: 1, http: &http };
-    nginx.start(tempdir().unwrap()).expect("nginx does not start")
-}
-
-fn haproxy(yard: &Yard, names: &HashSet<String>) -> Server {
-    let sections = |addresses: &[SocketAddr], home: &Path| {
-        fs::write(home.join("names.map"), lines(names, " 1")).unwrap();
-        format!(
-            "frontend f\n  bind {}\n\
-             \x20 http-request return status 451 if {{ req.hdr(host),map_str({}/names.map) -m found }}\n\
-             \x20 http-request return status 200\n",
-            addresses[0],
-            home.display()
-        )
-    };
-    let haproxy = Haproxy { core: Some(yard.cores.server), listeners: 1, logs: false, sections: &sections };
-    haproxy.start(tempdir().unwrap()).expect("HAProxy does not start")
 }

@@ -10,7 +10,7 @@ use crate::crowd::{self, Request};
 use crate::edge::bare::Bare;
 use crate::edge::process::cpu_of;
 use crate::edge::server::{Haproxy, Nginx, Server};
-use crate::edge::{Edge, case, save};
+use crate::edge::{Edge, case, certify, save};
 use crate::machine::Cores;
 
 pub const BLOCKED: &str = "blocked.example";
@@ -94,7 +94,7 @@ impl Yard {
     pub fn new(cores: Cores) -> Self {
         let home = tempdir().unwrap();
         let certificates = home.path().join("certs");
-        certify(&certificates);
+        certify(&certificates, &[ALLOWED, BLOCKED]);
         let mut yard =
             Self { cores, origin: crate::origin::start(), certificates, body: String::new(), _home: home };
         let page = crowd::body(yard.edge(WHOLE_PAGES).plain(), &Request::get(BLOCKED));
@@ -198,12 +198,4 @@ impl Yard {
         let server = haproxy.start(tempdir().unwrap()).expect("HAProxy does not start");
         Contender { name, status: 451, process: Process::Server(server) }
     }
-}
-
-/// One certificate for the hosts that are answered over TLS.
-fn certify(directory: &Path) {
-    let made = rcgen::generate_simple_self_signed(vec![ALLOWED.to_owned(), BLOCKED.to_owned()]).unwrap();
-    fs::create_dir(directory).unwrap();
-    fs::write(directory.join(format!("{ALLOWED}.crt")), made.cert.pem()).unwrap();
-    fs::write(directory.join(format!("{ALLOWED}.key")), made.signing_key.serialize_pem()).unwrap();
 }

@@ -1,21 +1,21 @@
 //! Blocked requests while policies of 390,000 names are swapped every five seconds.
 
 use std::collections::HashSet;
-use std::fmt::Write;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use interdict::load::Expect;
 use rustix::process::Signal;
 use tempfile::tempdir;
 
 use crate::Settings;
+use crate::edge::listed::nginx_map;
 use crate::edge::server::{Nginx, Server};
-use crate::edge::{Edge, case, save, status};
+use crate::edge::{Edge, case, save, until};
 use crate::measure::{TAIL, tail};
 use crate::names::Names;
 use crate::servers::{BLOCKED, SOME_ID, WHOLE_PAGES, Yard};
@@ -33,13 +33,16 @@ pub const NGINX_SWAPPED: &str = "nginx, 390,000 names, reloaded every 5 s";
 
 /// At `rate`, with and without swaps; nginx does a whole reload for one.
 pub fn measure(yard: &Yard, settings: &Settings, rate: f64) -> Table {
-    let names = text("\n", "\n");
+    // Each once, as nginx wants them.
+    let mut names: HashSet<String> = Names::new(1).take(NAMES).map(|name| name.to_string()).collect();
+    let list: String = names.iter().map(|name| format!("{name}\n")).collect();
+    names.insert(BLOCKED.to_owned());
     let edge = yard.edge_with(WHOLE_PAGES, |policies| {
-        save(policies, NEW_LIST, &names);
+        save(policies, NEW_LIST, &list);
         let lines = format!("hosts = [\"{BLOCKED}\"]\nhost_lists = [\"{NEW_LIST}\"]");
         save(policies, "cases/b.toml", &case("B-1", &lines));
     });
-    let nginx = nginx(yard);
+    let nginx = nginx(yard, &names);
     let length = EVERY * SWAPS - Duration::from_secs(1);
     let ask = |address: SocketAddr| tail(address, BLOCKED, Expect::Page, rate, length);
     let mut round = 0;
@@ -47,7 +50,7 @@ pub fn measure(yard: &Yard, settings: &Settings, rate: f64) -> Table {
         Side::new(QUIET, || ask(edge.address)),
         Side::new(SWAPPED, || {
             round += 1;
-            swapped_edge(&edge, &names, round, || ask(edge.address))
+            swapped_edge(&edge, &list, round, || ask(edge.address))
         }),
         Side::new(NGINX_QUIET, || ask(nginx.addresses[0])),
         Side::new(NGINX_SWAPPED, || every(SWAPS, |_| nginx.signal(Signal::HUP), || ask(nginx.addresses[0]))),
@@ -69,12 +72,8 @@ fn swapped_edge(edge: &Edge, names: &str, round: u32, ask: impl FnOnce() -> Vec<
         .collect();
     let place = edge.policies().join(NEW_LIST);
     let figures = every(SWAPS, |swap| fs::rename(&lists[swap as usize], &place).unwrap(), ask);
-    let began = Instant::now();
     // The last of them came into force, and so were all of them read.
-    while status(edge.address, &host(SWAPS - 1)) != 403 {
-        assert!(began.elapsed() < Duration::from_secs(180), "the last list never came into force");
-        thread::sleep(Duration::from_millis(20));
-    }
+    until(edge.address, &host(SWAPS - 1), 403, Duration::from_millis(20));
     figures
 }
 
@@ -99,26 +98,13 @@ fn every(times: u32, mut act: impl FnMut(u32) + Send, ask: impl FnOnce() -> Vec<
     })
 }
 
-/// The names, each with what stands behind it; each once, as nginx wants them.
-fn text(behind: &str, last: &str) -> String {
-    let names: HashSet<String> = Names::new(1).take(NAMES).map(|name| name.to_string()).collect();
-    let mut text = String::new();
-    for name in names {
-        write!(text, "{name}{behind}").unwrap();
-    }
-    text + last
-}
-
-fn nginx(yard: &Yard) -> Server {
-    let names = text(" 1;\n", "");
+fn nginx(yard: &Yard, names: &HashSet<String>) -> Server {
     let http = |addresses: &[SocketAddr], home: &Path| {
-        fs::write(home.join("names.conf"), &names).unwrap();
         format!(
-            "access_log off; default_type text/html; map_hash_max_size 1000000; map_hash_bucket_size 128;\n\
-             map $host $blocked {{ hostnames; default 0; {BLOCKED} 1; include {}/names.conf; }}\n\
+            "access_log off; default_type text/html; {}\n\
              map $blocked $id {{ default \"\"; 1 {SOME_ID}; }}\n\
              server {{ listen {}; {} location / {{ return 200 ok; }} }}",
-            home.display(),
+            nginx_map(names, home),
             addresses[0],
             yard.nginx_block()
         )

@@ -22,14 +22,12 @@ mod client;
 mod edge;
 mod nginx;
 
-use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
 
 use client::Protocol;
 use edge::bare::{self, Bare};
-use edge::process::cpu_us;
-use edge::{Edge, case, save};
+use edge::process::cpu_of;
+use edge::{Edge, case, certify, save};
 
 const TURNS: usize = 7;
 const REQUESTS: u32 = 60_000;
@@ -47,7 +45,8 @@ fn main() {
     }
     let origin = edge::origin();
     let home = tempfile::tempdir().unwrap();
-    certify(home.path());
+    // Edge, bare proxy and nginx find it there.
+    certify(&home.path().join("certs"), &[FREE]);
     let bare = Bare::start(origin, &home.path().join("certs").join(FREE), None);
     let nginx = nginx::start(home.path());
     let tls = "[[listen]]\naddress = \"127.0.0.1:0\"\ntls = { certificates = \"certs\" }\n";
@@ -88,14 +87,6 @@ fn main() {
     }
 }
 
-/// A certificate for the host that is free, where edge, bare proxy and nginx find it.
-fn certify(home: &Path) {
-    let made = rcgen::generate_simple_self_signed(vec![FREE.to_owned()]).unwrap();
-    fs::create_dir(home.join("certs")).unwrap();
-    fs::write(home.join("certs").join(format!("{FREE}.crt")), made.cert.pem()).unwrap();
-    fs::write(home.join("certs").join(format!("{FREE}.key")), made.signing_key.serialize_pem()).unwrap();
-}
-
 /// A name, one turn of load, and the processes that serve it.
 type Side<'s> = (&'s str, &'s dyn Fn(), &'s dyn Fn() -> Vec<u32>);
 
@@ -128,14 +119,11 @@ fn compare(what: &str, count: f64, ours: Side<'_>, theirs: Side<'_>) {
 }
 
 fn cost((_, load, pids): &Side<'_>, count: f64) -> Cost {
-    let total = || {
-        let each = pids().into_iter().map(cpu_us);
-        each.fold((0.0, 0.0), |sum, (user, system)| (sum.0 + user, sum.1 + user + system))
-    };
-    let before = total();
+    let before = cpu_of(&pids());
     load();
-    let after = total();
-    ((after.0 - before.0) / count, (after.1 - before.1) / count)
+    let after = cpu_of(&pids());
+    let user = after.0 - before.0;
+    (user / count, (user + after.1 - before.1) / count)
 }
 
 fn median(values: impl Iterator<Item = f64>) -> f64 {

@@ -7,10 +7,15 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
 
 pub mod bare;
+pub mod listed;
 pub mod process;
 pub mod server;
+
+/// What is waited for comes within this time, or the bench ends.
+const AT_MOST: Duration = Duration::from_secs(180);
 
 /// An edge on free ports, with its files in a directory of its own.
 pub struct Edge {
@@ -38,6 +43,21 @@ pub fn save(policies: &Path, name: &str, text: &str) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(&draft, text).unwrap();
     fs::rename(draft, path).unwrap();
+}
+
+/// Writes `lists/ID.txt` with these names, one a line, and the case `ID` that blocks them.
+pub fn save_list(policies: &Path, id: &str, names: &str) {
+    save(policies, &format!("lists/{id}.txt"), names);
+    save(policies, &format!("cases/{id}.toml"), &case(id, &format!("host_lists = [\"lists/{id}.txt\"]")));
+}
+
+/// A certificate for these hosts, as `FIRST.crt` and `FIRST.key` in a new directory.
+pub fn certify(directory: &Path, hosts: &[&str]) {
+    let names: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
+    let made = rcgen::generate_simple_self_signed(names).unwrap();
+    fs::create_dir(directory).unwrap();
+    fs::write(directory.join(format!("{}.crt", hosts[0])), made.cert.pem()).unwrap();
+    fs::write(directory.join(format!("{}.key", hosts[0])), made.signing_key.serialize_pem()).unwrap();
 }
 
 impl Edge {
@@ -86,12 +106,33 @@ impl Edge {
         )
         .unwrap();
         self.process.wait().unwrap();
-        let began = std::time::Instant::now();
+        let began = Instant::now();
         (self.process, self.listeners) = run(&self.home.path().join("edge.toml"), self.core);
         self.address = self.listeners[0];
         let ready = began.elapsed();
         assert_eq!(status(self.address, host), 200);
         println!("  {what}: ready after {ready:.0?}, first verdict after {:.0?}", began.elapsed());
+    }
+
+    /// Saves a case that blocks one more host; tells how long it took until it did.
+    pub fn block(&self, id: &str, host: &str) -> Duration {
+        assert_eq!(status(self.address, host), 200);
+        let text = case(id, &format!("hosts = [\"{host}\"]"));
+        let began = Instant::now();
+        save(&self.policies(), &format!("cases/{id}.toml"), &text);
+        until(self.address, host, 403, Duration::ZERO);
+        began.elapsed()
+    }
+
+    /// Waits until the names of the first set are merged and stand on the disk for the next start: their image gets its
+    /// name last. A set without many names never has one.
+    pub fn wait_until_kept(&self) {
+        let image = self.home.path().join("state/names").join(env!("CARGO_PKG_VERSION")).join("image");
+        let began = Instant::now();
+        while !image.exists() {
+            assert!(began.elapsed() < AT_MOST, "the names were never kept");
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     pub fn policies(&self) -> PathBuf {
@@ -136,6 +177,15 @@ pub fn status(edge: SocketAddr, host: &str) -> u16 {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0)
+}
+
+/// Asks for a host, with this pause after each time, until it is answered with this status.
+pub fn until(edge: SocketAddr, host: &str, code: u16, pause: Duration) {
+    let began = Instant::now();
+    while status(edge, host) != code {
+        assert!(began.elapsed() < AT_MOST, "`{host}` was never answered with {code}");
+        std::thread::sleep(pause);
+    }
 }
 
 /// An origin that answers 200 to everything, one connection at a time in threads of its own.

@@ -70,6 +70,22 @@ pub fn memory_kib(pids: &[u32]) -> u64 {
     pids.iter().map(of).sum()
 }
 
+/// Waits until memory stays as it is, within two percent for two seconds, a minute at most; how much it is, in KiB.
+/// Processes are looked for each time: those that have ended count no more.
+pub fn steady_memory_kib(pids: impl Fn() -> Vec<u32>) -> u64 {
+    let began = Instant::now();
+    let (mut first, mut since) = (memory_kib(&pids()), began);
+    loop {
+        std::thread::sleep(Duration::from_millis(100));
+        let now = memory_kib(&pids());
+        if now.abs_diff(first) * 50 > first {
+            (first, since) = (now, Instant::now());
+        } else if since.elapsed() > Duration::from_secs(2) || began.elapsed() > Duration::from_secs(60) {
+            return now;
+        }
+    }
+}
+
 /// Waits until processes have nothing left to do, ten seconds at most.
 pub fn wait_for_rest(pids: &[u32]) {
     let began = Instant::now();

@@ -6,27 +6,24 @@ use interdict::hostname::Hostname;
 use interdict::policy::{Action, Basis, Case, CaseId, Form, Mode, Pattern};
 use jiff::Timestamp;
 
+use dice::Dice;
+
+pub(crate) mod dice;
+pub(crate) mod worded;
+
 /// An endless supply of names: two to four labels, 8 to 40 octets, 22 on average.
-pub(crate) struct Names(u64);
+pub(crate) struct Names(Dice);
 
 impl Names {
     /// Names that no other seed gives.
     pub(crate) fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    /// xorshift64: quick, and the same everywhere.
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % bound
+        Self(Dice::new(seed))
     }
 
     fn label(&mut self, shortest: u64, longest: u64) -> String {
-        let length = shortest + self.below(longest - shortest + 1);
+        let length = shortest + self.0.below(longest - shortest + 1);
         (0..length)
-            .map(|_| char::from(b"abcdefghijklmnopqrstuvwxyz0123456789"[self.below(36) as usize]))
+            .map(|_| char::from(b"abcdefghijklmnopqrstuvwxyz0123456789"[self.0.below(36) as usize]))
             .collect()
     }
 }
@@ -36,8 +33,8 @@ impl Iterator for Names {
 
     fn next(&mut self) -> Option<Hostname> {
         let mut name =
-            format!("{}.{}", self.label(6, 18), ["example", "test", "invalid"][self.below(3) as usize]);
-        for _ in 0..self.below(3) {
+            format!("{}.{}", self.label(6, 18), ["example", "test", "invalid"][self.0.below(3) as usize]);
+        for _ in 0..self.0.below(3) {
             name = format!("{}.{name}", self.label(2, 10));
         }
         Some(Hostname::parse(&name).unwrap())

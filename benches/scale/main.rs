@@ -14,6 +14,7 @@
 
 #[path = "../edge/mod.rs"]
 mod edge;
+#[path = "../names/mod.rs"]
 mod names;
 mod node;
 mod peers;
@@ -29,7 +30,8 @@ use interdict::hostname::Hostname;
 use interdict::policy::{PolicyFiles, Ruleset, parse_cases};
 use jiff::Timestamp;
 
-use names::Generated;
+use names::dice::Dice;
+use names::worded::Worded;
 
 const LISTS: usize = 10;
 
@@ -49,7 +51,7 @@ fn number(variable: &str, otherwise: usize) -> usize {
 
 /// One list of a set: its text.
 pub fn list(number: usize, names: usize) -> String {
-    let mut source = Generated::new(number as u64 + 1);
+    let mut source = Worded::new(number as u64 + 1);
     let mut text = String::with_capacity(names * 24);
     (0..names).for_each(|_| source.line(&mut text));
     text
@@ -103,7 +105,8 @@ fn look_up(what: &str, texts: Vec<String>) {
     ] {
         let mut listed = sample(&files, names, count);
         if shuffled {
-            shuffle(&mut listed);
+            // The same way each time.
+            Dice::new(1).shuffle(&mut listed);
         }
         let strangers: Vec<Hostname> =
             listed.iter().filter_map(|name| Hostname::parse(&format!("x{name}")).ok()).collect();
@@ -117,18 +120,6 @@ fn sample(files: &PolicyFiles, names: usize, count: usize) -> Vec<Hostname> {
     let texts = files.under("lists/").filter_map(|(path, _)| std::str::from_utf8(files.get(path)?).ok());
     let lines = texts.flat_map(str::lines).step_by((names / count).max(1));
     lines.filter_map(|line| Hostname::parse(line).ok()).collect()
-}
-
-/// The same way each time (Fisher and Yates).
-fn shuffle(names: &mut [Hostname]) {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    for at in (1..names.len()).rev() {
-        // xorshift64
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        names.swap(at, (state % (at as u64 + 1)) as usize);
-    }
 }
 
 fn each(rules: &Ruleset, subjects: &[Hostname]) -> f64 {

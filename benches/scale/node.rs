@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::edge::process::cpu_us;
-use crate::edge::{Edge, case, origin, save, status};
+use crate::edge::{Edge, origin, save_list, status, until};
 use crate::{LISTS, list};
 
 pub fn measure(count: usize) {
@@ -19,7 +19,7 @@ pub fn measure(count: usize) {
     let began = Instant::now();
     let mut edge = Edge::start(origin(), |policies| write_lists(policies, count, ""));
     println!("  first start, lists written by this bench included: {:.1?}", began.elapsed());
-    wait_for_image(&edge);
+    edge.wait_until_kept();
     memory("after the first start", &edge, base, count);
     edge.restart_timed("start from the image", "stranger.example");
     memory("after a start from the image", &edge, base, count);
@@ -32,18 +32,7 @@ fn write_lists(policies: &Path, count: usize, last: &str) {
     for number in 0..LISTS {
         let mut text = list(number, count / LISTS);
         text.push_str(last);
-        save(policies, &format!("lists/{number}.txt"), &text);
-        let lines = format!("host_lists = [\"lists/{number}.txt\"]");
-        save(policies, &format!("cases/L-{number}.toml"), &case(&format!("L-{number}"), &lines));
-    }
-}
-
-/// The compiled names are on the disk when their file has its name.
-fn wait_for_image(edge: &Edge) {
-    let directory = edge.home.path().join("state/names").join(env!("CARGO_PKG_VERSION"));
-    let began = Instant::now();
-    while !directory.join("image").exists() && began.elapsed() < Duration::from_secs(120) {
-        std::thread::sleep(Duration::from_millis(50));
+        save_list(policies, &format!("L-{number}"), &text);
     }
 }
 
@@ -61,19 +50,8 @@ fn memory(when: &str, edge: &Edge, base: u64, count: usize) {
 
 /// One more case, twenty times: from its file to the first blocked request.
 fn one_more(edge: &Edge) {
-    let mut times: Vec<Duration> = (0..20)
-        .map(|round| {
-            let host = format!("one-more-{round}.example");
-            assert_eq!(status(edge.address, &host), 200);
-            let began = Instant::now();
-            let text = case(&format!("N-{round}"), &format!("hosts = [\"{host}\"]"));
-            save(&edge.policies(), &format!("cases/N-{round}.toml"), &text);
-            while status(edge.address, &host) != 403 {
-                assert!(began.elapsed() < Duration::from_secs(60), "the case never came into force");
-            }
-            began.elapsed()
-        })
-        .collect();
+    let one = |round| edge.block(&format!("N-{round}"), &format!("one-more-{round}.example"));
+    let mut times: Vec<Duration> = (0..20).map(one).collect();
     times.sort();
     println!("  one more name, file to first block: median {:.1?}, worst {:.1?}", times[10], times[19]);
 }
@@ -114,10 +92,7 @@ fn full_reload(edge: &Edge, count: usize, base: u64) {
         let traffic = scope.spawn(|| allowed(edge, &done, Duration::from_secs(180)));
         let began = Instant::now();
         write_lists(&edge.policies(), count, "all-new.example\n");
-        while status(edge.address, "all-new.example") != 403 {
-            assert!(began.elapsed() < Duration::from_secs(180), "the reload never ended");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        until(edge.address, "all-new.example", 403, Duration::from_millis(5));
         let took = began.elapsed();
         done.store(true, Ordering::Relaxed);
         (traffic.join().unwrap(), took)

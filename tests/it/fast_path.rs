@@ -232,6 +232,33 @@ fn both_paths_give_the_same_answer_and_the_same_record_over_http2() {
     same_in_pairs(&of_kind(&edge.finish(), "request.blocked"), table.len() * 2);
 }
 
+#[test]
+fn over_http2_what_has_content_or_is_a_call_goes_the_full_path() {
+    let origin = Origin::start();
+    let edge = setup(&origin).start();
+    let mut client = edge.connect_h2();
+    let head = |method: &str| http::Request::builder().method(method).uri(format!("http://{PAGE}/"));
+    let mut ask = |head: http::request::Builder, content: Option<&[u8]>| {
+        client.request(head.body(()).unwrap(), content).unwrap()
+    };
+    for method in ["GET", "HEAD"] {
+        ask(head(method), Some(b"content of no said length")).assert_blocked(403);
+    }
+    ask(head("GET").header("content-length", "3"), Some(b"abc")).assert_blocked(403);
+    for method in ["POST", "DELETE", "OPTIONS"] {
+        ask(head(method), None).assert_blocked(403);
+    }
+    // Its status is in the head: a client of gRPC knows no page.
+    let called = ask(head("GET").header("content-type", "application/grpc"), None);
+    assert_eq!((called.status, called.field("grpc-status").is_some()), (200, true), "{called:?}");
+    assert_eq!(fast_ones(&edge), 0);
+    ask(head("GET"), None).assert_blocked(403);
+    assert_eq!(fast_ones(&edge), 1);
+    drop(client);
+    origin.assert_untouched();
+    assert_eq!(of_kind(&edge.finish(), "request.blocked").len(), 8);
+}
+
 /// Two records for each of several requests, which say the same.
 #[track_caller]
 fn same_in_pairs(records: &[&Record], count: usize) {

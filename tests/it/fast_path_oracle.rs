@@ -31,6 +31,13 @@ fn stage() -> (TempDir, Enforcement, Stage) {
     (home, enforcement, stage)
 }
 
+/// Blocked requests that took the fast path so far.
+fn on_the_fast_path(enforcement: &Enforcement) -> u64 {
+    let text = String::from_utf8(enforcement.gate().metrics().text().unwrap()).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("interdict_blocked_fast_total "));
+    line.unwrap().parse().unwrap()
+}
+
 fn one_of(texts: &'static [&'static str]) -> impl Strategy<Value = &'static str> {
     proptest::sample::select(texts)
 }
@@ -136,7 +143,7 @@ fn plain() -> impl Strategy<Value = Vec<u8>> {
 
 #[test]
 fn whatever_is_asked_both_paths_answer_and_record_the_same() {
-    let (_home, _enforcement, stage) = stage();
+    let (_home, enforcement, stage) = stage();
     let cases =
         if std::env::var_os("INTERDICT_SOAK").is_some_and(|value| value == "1") { 100_000 } else { 3_000 };
     let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
@@ -161,4 +168,10 @@ fn whatever_is_asked_both_paths_answer_and_record_the_same() {
         differs += usize::from(one != other);
     }
     assert_eq!((blocked, differs), (2, 1));
+    // And it compares two paths: what may take the fast one does so on one side, and never on the other.
+    for (fast, count) in [(true, 10), (false, 0)] {
+        let before = on_the_fast_path(&enforcement);
+        stage.drive(b"GET / HTTP/1.1\r\nHost: page.example\r\n\r\n", 10, fast);
+        assert_eq!(on_the_fast_path(&enforcement) - before, count);
+    }
 }

@@ -359,6 +359,10 @@ fn a_name_that_is_protected_later_keeps_the_edge_on_its_last_good_set() {
     edge.start_again().unwrap();
     assert_eq!(edge.status().last_result(), "last-good");
     edge.get("n0.example").assert_blocked(403);
+    // It was never held against these rails: a change beside it makes it no better.
+    edge.policies().write(&CaseFile::new("b", &["b.example"]));
+    wait_until("the set is refused", || edge.status().last_result() == "rejected");
+    edge.get("b.example").assert_forwarded();
     edge.change(|policies| policies.write(&case_of("a", 0..1)));
     edge.get("n1.example").assert_forwarded();
 }

@@ -112,3 +112,31 @@ fn what_another_version_has_written_down_about_a_held_set_approves_nothing() {
     approve_all(&edge, &after);
     edge.get("n4.example").assert_forwarded();
 }
+
+#[test]
+fn an_approval_with_a_key_that_is_taken_out_does_not_count_after_a_restart() {
+    let origin = Origin::start();
+    let setup = Setup::new().origin(&origin).case(case_of("a", 0..5));
+    let home = setup.home();
+    let [(ann, ann_key), (bob, bob_key), (carl, carl_key)] =
+        ["ann", "bob", "carl"].map(|name| key(&home, name));
+    let guard = format!("max_removed = 2\napprovals = 2\nkeys = [\"{ann_key}\", \"{bob_key}\"]");
+    let mut edge = setup.guard(&guard).start();
+    let first = hold(&edge, |policies| policies.write(&case_of("a", 0..1)));
+    let with = |edge: &Edge, key: &std::path::Path| {
+        let output = approve(edge, &digest(&first), &["--key", key.to_str().unwrap()]);
+        assert_eq!(output.code, 0, "{}{}", output.stdout, output.stderr);
+    };
+    with(&edge, &ann);
+    assert_eq!(held(&edge)["approvals"][0]["by"], "ann");
+    edge.stop();
+    let config = fs::read_to_string(edge.config()).unwrap();
+    fs::write(edge.config(), config.replace(&ann_key, &carl_key)).unwrap();
+    edge.start_again().unwrap();
+    let after = held(&edge);
+    assert_eq!((digest(&after), &after["approvals"]), (digest(&first), &serde_json::json!([])));
+    with(&edge, &bob);
+    edge.get("n4.example").assert_blocked(403);
+    with(&edge, &carl);
+    edge.get("n4.example").assert_forwarded();
+}

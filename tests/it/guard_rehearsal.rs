@@ -1,10 +1,12 @@
 //! A dry run asks the guard of the running edge; without one, it is said that nobody was asked.
 
+use interdict::reload::Rehearsal;
+use interdict::server::ask_about;
 use serde_json::Value;
 
 use crate::guard::{case_of, hold, key};
 use crate::harness::tools::{Output, interdict};
-use crate::harness::{CaseFile, Edge, Origin, Setup};
+use crate::harness::{CaseFile, Edge, Origin, PATIENCE, Setup};
 use crate::terminate::{PLAIN, answer};
 
 /// Runs a command as a dry run, in words and as JSON: both end with 0 and change nothing.
@@ -63,6 +65,43 @@ fn a_dry_run_says_that_the_guard_would_hold_the_change_back_and_why() {
     hold(&edge, |policies| policies.remove_case("a"));
     let (_, told) = rehearse(&edge, &terminate("TS-1", "quiet.example"));
     assert_eq!((&told["result"], &told["findings"][0]["rail"]), (&"held".into(), &"max-removed".into()));
+}
+
+#[test]
+fn a_dry_run_of_a_rollback_judges_the_lists_that_are_kept_and_not_those_in_the_directory() {
+    let origin = Origin::start();
+    let setup = Setup::new().origin(&origin).guard("max_added = 1");
+    setup.policies().write_list("l.txt", "n0.example\nn1.example\nn2.example\n");
+    let edge = setup.case(CaseFile::new("a", &[]).key("host_lists = [\"lists/l.txt\"]")).start();
+    for (there, added) in [("n0.example\n", 2), ("n9.example\n", 3)] {
+        edge.change(|policies| policies.write_list("l.txt", there));
+        let (words, told) = rehearse(&edge, &["rollback", "1"]);
+        assert!(words.contains("  max-added"), "{words}");
+        let replaced = &told["replaces"]["names_added"]["count"];
+        assert_eq!((&told["result"], replaced), (&"held".into(), &added.into()), "{told}");
+    }
+    edge.get("n0.example").assert_forwarded();
+    edge.get("n9.example").assert_blocked(403);
+}
+
+#[test]
+fn a_rehearsal_reads_and_judges_no_file_outside_of_a_policy_set() {
+    let origin = Origin::start();
+    let edge = Setup::new().origin(&origin).case(case_of("a", 0..1)).start();
+    let state = edge.home().join("state");
+    let ask = |rehearsal: &Rehearsal| ask_about(&state, rehearsal, PATIENCE).unwrap();
+    for file in ["../edge.toml", "cases/../x.toml", "/etc/passwd", "notes.md", "cases/x", ""] {
+        let with = Rehearsal::With { file: file.to_owned(), content: "x".to_owned() };
+        let answer = ask(&with);
+        assert_eq!(answer["result"], "refused", "{file}: {answer}");
+        assert!(answer["errors"].to_string().contains("no file of a policy set has this path"), "{answer}");
+        // What is not there cannot be taken out.
+        let answer = ask(&Rehearsal::Without { file: file.to_owned() });
+        assert_eq!(answer["result"], "unchanged", "{file}: {answer}");
+    }
+    let answer = ask(&Rehearsal::Revision(7));
+    assert!(answer["errors"].to_string().contains("it is not kept"), "{answer}");
+    edge.get("n0.example").assert_blocked(403);
 }
 
 #[test]

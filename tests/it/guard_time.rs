@@ -1,5 +1,7 @@
 //! What is held back stays so: over a restart, and for an edge that is being succeeded.
 
+use jiff::{SignedDuration, Timestamp};
+
 use crate::guard::{approve_all, case_of, held, hold, rails};
 use crate::harness::{CaseFile, Edge, Origin, Setup, wait_until};
 
@@ -23,6 +25,29 @@ fn a_set_that_is_held_back_for_its_traffic_stays_so_over_a_restart() {
     }
     approve_all(&edge, &before);
     edge.get("busy.example").assert_blocked(403);
+}
+
+#[test]
+fn a_case_that_would_block_much_of_the_traffic_is_held_back_whenever_it_begins() {
+    let origin = Origin::start();
+    let edge = Setup::new().origin(&origin).guard("max_blocked_requests_percent = 25\nfloor = 20").start();
+    for _ in 0..40 {
+        edge.get("busy.example").assert_forwarded();
+    }
+    let in_hours = |hours| Timestamp::now() + SignedDuration::from_hours(hours);
+    let much = || CaseFile::new("much", &["busy.example"]);
+    let held = hold(&edge, |policies| policies.write(&much().effective(in_hours(48))));
+    assert_eq!(rails(&held), ["blast-radius-requests"]);
+    // Neither does it slip by as one of several, nor behind one that begins at once.
+    let held = hold(&edge, |policies| {
+        policies.write(&CaseFile::new("first", &["first.example"]));
+        policies.write(&CaseFile::new("second", &["second.example"]).effective(in_hours(1)));
+        policies.write(&much().effective(in_hours(2)));
+    });
+    assert_eq!(rails(&held), ["blast-radius-requests"]);
+    // One that is over before it can block anything stays aside.
+    edge.change(|policies| policies.write(&much().effective(in_hours(-2)).expires(in_hours(-1))));
+    edge.get("busy.example").assert_forwarded();
 }
 
 /// How often the edge and the process before it have said this.

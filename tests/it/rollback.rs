@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use interdict::policy::Digest;
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::harness::audit::of_kind;
@@ -215,10 +217,37 @@ fn a_set_that_the_disk_would_not_keep_is_kept_when_it_can() {
     let kept =
         || history_now(&edge).iter().map(|entry| entry["revision"].as_u64().unwrap()).collect::<Vec<_>>();
     assert_eq!(kept(), [1]);
+    let stuck = Timestamp::now();
     fs::remove_file(&objects).unwrap();
     fs::rename(&away, &objects).unwrap();
     wait_until("it is kept", || kept() == [1, 2]);
-    assert!(history(&edge)[1]["event"].is_string());
+    let entry = history(&edge)[1].clone();
     let output = rollback(&edge, 1, &[]);
     assert_eq!(output.code, 0, "{output:?}");
+    // It is known by the moment at which it came into force, and not by the one at which the disk took it.
+    let records = edge.finish();
+    let applied =
+        of_kind(&records, "policy.applied").into_iter().find(|record| record.0["id"] == entry["event"]);
+    let [kept, told] = [entry["applied"].as_str().unwrap(), applied.unwrap().text("time")]
+        .map(|time| time.parse::<Timestamp>().unwrap());
+    assert!(kept <= told && told < stuck, "kept {kept}, recorded {told}, the disk was well after {stuck}");
+}
+
+#[test]
+fn a_set_that_the_disk_would_not_keep_at_the_start_is_kept_when_it_can() {
+    let origin = Origin::start();
+    let mut edge = Setup::new().origin(&origin).case(CaseFile::new("a", &["a.example"])).start();
+    edge.stop();
+    edge.policies().write(&CaseFile::new("b", &["b.example"]));
+    // The place of the new file is taken, and what is kept can be read.
+    let file = fs::read(edge.policies().case_path("b")).unwrap();
+    let taken = edge.home().join("state/objects").join(Digest::of(&file).to_string());
+    fs::create_dir(&taken).unwrap();
+    edge.start_again().unwrap_or_else(|ended| panic!("{}", ended.stderr));
+    edge.get("b.example").assert_blocked(403);
+    let kept =
+        || history_now(&edge).iter().map(|entry| entry["revision"].as_u64().unwrap()).collect::<Vec<_>>();
+    assert_eq!((edge.status().revision(), kept()), (2, vec![1]));
+    fs::remove_dir(&taken).unwrap();
+    wait_until("it is kept", || kept() == [1, 2]);
 }

@@ -9,7 +9,7 @@ use rustix::net::{self, sockopt};
 
 use crate::floods::rejected;
 use crate::harness::tls::Authority;
-use crate::harness::{Canned, Edge, Origin, PATIENCE, Setup, wait_until};
+use crate::harness::{Canned, CaseFile, Edge, Origin, PATIENCE, Setup, wait_until};
 
 /// A connection with a small receive buffer, so that what is not read is soon not sent either.
 fn narrow(address: SocketAddr) -> TcpStream {
@@ -119,4 +119,29 @@ fn an_http2_connection_that_is_idle_again_after_a_late_stream_closes_on_its_idle
     assert!(ended.elapsed() < idle * 8, "after {:?}", ended.elapsed());
     let connections = || edge.admin("/status").json()["connections"].as_u64().unwrap();
     wait_until("the edge has let go of it", || connections() == 0);
+}
+
+#[test]
+fn answers_that_nobody_takes_are_not_piled_up() {
+    const CLIENTS: usize = 12;
+    let case = CaseFile::new("page", &["page.example"]);
+    let edge = Setup::new().case(case).table("[limits]\nblocked_rate = 1000000").start();
+    let mut other = edge.connect();
+    other.get("page.example", "/").unwrap().assert_blocked(403);
+    let before = edge.process().resident_bytes();
+    // As many as the edge reads ahead. Their pages are five megabytes, of which the system takes a part.
+    let ahead = "GET / HTTP/1.1\r\nHost: page.example\r\n\r\n".repeat(1_700);
+    let clients: Vec<TcpStream> = (0..CLIENTS).map(|_| narrow(edge.address())).collect();
+    for mut client in &clients {
+        client.write_all(ahead.as_bytes()).unwrap();
+    }
+    wait_until("no more of them are answered", || {
+        let decided = edge.status().audit().decided;
+        for _ in 0..20 {
+            other.get("page.example", "/").unwrap().assert_blocked(403);
+        }
+        edge.status().audit().decided == decided + 20
+    });
+    let taken = edge.process().resident_bytes().saturating_sub(before);
+    assert!(taken < CLIENTS as u64 * 2_500_000, "{} KiB for a client", taken / 1024 / CLIENTS as u64);
 }

@@ -182,3 +182,54 @@ fn has_route(address: IpAddr) -> bool {
     };
     UdpSocket::bind((any, 0)).is_ok_and(|socket| socket.connect((address, 9)).is_ok())
 }
+
+#[cfg(test)]
+mod tests {
+    use hickory_resolver::proto::rr::rdata::CNAME;
+    use hickory_resolver::proto::rr::{RData, Record};
+
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        Name::from_ascii(text).unwrap()
+    }
+
+    /// An answer with these TTLs: of an alias, when there is one, and of the address behind it.
+    fn lookup(alias: Option<u32>, address: &str, ttl: u32) -> Lookup {
+        let address: IpAddr = address.parse().unwrap();
+        let family = if address.is_ipv4() { RecordType::A } else { RecordType::AAAA };
+        let to = CNAME(name("b.example."));
+        let alias = alias.map(|ttl| Record::from_rdata(name("a.example."), ttl, RData::CNAME(to)));
+        let found = Record::from_rdata(name("b.example."), ttl, RData::from(address));
+        let query = Query::query(name("a.example."), family);
+        Lookup::new_with_max_ttl(query, alias.into_iter().chain([found]))
+    }
+
+    #[test]
+    fn the_smallest_ttl_of_both_families_and_of_every_alias_counts() {
+        let ttl = |six, four| merge([Ok(six), Ok(four)]).unwrap().1.as_secs();
+        let [six, four] = ["2001:db8::1", "192.0.2.1"];
+        assert_eq!(ttl(lookup(None, six, 30), lookup(None, four, 600)), 30);
+        assert_eq!(ttl(lookup(None, six, 600), lookup(None, four, 30)), 30);
+        assert_eq!(ttl(lookup(Some(5), six, 30), lookup(None, four, 600)), 5);
+        assert_eq!(ttl(lookup(Some(600), six, 30), lookup(Some(600), four, 7)), 7);
+    }
+
+    #[test]
+    fn one_family_is_enough_and_the_failure_of_the_other_is_left_aside() {
+        let failed = || Err(NetError::from("no answer"));
+        let (addresses, ttl) = merge([failed(), Ok(lookup(None, "192.0.2.1", 60))]).unwrap();
+        assert_eq!((addresses.len(), ttl.as_secs()), (1, 60));
+        assert!(merge([failed(), failed()]).unwrap_err().contains("no answer"));
+    }
+
+    #[test]
+    fn addresses_come_once_in_a_bounded_number_and_those_without_a_route_last() {
+        let parsed = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<IpAddr>>();
+        // A link-local address leads nowhere without the name of a link.
+        let found = best_first(parsed(&["fe80::1", "127.0.0.1", "fe80::1", "127.0.0.2", "127.0.0.1"]));
+        assert_eq!(found, parsed(&["127.0.0.1", "127.0.0.2", "fe80::1"]));
+        let many = (0..200).map(|last| IpAddr::from([127, 0, 1, last])).collect();
+        assert_eq!(best_first(many).len(), limits::ADDRESSES_PER_NAME);
+    }
+}

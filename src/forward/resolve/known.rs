@@ -236,6 +236,21 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_makes_up_for_the_failures_before_it() {
+        let (mut known, now) = found();
+        for _ in 0..4 {
+            known.failed("servfail", after(now, 10_000));
+        }
+        known.answered(answer(&["192.0.2.1"], 1), after(now, 20_000));
+        assert!(!known.fails());
+        // Neither is the next look-up put off, nor the failure after it taken for the fifth in a row.
+        assert!(matches!(known.advice(after(now, 20_950), KEPT), Advice::UseAndAsk(_)));
+        assert!(matches!(known.advice(after(now, 21_000), KEPT), Advice::AskUntil(..)));
+        assert!(known.failed("servfail", after(now, 21_000)), "the first one in a row");
+        assert!(matches!(known.advice(after(now, 22_000), KEPT), Advice::UseAndAsk(_)));
+    }
+
+    #[test]
     fn another_order_is_no_change() {
         let (mut known, now) = found();
         let change = known.answered(answer(&["192.0.2.2", "192.0.2.1"], 10), now).unwrap();

@@ -97,3 +97,38 @@ pub struct ListFacts {
     /// Entries that are none.
     pub bad: u64,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::CaseSet;
+    use super::*;
+    use crate::policy::Case;
+    use crate::policy::sample::{case, patterns, rules};
+
+    fn facts(case: Case) -> CaseFacts {
+        let ruleset = rules(vec![case]);
+        CaseSet::new(&ruleset, &[]).with(&ruleset).cases().first().unwrap().clone()
+    }
+
+    #[test]
+    fn a_case_touches_something_else_when_its_names_exceptions_or_networks_change() {
+        let plain = || Case {
+            except: patterns(&["b.a.test"]),
+            origins: vec!["192.0.2.0/24".parse().unwrap()],
+            ..case("a", &[".a.test"])
+        };
+        let before = facts(plain());
+        let again = Case { summary: "other words".to_owned(), ..plain() };
+        assert!(facts(again).touches_the_same(&before));
+        for changed in [
+            Case { hosts: patterns(&[".a.test", "c.test"]), ..plain() },
+            Case { hosts: patterns(&["*.a.test"]), ..plain() },
+            Case { except: Vec::new(), ..plain() },
+            Case { except: patterns(&["*.b.a.test"]), ..plain() },
+            Case { origins: Vec::new(), ..plain() },
+            Case { origins: vec!["192.0.2.0/23".parse().unwrap()], ..plain() },
+        ] {
+            assert!(!facts(changed.clone()).touches_the_same(&before), "{changed:?}");
+        }
+    }
+}

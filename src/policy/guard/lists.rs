@@ -100,3 +100,26 @@ fn grown(path: &str, earlier: &ListFacts, now: &ListFacts, settings: &Settings) 
 fn finding(rail: Rail, path: &str, message: String, found: u64, limit: u64) -> Finding {
     Finding { rail, message, found, limit, first: vec![path.to_owned()], cases: Vec::new() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is found when a list goes from so many entries to so many, with a floor of ten.
+    fn found(before: u64, after: u64) -> Vec<Rail> {
+        let list = |entries: u64, mark: u8| {
+            let facts = ListFacts { digest: [mark; 32], entries, bad: 0 };
+            Lists::from([("lists/a.txt".to_owned(), facts)])
+        };
+        let settings = Settings { floor: 10, ..Settings::default() };
+        findings(&list(before, 1), &list(after, 2), &settings).iter().map(|finding| finding.rail).collect()
+    }
+
+    #[test]
+    fn a_list_is_measured_by_share_when_it_is_long_before_or_after() {
+        assert_eq!(found(2, 10), [Rail::ListGrew]);
+        assert_eq!(found(10, 2), [Rail::ListShrunk]);
+        assert_eq!(found(2, 9), []);
+        assert_eq!(found(9, 2), []);
+    }
+}

@@ -101,3 +101,78 @@ impl Wide {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::CaseSet;
+    use super::*;
+    use crate::policy::sample::{case, rules, second};
+    use crate::policy::{Case, Exemption, Mode};
+
+    /// The rails and widest networks that a change from one case to another runs into.
+    fn found(before: Case, after: Case) -> Vec<(Rail, u64)> {
+        let [before, after] = [before, after].map(|case| {
+            let ruleset = rules(vec![case]);
+            (CaseSet::new(&ruleset, &[]), ruleset)
+        });
+        let (before, after) = (before.0.with(&before.1), after.0.with(&after.1));
+        let findings = findings(&before, &after, &Settings::default(), second(0));
+        findings.into_iter().map(|finding| (finding.rail, finding.found)).collect()
+    }
+
+    fn closing(network: &str) -> Case {
+        Case { origins: vec![network.parse().unwrap()], ..case("a", &["a.test"]) }
+    }
+
+    fn exempting(networks: &[&str], expires: Option<i64>) -> Case {
+        let clients = networks.iter().map(|network| network.parse().unwrap()).collect();
+        let exemption = Exemption { clients, reason: "evidence".to_owned(), expires: expires.map(second) };
+        Case { exempt: vec![exemption], ..case("a", &["a.test"]) }
+    }
+
+    fn shadow(case: Case) -> Case {
+        Case { mode: Mode::Shadow, ..case }
+    }
+
+    #[test]
+    fn what_only_watches_or_has_ended_closes_nothing_and_lets_nobody_through() {
+        let plain = case("a", &["a.test"]);
+        for (wide, rail) in
+            [(closing("64.0.0.0/2"), Rail::WideOrigins), (exempting(&["64.0.0.0/2"], None), Rail::WideExempt)]
+        {
+            let over = Case { expires: Some(second(0)), ..wide.clone() };
+            for idle in [shadow(wide.clone()), over] {
+                assert_eq!(found(plain.clone(), idle.clone()), [], "{rail}");
+                assert_eq!(found(idle, wide.clone()), [(rail, 2)], "nothing of it is known yet");
+            }
+            assert_eq!(found(wide.clone(), wide.clone()), []);
+        }
+    }
+
+    #[test]
+    fn an_exemption_is_known_while_it_runs_by_what_covers_all_of_it() {
+        let wide = exempting(&["64.0.0.0/2"], None);
+        // A part of it was let through before: the rest is new.
+        let part = exempting(&["64.0.0.0/16", "127.0.0.0/8"], None);
+        assert_eq!(found(part, wide.clone()), [(Rail::WideExempt, 2)]);
+        assert_eq!(found(wide.clone(), exempting(&["96.0.0.0/3"], None)), []);
+        // One that is over has to be looked at again before it is renewed, one that runs may go on.
+        assert_eq!(found(exempting(&["64.0.0.0/2"], Some(0)), wide.clone()), [(Rail::WideExempt, 2)]);
+        assert_eq!(found(exempting(&["64.0.0.0/2"], Some(1)), wide.clone()), []);
+        assert_eq!(found(case("a", &["a.test"]), exempting(&["64.0.0.0/2"], Some(0))), []);
+        // Another spelling of the same clients.
+        assert_eq!(found(wide.clone(), exempting(&["::ffff:64.0.0.0/98"], None)), []);
+        assert_eq!(found(exempting(&["::ffff:64.0.0.0/98"], None), wide), []);
+    }
+
+    #[test]
+    fn an_exemption_goes_along_with_the_names_of_its_case_and_to_no_other() {
+        let named = |id: &str, host: &str| {
+            let other = case(id, &[host]);
+            Case { id: other.id, hosts: other.hosts, ..exempting(&["64.0.0.0/2"], None) }
+        };
+        assert_eq!(found(named("a", "a.test"), named("b", "a.test")), [], "another id");
+        assert_eq!(found(named("a", "a.test"), named("a", "b.test")), [], "another name");
+        assert_eq!(found(named("a", "a.test"), named("b", "b.test")), [(Rail::WideExempt, 2)]);
+    }
+}

@@ -1,6 +1,8 @@
-//! Ten million names that look like those of real lists: words, hyphens, digits, few suffixes, many under one domain.
+//! Names that look like those of real lists: words, hyphens, digits, few suffixes, many under one domain.
 
 use std::fmt::Write;
+
+use super::dice::Dice;
 
 const SYLLABLES: [&str; 64] = [
     "ba", "shop", "net", "lo", "gin", "pay", "mi", "cro", "soft", "app", "le", "face", "book", "in", "sta",
@@ -25,43 +27,35 @@ const SUFFIXES: [(&str, u64); 12] = [
 ];
 
 /// An endless supply; the same everywhere.
-pub struct Generated(u64);
+pub(crate) struct Worded(Dice);
 
-impl Generated {
-    pub fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        // xorshift64
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % bound
+impl Worded {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(Dice::new(seed))
     }
 
     fn word(&mut self, name: &mut String) {
-        for _ in 0..2 + self.below(3) {
-            let at = self.below(SYLLABLES.len() as u64);
+        for _ in 0..2 + self.0.below(3) {
+            let at = self.0.below(SYLLABLES.len() as u64);
             name.push_str(SYLLABLES[at as usize]);
         }
     }
 
     /// Appends a line with a name of 8 to 50 octets.
-    pub fn line(&mut self, text: &mut String) {
-        if self.below(4) == 0 {
-            text.push_str(["www.", "m.", "login.", "mail."][self.below(4) as usize]);
+    pub(crate) fn line(&mut self, text: &mut String) {
+        if self.0.below(4) == 0 {
+            text.push_str(["www.", "m.", "login.", "mail."][self.0.below(4) as usize]);
         }
         self.word(text);
-        if self.below(3) == 0 {
+        if self.0.below(3) == 0 {
             text.push('-');
             self.word(text);
         }
-        if self.below(3) == 0 {
-            let number = self.below(10_000);
+        if self.0.below(3) == 0 {
+            let number = self.0.below(10_000);
             write!(text, "{number}").unwrap();
         }
-        let mut share = self.below(100);
+        let mut share = self.0.below(100);
         let suffix = SUFFIXES.iter().find(|(_, weight)| {
             let found = share < *weight;
             share = share.saturating_sub(*weight);
