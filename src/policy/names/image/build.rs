@@ -8,9 +8,9 @@ use std::thread;
 use super::pack::{PART_NAMES, Waiting};
 use super::part::Part;
 use super::{Image, Labels};
-use crate::policy::names::filter::Filter;
+use crate::policy::names::filter::{Filter, Reach};
 use crate::policy::names::hash::{Depths, Seed};
-use crate::policy::names::posting::{Cases, Chains, IndexFull};
+use crate::policy::names::posting::{Cases, Chains, IndexFull, Naming};
 
 /// Why no image was made.
 #[derive(Debug, thiserror::Error)]
@@ -83,10 +83,12 @@ fn filter(parts: &[Part], seed: Seed) -> Filter {
     let (mut backwards, mut name) = (Vec::new(), Vec::new());
     for part in parts {
         let mut walk = part.walk();
-        while walk.advance(&mut backwards).is_some() {
+        while let Some(posting) = walk.advance(&mut backwards) {
             name.clear();
             name.extend(backwards.iter().rev());
-            filter.insert(seed.of(&name));
+            let mut naming = Naming::new(&part.links, Some(posting));
+            let below = naming.any(|(_, forms)| forms.covering(false).is_some());
+            filter.insert(seed.of(&name), if below { Reach::Below } else { Reach::Itself });
         }
     }
     filter

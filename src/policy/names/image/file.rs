@@ -1,7 +1,7 @@
 //! An image on disk.
 //!
 //! ```text
-//! "interdict names 2\n"
+//! "interdict names 3\n"
 //! length of the head, 8 octets, little endian
 //! the head, JSON: what the caller has to say (`note`), the seed, what there is to know of every part, and the SHA-256 of
 //!   every section
@@ -28,7 +28,7 @@ use crate::policy::names::filter::Filter;
 use crate::policy::names::hash::{Depths, Seed};
 use crate::policy::names::posting::Link;
 
-const MAGIC: &[u8; 18] = b"interdict names 2\n";
+const MAGIC: &[u8; 18] = b"interdict names 3\n";
 /// Octets of a digest.
 const DIGEST: u64 = 32;
 /// The filter is divided into sections of so many octets.

@@ -15,7 +15,7 @@ mod part;
 
 use std::slice;
 
-use super::filter::Filter;
+use super::filter::{Filter, Reach};
 use super::hash::{Depths, Seed};
 use super::posting::{Naming, Posting};
 use crate::hostname::{Hostname, MAX_NAME_OCTETS};
@@ -65,7 +65,11 @@ impl Image {
         };
         let mut found = Depths::default();
         self.seed.of_suffixes(host, parents, |depth, hash| {
-            found = found.and_if(depth, self.filter.may_hold(hash));
+            // What a parent covers beside the names below it is of no interest to them.
+            let any = sought == Sought::Any || depth == Depths::OWN;
+            let may =
+                if any { self.filter.may_hold_any(hash) } else { self.filter.may_hold(hash, Reach::Below) };
+            found = found.and_if(depth, may);
         });
         found
     }
