@@ -70,7 +70,7 @@ fuzz_target!(|input: &[u8]| {
             let merged = merging.merge().expect("a few names");
             let mut bytes = Vec::new();
             let merged = match merged.write(&mut bytes).expect("memory takes all") {
-                true => MergedNames::read(&mut bytes.as_slice(), bytes.len() as u64).expect("as written"),
+                true => MergedNames::read(&bytes.as_slice(), bytes.len() as u64).expect("as written"),
                 false => merged,
             };
             rules = rules.with_merged(&merged).expect("of the same set");

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::{Arc, Weak};
 
-use super::names::{Layer, Layers};
+use super::names::{Layer, Layers, ReadAt};
 
 /// Names that are being put into one layer, beside the traffic.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ impl MergedNames {
     ///
     /// # Errors
     /// When the disk refuses, or a single bit is not as it was written.
-    pub fn read(from: &mut dyn io::Read, length: u64) -> io::Result<Self> {
+    pub fn read(from: &dyn ReadAt, length: u64) -> io::Result<Self> {
         Ok(Self(Arc::new(Layer::read(from, length)?)))
     }
 }

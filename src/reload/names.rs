@@ -6,7 +6,8 @@
 //! version, is as good as none.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, Write};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +17,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::source::known::Known;
-use crate::policy::{Book, HostList, MergedNames, NamesMark, Ruleset};
+use crate::policy::{Book, HostList, MergedNames, NamesMark, ReadAt, Ruleset};
 use crate::{background, limits};
 
 /// What a name means may change with a version, and the image with it.
@@ -85,7 +86,7 @@ impl NamesKeeper {
         let lists = serde_json::from_slice(&fs::read(self.directory.join("lists.json"))?)?;
         let image = File::open(self.directory.join("image"))?;
         let length = image.metadata()?.len();
-        Ok((MergedNames::read(&mut BufReader::new(image), length)?, lists))
+        Ok((MergedNames::read(&Image(image), length)?, lists))
     }
 
     /// Begins what there is to do, unless something is under way.
@@ -223,6 +224,15 @@ fn write(
     written.inspect_err(|_| {
         fs::remove_file(&draft).ok();
     })
+}
+
+/// The compiled names on disk.
+struct Image(File);
+
+impl ReadAt for Image {
+    fn read_exact_at(&self, bytes: &mut [u8], at: u64) -> io::Result<()> {
+        FileExt::read_exact_at(&self.0, bytes, at)
+    }
 }
 
 /// A file that is written to unless that was cancelled.

@@ -20,58 +20,75 @@ pub(super) enum Reach {
     Below,
 }
 
-/// One line of the cache.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[repr(align(64))]
-struct Line([u64; WORDS]);
-
 /// A Bloom filter over the hashes of names. Which bits a hash sets is part of the format of images; a test holds it.
+///
+/// Its words are asked for as zeros, which the system hands out as they are touched: whoever fills it from a disk touches
+/// each of them once, on as many processors as there are.
 #[derive(Debug)]
-pub(super) struct Filter(Vec<Line>);
+pub(super) struct Filter {
+    words: Vec<u64>,
+    /// Where the first line begins, so that each lies in one line of the cache.
+    start: usize,
+    lines: usize,
+}
 
 impl Filter {
     /// Octets of a line.
-    pub(super) const LINE: usize = size_of::<Line>();
+    pub(super) const LINE: usize = WORDS * size_of::<u64>();
 
     /// An empty filter for this many names.
     pub(super) fn with_room(names: u64) -> Self {
         let lines = names.saturating_mul(BITS_A_NAME).div_ceil(8 * Self::LINE as u64);
-        Self(vec![Line::default(); usize::try_from(lines).unwrap_or(usize::MAX).max(1)])
+        Self::with_lines(usize::try_from(lines).unwrap_or(usize::MAX).max(1))
     }
 
-    /// An empty filter, to be [filled](Self::push) with what [`Self::bytes`] has given.
-    pub(super) fn to_fill(lines: usize) -> Self {
-        Self(Vec::with_capacity(lines))
+    /// An empty filter of so many lines, to be [filled](Self::words_mut) with what [`Self::bytes`] has given.
+    pub(super) fn with_lines(lines: usize) -> Self {
+        let words = vec![0_u64; lines.saturating_mul(WORDS).saturating_add(WORDS - 1)];
+        // Where alignment cannot be told, a line may lie in two lines of the cache.
+        let start = Some(words.as_ptr().align_offset(Self::LINE)).filter(|start| *start < WORDS);
+        Self { words, start: start.unwrap_or_default(), lines }
     }
 
-    /// Adds lines; octets that make no whole line are left out.
-    pub(super) fn push(&mut self, bytes: &[u8]) {
-        let (lines, _) = bytes.as_chunks::<{ Self::LINE }>();
-        self.0.extend(lines.iter().map(|line| {
-            let (words, _) = line.as_chunks::<8>();
-            let mut made = Line::default();
-            made.0.iter_mut().zip(words).for_each(|(word, bytes)| *word = u64::from_le_bytes(*bytes));
-            made
-        }));
+    /// All words, line by line.
+    pub(super) fn words_mut(&mut self) -> &mut [u64] {
+        let words = self.words.get_mut(self.start..).unwrap_or_default();
+        words.get_mut(..self.lines * WORDS).unwrap_or_default()
+    }
+
+    fn words(&self) -> &[u64] {
+        let words = self.words.get(self.start..).unwrap_or_default();
+        words.get(..self.lines * WORDS).unwrap_or_default()
     }
 
     pub(super) fn lines(&self) -> usize {
-        self.0.len()
+        self.lines
+    }
+
+    /// Bytes of memory it holds.
+    pub(super) fn memory_bytes(&self) -> usize {
+        size_of_val(self.words.as_slice())
     }
 
     /// The lines as they lie on disk, so many octets at a time.
     pub(super) fn bytes(&self, piece: usize) -> impl Iterator<Item = Vec<u8>> + '_ {
         let lines = (piece / Self::LINE).max(1);
-        self.0
-            .chunks(lines)
-            .map(|lines| lines.iter().flat_map(|line| line.0).flat_map(u64::to_le_bytes).collect())
+        self.words()
+            .chunks(lines * WORDS)
+            .map(|words| words.iter().flat_map(|word| word.to_le_bytes()).collect())
+    }
+
+    /// Puts words back as [`Self::bytes`] has given them; octets that make no whole word are left out.
+    pub(super) fn fill(words: &mut [u64], bytes: &[u8]) {
+        let (from, _) = bytes.as_chunks::<{ size_of::<u64>() }>();
+        words.iter_mut().zip(from).for_each(|(word, bytes)| *word = u64::from_le_bytes(*bytes));
     }
 
     /// Adds a name that reaches so far. It takes the same room however far that is.
     pub(super) fn insert(&mut self, hash: u64, reach: Reach) {
-        let at = place(hash, self.0.len());
-        let Some(line) = self.0.get_mut(at) else { return };
-        for (word, bit) in line.0.iter_mut().zip(bits(hash, reach)) {
+        let at = self.start + WORDS * place(hash, self.lines);
+        let line = self.words.get_mut(at..).and_then(<[u64]>::first_chunk_mut::<WORDS>);
+        for (word, bit) in line.into_iter().flatten().zip(bits(hash, reach)) {
             *word |= 1 << bit;
         }
     }
@@ -79,9 +96,10 @@ impl Filter {
     /// Whether a name may be in it that was added with this reach.
     #[inline]
     pub(super) fn may_hold(&self, hash: u64, reach: Reach) -> bool {
+        let at = self.start + WORDS * place(hash, self.lines);
         // An empty filter has lines as well; one without any knows nothing.
-        let Some(line) = self.0.get(place(hash, self.0.len())) else { return true };
-        let all = line.0.iter().zip(bits(hash, reach)).fold(1, |all, (word, bit)| all & (word >> bit));
+        let Some(line) = self.words.get(at..).and_then(<[u64]>::first_chunk::<WORDS>) else { return true };
+        let all = line.iter().zip(bits(hash, reach)).fold(1, |all, (word, bit)| all & (word >> bit));
         all == 1
     }
 
@@ -125,9 +143,19 @@ mod tests {
         let mut filter = Filter::with_room(20_000);
         let reach = |number: usize| if number.is_multiple_of(3) { Reach::Below } else { Reach::Itself };
         names(seed, 0, 20_000).enumerate().for_each(|(number, hash)| filter.insert(hash, reach(number)));
-        let mut again = Filter::to_fill(filter.lines());
-        filter.bytes(1_000).for_each(|bytes| again.push(&bytes));
-        assert_eq!(again.0, filter.0);
+        let mut again = Filter::with_lines(filter.lines());
+        let pieces = filter.bytes(1_000);
+        again
+            .words_mut()
+            .chunks_mut(960 / 8)
+            .zip(pieces)
+            .for_each(|(words, bytes)| Filter::fill(words, &bytes));
+        assert_eq!(again.words(), filter.words());
+        assert_eq!(
+            again.words().as_ptr().align_offset(Filter::LINE),
+            0,
+            "a line lies in one line of the cache"
+        );
         let mut other_reach = 0;
         for (number, hash) in names(seed, 0, 20_000).enumerate() {
             assert!(again.may_hold(hash, reach(number)) && again.may_hold_any(hash));
@@ -139,7 +167,7 @@ mod tests {
             let through = names(seed, 20_000, 220_000).filter(|hash| again.may_hold(*hash, reach)).count();
             assert!(through < 2_000, "{through} of 200,000");
         }
-        let (empty, none) = (Filter::with_room(0), Filter::to_fill(0));
+        let (empty, none) = (Filter::with_room(0), Filter::with_lines(0));
         assert!(!empty.may_hold_any(1) && none.may_hold(1, Reach::Itself) && none.may_hold(1, Reach::Below));
     }
 

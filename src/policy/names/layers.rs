@@ -1,13 +1,13 @@
 //! Layers over each other, as one ruleset sees them.
 
 use std::collections::{HashMap, HashSet};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 
 use super::hash::Depths;
-use super::image::{self, BuildError, Sought};
+use super::image::{self, BuildError, ReadAt, Sought};
 use super::layer::{Layer, NamesKey, from_note, note};
 use super::posting::Forms;
 use crate::hostname::Hostname;
@@ -263,7 +263,7 @@ impl Layer {
     ///
     /// # Errors
     /// When the disk refuses, or the layer is not as it was written.
-    pub(crate) fn read(from: &mut dyn Read, length: u64) -> io::Result<Self> {
+    pub(crate) fn read(from: &dyn ReadAt, length: u64) -> io::Result<Self> {
         let (image, note) = image::read(from, length)?;
         from_note(note, image).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "it names no cases"))
     }

@@ -18,6 +18,7 @@ mod table;
 mod tests;
 
 pub(crate) use image::BuildError;
+pub use image::ReadAt;
 pub(crate) use layer::{Layer, NamesKey, NamesOf};
 pub(crate) use layers::{Layers, Named};
 pub(crate) use posting::{Forms, IndexFull};

@@ -133,7 +133,7 @@ proptest! {
         let names: Vec<NamesOf> = cases.iter().enumerate().map(|(n, one)| names_of(n, 0, one)).collect();
         let mut bytes = Vec::new();
         prop_assert!(Layer::new(&names, 0).unwrap().write(&mut bytes).unwrap());
-        let read = |bytes: &[u8]| Layer::read(&mut &*bytes, bytes.len() as u64);
+        let read = |bytes: &[u8]| Layer::read(&bytes, bytes.len() as u64);
         let keys: Vec<NamesKey> = names.into_iter().map(|one| one.key).collect();
         agree(&Layers::place(&keys, vec![Arc::new(read(&bytes).unwrap())]).unwrap(), &cases)?;
         let at = at.index(bytes.len());
@@ -154,7 +154,7 @@ fn an_image_of_an_earlier_version_is_told() {
     assert!(bytes.starts_with(b"interdict names 3\n"));
     for version in [b'1', b'2'] {
         bytes["interdict names ".len()] = version;
-        let refused = Layer::read(&mut bytes.as_slice(), bytes.len() as u64).unwrap_err();
+        let refused = Layer::read(&bytes.as_slice(), bytes.len() as u64).unwrap_err();
         assert_eq!(refused.to_string(), "it is not an image of names this version can read");
     }
 }
