@@ -1,9 +1,10 @@
 //! The names of a set put into one layer, in memory and on disk.
 
 use std::io;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 
-use super::names::{Layer, Layers, ReadAt};
+use super::names::{BuildError, Layer, Layers, ReadAt};
 
 /// Names that are being put into one layer, beside the traffic.
 #[derive(Debug)]
@@ -17,13 +18,16 @@ impl Merging {
         Self { names, image_from }
     }
 
-    /// Does it.
+    /// Does it; nothing comes of it once it is `cancelled`.
     ///
     /// # Errors
     /// When the names cannot be merged; those in force stay as they are.
-    pub fn merge(&self) -> Result<MergedNames, String> {
-        let merged = self.names.merged(self.image_from).map_err(|error| error.to_string())?;
-        Ok(MergedNames(Arc::new(merged)))
+    pub fn merge(&self, cancelled: &AtomicBool) -> Result<Option<MergedNames>, String> {
+        match self.names.merged(self.image_from, cancelled) {
+            Ok(merged) => Ok(Some(MergedNames(Arc::new(merged)))),
+            Err(BuildError::Cancelled) => Ok(None),
+            Err(error) => Err(error.to_string()),
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod hash;
 mod image;
 mod layer;
 mod layers;
+mod pace;
 mod posting;
 mod run;
 mod table;

@@ -1,6 +1,7 @@
 //! The layers against a map and a loop.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use proptest::prelude::*;
 
@@ -116,7 +117,7 @@ proptest! {
             let keys: Vec<NamesKey> = cases.iter().map(|(key, _)| key.clone()).collect();
             let mut placed = Layers::place(&keys, layers).unwrap();
             if merge {
-                let merged = Arc::new(placed.merged(image_from).unwrap());
+                let merged = Arc::new(placed.merged(image_from, &AtomicBool::new(false)).unwrap());
                 placed = Layers::place(&keys, vec![merged]).unwrap();
                 prop_assert!(!placed.wants_merging(image_from.max(1_000)));
             }
@@ -212,6 +213,17 @@ fn a_case_whose_names_are_nowhere_is_told_and_a_layer_without_cases_is_let_go() 
     let missing = Layers::place(&[key(1, 0), key(2, 0), key(1, 1)], vec![Arc::clone(&layer)]);
     assert_eq!(missing.map(|_| ()).unwrap_err(), [1, 2]);
     assert_eq!(Layers::place(&[], vec![layer]).unwrap().shared().count(), 0);
+}
+
+#[test]
+fn a_merge_that_was_cancelled_makes_nothing() {
+    let patterns = [Pattern::parse("a.example").unwrap(), Pattern::parse("b.example").unwrap()];
+    let one = names_of(1, 0, &patterns);
+    let keys = [one.key.clone()];
+    let layers = Layers::place(&keys, vec![Arc::new(Layer::new(&[one], 0).unwrap())]).unwrap();
+    let cancelled = AtomicBool::new(true);
+    assert!(matches!(layers.merged(0, &cancelled), Err(BuildError::Cancelled)));
+    assert_eq!(layers.merged(0, &AtomicBool::new(false)).unwrap().len(), 2);
 }
 
 #[test]
