@@ -24,6 +24,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::part::{Part, Plan};
 use super::{Image, Labels};
+use crate::background::breathe;
 use crate::policy::Digest;
 use crate::policy::names::filter::Filter;
 use crate::policy::names::hash::{Depths, Seed};
@@ -98,11 +99,13 @@ pub(in crate::policy::names) fn write(
     let head_of = |part: &Part| {
         let links = links(part);
         let bytes = (part.bytes().len() + links.len()) as u64;
-        let sha256 = Sha256::new().chain_update(part.bytes()).chain_update(links).finalize();
-        PartHead {
-            plan: part.plan.clone(),
-            section: Section { bytes, sha256: Digest::from_bytes(sha256.into()) },
+        let mut hash = Sha256::new();
+        for piece in part.bytes().chunks(PIECE) {
+            hash.update(piece);
+            breathe();
         }
+        let sha256 = Digest::from_bytes(hash.chain_update(links).finalize().into());
+        PartHead { plan: part.plan.clone(), section: Section { bytes, sha256 } }
     };
     let head = serde_json::to_vec(&Head {
         note,
