@@ -212,10 +212,10 @@ impl Builder {
         self.options.here.shadow
     }
 
-    /// Compiles a set that was kept, all of it at hand.
+    /// Compiles a set that was kept, all of it at hand. Lists and names that are remembered are not read again.
     pub(super) fn compile_kept(&self, files: &PolicyFiles) -> Result<(Ruleset, CaseSet), Diagnostics> {
-        let (ruleset, facts, _) = compile_whole(files, &self.options)?;
-        Ok((ruleset, facts))
+        let built = self.build(files.clone(), files, None)?;
+        Ok((built.ruleset, built.facts))
     }
 }
 
@@ -274,6 +274,29 @@ mod tests {
 
     fn read(builder: &mut Builder) -> Built {
         builder.read(None).0.unwrap_or_else(|errors| panic!("{errors}"))
+    }
+
+    #[test]
+    fn a_kept_set_is_compiled_from_what_is_remembered_of_its_lists() {
+        let home = tempfile::tempdir().unwrap();
+        let policies = policies(home.path(), "one.example\ntwo.example\n");
+        let restored = Restored::default();
+        let mut builder = Builder::new(policies, CompileOptions::default(), home.path(), restored);
+        let built = read(&mut builder);
+        let mut kept = built.files.clone();
+        builder.settle(built);
+        // Nobody could read the list.
+        let list = kept.files.get_mut("lists/l.txt").unwrap();
+        list.content = None;
+        let (ruleset, _) = builder.compile_kept(&kept).unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(ruleset.host_count(), 2);
+        // A list that it does not know is not taken for one that it does.
+        kept.files.get_mut("lists/l.txt").unwrap().digest = Digest::of(b"something else");
+        assert!(builder.compile_kept(&kept).is_err());
+        let mut other = builder.files().unwrap();
+        other.insert("lists/l.txt", b"three.example\n".to_vec());
+        let (ruleset, _) = builder.compile_kept(&other).unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(ruleset.host_count(), 1);
     }
 
     #[test]
