@@ -6,6 +6,7 @@
 #![no_main]
 
 use std::net::IpAddr;
+use std::sync::atomic::AtomicBool;
 
 use interdict::decide::{Subject, Verdict, decide};
 use interdict::hostname::Hostname;
@@ -67,10 +68,10 @@ fuzz_target!(|input: &[u8]| {
         let Ok(mut rules) = Ruleset::compile_set(&set.cases, &files, with) else { panic!("a sound set") };
         agree(&rules, &cases);
         if let Some(merging) = rules.merging() {
-            let merged = merging.merge().expect("a few names");
+            let merged = merging.merge(&AtomicBool::new(false)).expect("a few names").expect("it was not cancelled");
             let mut bytes = Vec::new();
             let merged = match merged.write(&mut bytes).expect("memory takes all") {
-                true => MergedNames::read(&mut bytes.as_slice(), bytes.len() as u64).expect("as written"),
+                true => MergedNames::read(&bytes.as_slice(), bytes.len() as u64).expect("as written"),
                 false => merged,
             };
             rules = rules.with_merged(&merged).expect("of the same set");

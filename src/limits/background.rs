@@ -2,6 +2,10 @@
 
 /// Merging of names: what it makes is only smaller in memory, and nobody waits for it.
 pub const MERGE_NICENESS: i32 = 10;
+/// Compiling of a set with long lists that are new: requests come first, and the set into force.
+pub const COMPILE_NICENESS: i32 = 5;
+/// Octets of lists that are compiled at once, by the keeper itself.
+pub const COMPILED_AT_ONCE_BYTES: u64 = 1 << 20;
 /// Sealing and compressing of records, which have to keep up with the requests: about a third of a processor is theirs
 /// beside one thread that serves them.
 pub const AUDIT_NICENESS: i32 = 5;

@@ -10,6 +10,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
+use crate::background::breathe;
 use crate::diagnostic::Diagnostic;
 use crate::limits;
 
@@ -18,10 +19,17 @@ use crate::limits;
 pub struct Digest([u8; 32]);
 
 impl Digest {
-    /// The digest of this content.
+    /// The digest of this content. Requests come in between when it is long.
     #[must_use]
     pub fn of(content: &[u8]) -> Self {
-        Self(Sha256::digest(content).into())
+        let mut hash = Sha256::new();
+        let mut pieces = content.chunks(limits::HASH_PIECE_BYTES);
+        hash.update(pieces.next().unwrap_or_default());
+        for piece in pieces {
+            breathe();
+            hash.update(piece);
+        }
+        Self(hash.finalize().into())
     }
 
     /// Reads the 64 hexadecimal digits that [`Display`](fmt::Display) writes; upper case is not taken.

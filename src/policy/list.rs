@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::book::Book;
 use super::names::{Run, Spool, Unsorted};
 use super::{Contents, Digest, Pattern, PolicyFiles};
+use crate::background::Breath;
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity, excerpt_bytes};
 use crate::document::BYTE_ORDER_MARK;
 use crate::limits;
@@ -246,7 +247,9 @@ impl BadEntry {
 fn read_list(list: &mut HostList, content: &[u8]) -> Option<Unsorted> {
     let content = content.strip_prefix(BYTE_ORDER_MARK).unwrap_or(content);
     let mut patterns = Unsorted::default();
+    let mut breath = Breath::every(256);
     for (line, number) in content.split(|byte| *byte == b'\n').zip(1_u32..) {
+        breath.tick();
         let Some((column, entry)) = entry_of(line) else { continue };
         match parse_entry(entry) {
             Ok(pattern) => {

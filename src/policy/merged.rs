@@ -1,9 +1,10 @@
 //! The names of a set put into one layer, in memory and on disk.
 
 use std::io;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 
-use super::names::{Layer, Layers};
+use super::names::{BuildError, Layer, Layers, ReadAt};
 
 /// Names that are being put into one layer, beside the traffic.
 #[derive(Debug)]
@@ -17,13 +18,16 @@ impl Merging {
         Self { names, image_from }
     }
 
-    /// Does it.
+    /// Does it; nothing comes of it once it is `cancelled`.
     ///
     /// # Errors
     /// When the names cannot be merged; those in force stay as they are.
-    pub fn merge(&self) -> Result<MergedNames, String> {
-        let merged = self.names.merged(self.image_from).map_err(|error| error.to_string())?;
-        Ok(MergedNames(Arc::new(merged)))
+    pub fn merge(&self, cancelled: &AtomicBool) -> Result<Option<MergedNames>, String> {
+        match self.names.merged(self.image_from, cancelled) {
+            Ok(merged) => Ok(Some(MergedNames(Arc::new(merged)))),
+            Err(BuildError::Cancelled) => Ok(None),
+            Err(error) => Err(error.to_string()),
+        }
     }
 }
 
@@ -58,7 +62,7 @@ impl MergedNames {
     ///
     /// # Errors
     /// When the disk refuses, or a single bit is not as it was written.
-    pub fn read(from: &mut dyn io::Read, length: u64) -> io::Result<Self> {
+    pub fn read(from: &dyn ReadAt, length: u64) -> io::Result<Self> {
         Ok(Self(Arc::new(Layer::read(from, length)?)))
     }
 }

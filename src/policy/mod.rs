@@ -38,7 +38,7 @@ pub use files::{Contents, Digest, PolicyFile, PolicyFiles};
 pub use here::{EdgePattern, Here};
 pub use list::{HostList, NamedList};
 pub use merged::{MergedNames, Merging, NamesMark};
-pub use names::{MemorySpool, Run, Spool, Spooled};
+pub use names::{MemorySpool, ReadAt, Run, Spool, Spooled};
 pub use page::{Body, Page, RenderedPages};
 pub(crate) use parse::absolute_url;
 pub use parse::{parse_cases, parse_set};

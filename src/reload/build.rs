@@ -1,6 +1,7 @@
 //! From the policy directory to a ruleset, by way of what is known of the one before.
 
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use super::guarding::Candidate;
 use super::names::Restored;
@@ -9,12 +10,12 @@ use super::source::known::{DirectoryContents, Known};
 use super::source::{self, Fingerprint, SourceError};
 use super::spool::DiskSpool;
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::limits;
 use crate::policy::guard::CaseSet;
 use crate::policy::{
     self, Book, CompileError, CompileOptions, Compiling, Contents, MemorySpool, ParsedCase, ParsedSet,
     PolicyFiles, Ruleset,
 };
+use crate::{background, limits};
 
 /// A policy set that has passed every check, with its warnings.
 pub(super) struct Built {
@@ -112,8 +113,32 @@ impl Builder {
             }
         };
         let known = Known::of(&snapshot);
-        let built = self.build(snapshot.files, &self.contents, before);
+        let built = self.build_beside(&snapshot.files, before);
         (built.map(|built| Built { known, ..built }), snapshot.fingerprint)
+    }
+
+    /// Long lists that are new take seconds, on every processor there is: a thread that stands back reads them. One that does
+    /// could never come forward again, so it is not the keeper's own, which has to be quick with what is small.
+    fn build_beside(&self, files: &PolicyFiles, before: Option<&Ruleset>) -> Result<Built, Diagnostics> {
+        let build = || self.build(files.clone(), &self.contents, before);
+        if !self.is_much(files) {
+            return build();
+        }
+        let behind = || {
+            background::stand_back(limits::COMPILE_NICENESS);
+            build()
+        };
+        thread::scope(|scope| {
+            match thread::Builder::new().name("compile".to_owned()).spawn_scoped(scope, behind) {
+                Ok(compiling) => compiling.join().unwrap_or_else(|_| Err(lost())),
+                Err(_) => build(),
+            }
+        })
+    }
+
+    fn is_much(&self, files: &PolicyFiles) -> bool {
+        let new = files.under("lists/").filter(|(_, file)| !self.book.has_list(file.digest));
+        new.map(|(_, file)| file.bytes).sum::<u64>() > limits::COMPILED_AT_ONCE_BYTES
     }
 
     /// The files of the directory as they are now, read as far as they must be.
@@ -187,10 +212,10 @@ impl Builder {
         self.options.here.shadow
     }
 
-    /// Compiles a set that was kept, all of it at hand.
+    /// Compiles a set that was kept, all of it at hand. Lists and names that are remembered are not read again.
     pub(super) fn compile_kept(&self, files: &PolicyFiles) -> Result<(Ruleset, CaseSet), Diagnostics> {
-        let (ruleset, facts, _) = compile_whole(files, &self.options)?;
-        Ok((ruleset, facts))
+        let built = self.build(files.clone(), files, None)?;
+        Ok((built.ruleset, built.facts))
     }
 }
 
@@ -229,22 +254,75 @@ mod tests {
     use super::*;
     use crate::policy::Digest;
 
-    #[test]
-    fn a_wrong_mark_of_a_list_refuses_no_set_from_then_on() {
-        let home = tempfile::tempdir().unwrap();
-        let policies = home.path().join("policies");
+    /// A policy directory with one case and one list.
+    fn policies(home: &Path, list: &str) -> PathBuf {
+        let policies = home.join("policies");
         for (name, text) in [
             (
                 "cases/a.toml",
                 "id = \"a\"\ncustomer = \"c\"\nbasis = \"fraud\"\ndecided = 2026-11-20T22:15:00Z\n\
                  decided_by = [\"j\"]\nhost_lists = [\"lists/l.txt\"]\n",
             ),
-            ("lists/l.txt", "one.example\ntwo.example\n"),
+            ("lists/l.txt", list),
         ] {
             let path = policies.join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         }
+        policies
+    }
+
+    fn read(builder: &mut Builder) -> Built {
+        builder.read(None).0.unwrap_or_else(|errors| panic!("{errors}"))
+    }
+
+    #[test]
+    fn a_kept_set_is_compiled_from_what_is_remembered_of_its_lists() {
+        let home = tempfile::tempdir().unwrap();
+        let policies = policies(home.path(), "one.example\ntwo.example\n");
+        let restored = Restored::default();
+        let mut builder = Builder::new(policies, CompileOptions::default(), home.path(), restored);
+        let built = read(&mut builder);
+        let mut kept = built.files.clone();
+        builder.settle(built);
+        // Nobody could read the list.
+        let list = kept.files.get_mut("lists/l.txt").unwrap();
+        list.content = None;
+        let (ruleset, _) = builder.compile_kept(&kept).unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(ruleset.host_count(), 2);
+        // A list that it does not know is not taken for one that it does.
+        kept.files.get_mut("lists/l.txt").unwrap().digest = Digest::of(b"something else");
+        assert!(builder.compile_kept(&kept).is_err());
+        let mut other = builder.files().unwrap();
+        other.insert("lists/l.txt", b"three.example\n".to_vec());
+        let (ruleset, _) = builder.compile_kept(&other).unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(ruleset.host_count(), 1);
+    }
+
+    #[test]
+    fn long_lists_that_are_new_are_compiled_by_a_thread_that_stands_back_and_not_by_the_keeper() {
+        let own = || rustix::process::getpriority_process(None).unwrap();
+        let before = own();
+        let home = tempfile::tempdir().unwrap();
+        let long: String = (0..50_000).map(|number| format!("{number}.long-list.example\n")).collect();
+        let policies = policies(home.path(), &long);
+        let restored = Restored::default();
+        let mut builder = Builder::new(policies, CompileOptions::default(), home.path(), restored);
+        let built = read(&mut builder);
+        assert!(builder.is_much(&built.files));
+        assert_eq!((built.ruleset.host_count(), own()), (50_000, before));
+        let files = built.files.clone();
+        builder.settle(built);
+        assert!(!builder.is_much(&files), "the list is known");
+        let mut small = files;
+        small.insert("lists/l.txt", b"one.example\n".to_vec());
+        assert!(!builder.is_much(&small));
+    }
+
+    #[test]
+    fn a_wrong_mark_of_a_list_refuses_no_set_from_then_on() {
+        let home = tempfile::tempdir().unwrap();
+        let policies = policies(home.path(), "one.example\ntwo.example\n");
         // What an earlier process has left: the list looks as it does, and is said to hold something else.
         let there = fs::metadata(policies.join("lists/l.txt")).unwrap();
         let known = json!({ "lists/l.txt": {

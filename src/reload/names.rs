@@ -6,7 +6,8 @@
 //! version, is as good as none.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, Write};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +17,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::source::known::Known;
-use crate::policy::{Book, HostList, MergedNames, NamesMark, Ruleset};
+use crate::policy::{Book, HostList, MergedNames, NamesMark, ReadAt, Ruleset};
 use crate::{background, limits};
 
 /// What a name means may change with a version, and the image with it.
@@ -49,7 +50,7 @@ pub(super) struct NamesKeeper {
     not_before: Option<Instant>,
     /// Whether what is under way writes to the disk.
     writes: bool,
-    /// Ends that writing.
+    /// Ends what is under way.
     cancelled: Arc<AtomicBool>,
 }
 
@@ -85,7 +86,7 @@ impl NamesKeeper {
         let lists = serde_json::from_slice(&fs::read(self.directory.join("lists.json"))?)?;
         let image = File::open(self.directory.join("image"))?;
         let length = image.metadata()?.len();
-        Ok((MergedNames::read(&mut BufReader::new(image), length)?, lists))
+        Ok((MergedNames::read(&Image(image), length)?, lists))
     }
 
     /// Begins what there is to do, unless something is under way.
@@ -106,8 +107,10 @@ impl NamesKeeper {
             (Some(merging), _) => {
                 self.not_before = Some(Instant::now() + limits::MERGE_AGAIN_AFTER);
                 let (merged, rules) = (Arc::clone(&self.merged), Arc::clone(rules));
-                self.spawn(move || match merging.merge() {
-                    Ok(names) => *merged.lock().unwrap_or_else(PoisonError::into_inner) = Some(names),
+                let cancelled = Arc::clone(&self.cancelled);
+                self.spawn(move || match merging.merge(&cancelled) {
+                    Ok(None) => {}
+                    Ok(names) => *merged.lock().unwrap_or_else(PoisonError::into_inner) = names,
                     Err(error) => {
                         let revision = rules.revision();
                         tracing::error!(%error, %revision, "the names of the set cannot be merged");
@@ -144,8 +147,8 @@ impl NamesKeeper {
         })
     }
 
-    /// Another process is about to have the state directory: nothing is written there after this. Names that are being
-    /// merged go on, since they stay in memory.
+    /// Another process is about to have the state directory: nothing is written there after this. A merge that is under way
+    /// ends soon, since that process makes its own; it has nothing to do with the disk, and is not waited for.
     pub(super) fn let_go(&mut self) {
         self.cancelled.store(true, Ordering::Relaxed);
         if self.writes
@@ -157,6 +160,7 @@ impl NamesKeeper {
         // When the directory comes back, what the other process has left there is not known.
         self.kept = NamesMark::default();
         self.cancelled = Arc::default();
+        self.not_before = None;
     }
 
     /// Names that were merged since it was asked last.
@@ -225,6 +229,15 @@ fn write(
     })
 }
 
+/// The compiled names on disk.
+struct Image(File);
+
+impl ReadAt for Image {
+    fn read_exact_at(&self, bytes: &mut [u8], at: u64) -> io::Result<()> {
+        FileExt::read_exact_at(&self.0, bytes, at)
+    }
+}
+
 /// A file that is written to unless that was cancelled.
 struct Unless<'c> {
     cancelled: &'c AtomicBool,
@@ -234,7 +247,8 @@ struct Unless<'c> {
 impl Write for Unless<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         check(self.cancelled)?;
-        self.file.write(bytes)
+        background::breathe();
+        self.file.write(bytes.get(..limits::HASH_PIECE_BYTES).unwrap_or(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -251,7 +265,9 @@ fn check(cancelled: &AtomicBool) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::build::Builder;
     use super::*;
+    use crate::policy::CompileOptions;
 
     fn names_in(directory: &Path) -> Vec<String> {
         let entries = fs::read_dir(directory).into_iter().flatten().flatten();
@@ -277,6 +293,53 @@ mod tests {
         keeper.let_go();
         assert!(ended.load(Ordering::SeqCst), "it was waited for");
         check(&keeper.cancelled).unwrap();
+    }
+
+    #[test]
+    fn a_merge_is_cancelled_when_the_directory_is_let_go_and_is_not_waited_for() {
+        let home = tempfile::tempdir().unwrap();
+        let (mut keeper, _) = NamesKeeper::open(home.path());
+        let (cancelled, (go, wait)) = (Arc::clone(&keeper.cancelled), std::sync::mpsc::channel());
+        keeper.work = Some(std::thread::spawn(move || {
+            wait.recv().unwrap();
+            assert!(cancelled.load(Ordering::Relaxed));
+        }));
+        keeper.let_go();
+        go.send(()).unwrap();
+        keeper.work.take().unwrap().join().unwrap();
+    }
+
+    #[test]
+    fn names_are_merged_again_when_their_merging_was_cancelled() {
+        let home = tempfile::tempdir().unwrap();
+        let policies = home.path().join("policies");
+        let write = |id: &str| {
+            let text = format!(
+                "id = \"{id}\"\ncustomer = \"c\"\nbasis = \"fraud\"\ndecided = 2026-11-20T22:15:00Z\n\
+                 decided_by = [\"j\"]\nhosts = [\"{id}.example\"]\n"
+            );
+            fs::create_dir_all(policies.join("cases")).unwrap();
+            fs::write(policies.join(format!("cases/{id}.toml")), text).unwrap();
+        };
+        let options = CompileOptions { image_from_names: 1, ..CompileOptions::default() };
+        let mut builder = Builder::new(policies.clone(), options, home.path(), Restored::default());
+        let mut read = |before: Option<&Ruleset>| {
+            let built = builder.read(before).0.unwrap_or_else(|errors| panic!("{errors}"));
+            builder.settle(built).ruleset
+        };
+        write("a");
+        let first = read(None);
+        write("b");
+        let rules = Arc::new(read(Some(&first)));
+        assert!(rules.merging().is_some(), "two images");
+        let (mut keeper, _) = NamesKeeper::open(home.path());
+        keeper.cancelled.store(true, Ordering::Relaxed);
+        for merged in [false, true] {
+            keeper.tend(&rules, builder.book(), builder.known());
+            keeper.work.take().unwrap().join().unwrap();
+            assert_eq!(keeper.take_merged().is_some(), merged);
+            keeper.let_go();
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+use crate::background::breathe;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::limits;
 use crate::policy::{PolicyFile, PolicyFiles};
@@ -282,6 +283,9 @@ fn load(
 /// the set is read again anyway, and a file that grows for ever must not fill the memory.
 pub(super) fn read_bounded(path: &Path, expected: u64) -> io::Result<Arc<[u8]>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(expected + 1).read_to_end(&mut bytes)?;
+    let mut file = File::open(path)?.take(expected + 1);
+    while file.by_ref().take(limits::HASH_PIECE_BYTES as u64).read_to_end(&mut bytes)? > 0 {
+        breathe();
+    }
     Ok(bytes.into())
 }

@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::background::breathe;
 use crate::limits;
 use crate::policy::{MemorySpool, Spool, Spooled};
 
@@ -25,7 +26,10 @@ impl DiskSpool {
         let mut options = OpenOptions::new();
         options.read(true).write(true).mode(0o600).custom_flags(libc::O_TMPFILE | libc::O_CLOEXEC);
         let mut file = options.open(&self.directory)?;
-        file.write_all(bytes)?;
+        for piece in bytes.chunks(limits::HASH_PIECE_BYTES) {
+            file.write_all(piece)?;
+            breathe();
+        }
         Ok(SpooledFile(file))
     }
 }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::background::breathe;
 use crate::limits;
 use crate::policy::{Contents, Digest, PolicyFile, PolicyFiles};
 
@@ -372,7 +373,10 @@ fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let temporary = path.with_extension("new");
     let write = || -> io::Result<()> {
         let mut file = File::create(&temporary)?;
-        file.write_all(bytes)?;
+        for piece in bytes.chunks(limits::HASH_PIECE_BYTES) {
+            file.write_all(piece)?;
+            breathe();
+        }
         file.sync_all()?;
         fs::rename(&temporary, path)
     };

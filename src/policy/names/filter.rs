@@ -1,75 +1,112 @@
 //! Says "surely not here" of nearly every name that is not listed, before anything is searched.
 //!
 //! All bits of a name lie in one line of the processor's cache, so that a name that is not listed costs one look at the
-//! memory: one bit in each of the eight words of a line.
+//! memory: one bit in each of the eight words of a line. Which bits these are depends on how far the name reaches: a
+//! parent that is listed by itself alone says nothing of the names below it, and they are not searched for its sake.
 
 /// Twelve bits a name let about 0.5 % of the names that are not listed through, for the names themselves to say no.
 const BITS_A_NAME: u64 = 12;
 const WORDS: usize = 8;
-/// Spreads the bits that chose the line over those that choose the bits in it.
+/// Spread the bits that chose the line over those that choose the bits in it, for each [`Reach`].
 const SPREAD: u64 = 0xd131_0ba6_98df_b5ad;
+const SPREAD_BELOW: u64 = 0x9216_d5d9_8979_fb1b;
 
-/// One line of the cache.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[repr(align(64))]
-struct Line([u64; WORDS]);
+/// What the patterns on a name cover.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// The name alone.
+    Itself,
+    /// Names below it, and perhaps itself.
+    Below,
+}
 
 /// A Bloom filter over the hashes of names. Which bits a hash sets is part of the format of images; a test holds it.
+///
+/// Its words are asked for as zeros, which the system hands out as they are touched: whoever fills it from a disk touches
+/// each of them once, on as many processors as there are.
 #[derive(Debug)]
-pub(super) struct Filter(Vec<Line>);
+pub(super) struct Filter {
+    words: Vec<u64>,
+    /// Where the first line begins, so that each lies in one line of the cache.
+    start: usize,
+    lines: usize,
+}
 
 impl Filter {
     /// Octets of a line.
-    pub(super) const LINE: usize = size_of::<Line>();
+    pub(super) const LINE: usize = WORDS * size_of::<u64>();
 
     /// An empty filter for this many names.
     pub(super) fn with_room(names: u64) -> Self {
         let lines = names.saturating_mul(BITS_A_NAME).div_ceil(8 * Self::LINE as u64);
-        Self(vec![Line::default(); usize::try_from(lines).unwrap_or(usize::MAX).max(1)])
+        Self::with_lines(usize::try_from(lines).unwrap_or(usize::MAX).max(1))
     }
 
-    /// An empty filter, to be [filled](Self::push) with what [`Self::bytes`] has given.
-    pub(super) fn to_fill(lines: usize) -> Self {
-        Self(Vec::with_capacity(lines))
+    /// An empty filter of so many lines, to be [filled](Self::words_mut) with what [`Self::bytes`] has given.
+    pub(super) fn with_lines(lines: usize) -> Self {
+        let words = vec![0_u64; lines.saturating_mul(WORDS).saturating_add(WORDS - 1)];
+        // Where alignment cannot be told, a line may lie in two lines of the cache.
+        let start = Some(words.as_ptr().align_offset(Self::LINE)).filter(|start| *start < WORDS);
+        Self { words, start: start.unwrap_or_default(), lines }
     }
 
-    /// Adds lines; octets that make no whole line are left out.
-    pub(super) fn push(&mut self, bytes: &[u8]) {
-        let (lines, _) = bytes.as_chunks::<{ Self::LINE }>();
-        self.0.extend(lines.iter().map(|line| {
-            let (words, _) = line.as_chunks::<8>();
-            let mut made = Line::default();
-            made.0.iter_mut().zip(words).for_each(|(word, bytes)| *word = u64::from_le_bytes(*bytes));
-            made
-        }));
+    /// All words, line by line.
+    pub(super) fn words_mut(&mut self) -> &mut [u64] {
+        let words = self.words.get_mut(self.start..).unwrap_or_default();
+        words.get_mut(..self.lines * WORDS).unwrap_or_default()
+    }
+
+    fn words(&self) -> &[u64] {
+        let words = self.words.get(self.start..).unwrap_or_default();
+        words.get(..self.lines * WORDS).unwrap_or_default()
     }
 
     pub(super) fn lines(&self) -> usize {
-        self.0.len()
+        self.lines
+    }
+
+    /// Bytes of memory it holds.
+    pub(super) fn memory_bytes(&self) -> usize {
+        size_of_val(self.words.as_slice())
     }
 
     /// The lines as they lie on disk, so many octets at a time.
     pub(super) fn bytes(&self, piece: usize) -> impl Iterator<Item = Vec<u8>> + '_ {
         let lines = (piece / Self::LINE).max(1);
-        self.0
-            .chunks(lines)
-            .map(|lines| lines.iter().flat_map(|line| line.0).flat_map(u64::to_le_bytes).collect())
+        self.words()
+            .chunks(lines * WORDS)
+            .map(|words| words.iter().flat_map(|word| word.to_le_bytes()).collect())
     }
 
-    pub(super) fn insert(&mut self, hash: u64) {
-        let at = place(hash, self.0.len());
-        let Some(line) = self.0.get_mut(at) else { return };
-        for (word, bit) in line.0.iter_mut().zip(bits(hash)) {
+    /// Puts words back as [`Self::bytes`] has given them; octets that make no whole word are left out.
+    pub(super) fn fill(words: &mut [u64], bytes: &[u8]) {
+        let (from, _) = bytes.as_chunks::<{ size_of::<u64>() }>();
+        words.iter_mut().zip(from).for_each(|(word, bytes)| *word = u64::from_le_bytes(*bytes));
+    }
+
+    /// Adds a name that reaches so far. It takes the same room however far that is.
+    pub(super) fn insert(&mut self, hash: u64, reach: Reach) {
+        let at = self.start + WORDS * place(hash, self.lines);
+        let line = self.words.get_mut(at..).and_then(<[u64]>::first_chunk_mut::<WORDS>);
+        for (word, bit) in line.into_iter().flatten().zip(bits(hash, reach)) {
             *word |= 1 << bit;
         }
     }
 
+    /// Whether a name may be in it that was added with this reach.
     #[inline]
-    pub(super) fn may_hold(&self, hash: u64) -> bool {
+    pub(super) fn may_hold(&self, hash: u64, reach: Reach) -> bool {
+        let at = self.start + WORDS * place(hash, self.lines);
         // An empty filter has lines as well; one without any knows nothing.
-        let Some(line) = self.0.get(place(hash, self.0.len())) else { return true };
-        let all = line.0.iter().zip(bits(hash)).fold(1, |all, (word, bit)| all & (word >> bit));
+        let Some(line) = self.words.get(at..).and_then(<[u64]>::first_chunk::<WORDS>) else { return true };
+        let all = line.iter().zip(bits(hash, reach)).fold(1, |all, (word, bit)| all & (word >> bit));
         all == 1
+    }
+
+    /// Whether a name may be in it, however far it reaches.
+    #[inline]
+    pub(super) fn may_hold_any(&self, hash: u64) -> bool {
+        self.may_hold(hash, Reach::Itself) || self.may_hold(hash, Reach::Below)
     }
 }
 
@@ -83,8 +120,11 @@ fn place(hash: u64, lines: usize) -> usize {
 
 /// The bit in each word of it.
 #[inline]
-fn bits(hash: u64) -> impl Iterator<Item = u64> {
-    let spread = hash.wrapping_mul(SPREAD);
+fn bits(hash: u64, reach: Reach) -> impl Iterator<Item = u64> {
+    let spread = hash.wrapping_mul(match reach {
+        Reach::Itself => SPREAD,
+        Reach::Below => SPREAD_BELOW,
+    });
     (0..WORDS).map(move |word| (spread >> (16 + 6 * word)) & 63)
 }
 
@@ -101,23 +141,44 @@ mod tests {
     fn what_is_in_it_is_never_denied_and_what_is_not_rarely_let_through() {
         let seed = Seed::random();
         let mut filter = Filter::with_room(20_000);
-        names(seed, 0, 20_000).for_each(|hash| filter.insert(hash));
-        let mut again = Filter::to_fill(filter.lines());
-        filter.bytes(1_000).for_each(|bytes| again.push(&bytes));
-        assert_eq!(again.0, filter.0);
-        assert!(names(seed, 0, 20_000).all(|hash| again.may_hold(hash)));
-        let through = names(seed, 20_000, 220_000).filter(|hash| again.may_hold(*hash)).count();
-        assert!(through < 2_000, "{through} of 200,000");
-        assert!(!Filter::with_room(0).may_hold(1) && Filter::to_fill(0).may_hold(1));
+        let reach = |number: usize| if number.is_multiple_of(3) { Reach::Below } else { Reach::Itself };
+        names(seed, 0, 20_000).enumerate().for_each(|(number, hash)| filter.insert(hash, reach(number)));
+        let mut again = Filter::with_lines(filter.lines());
+        let pieces = filter.bytes(1_000);
+        again
+            .words_mut()
+            .chunks_mut(960 / 8)
+            .zip(pieces)
+            .for_each(|(words, bytes)| Filter::fill(words, &bytes));
+        assert_eq!(again.words(), filter.words());
+        assert_eq!(
+            again.words().as_ptr().align_offset(Filter::LINE),
+            0,
+            "a line lies in one line of the cache"
+        );
+        let mut other_reach = 0;
+        for (number, hash) in names(seed, 0, 20_000).enumerate() {
+            assert!(again.may_hold(hash, reach(number)) && again.may_hold_any(hash));
+            let other = if reach(number) == Reach::Below { Reach::Itself } else { Reach::Below };
+            other_reach += usize::from(again.may_hold(hash, other));
+        }
+        assert!(other_reach < 400, "{other_reach} of 20,000 seem to reach as far as they do not");
+        for reach in [Reach::Itself, Reach::Below] {
+            let through = names(seed, 20_000, 220_000).filter(|hash| again.may_hold(*hash, reach)).count();
+            assert!(through < 2_000, "{through} of 200,000");
+        }
+        let (empty, none) = (Filter::with_room(0), Filter::with_lines(0));
+        assert!(!empty.may_hold_any(1) && none.may_hold(1, Reach::Itself) && none.may_hold(1, Reach::Below));
     }
 
     #[test]
     fn a_hash_sets_the_bits_it_has_always_set() {
         let mut filter = Filter::with_room(100);
-        [1, 0x0123_4567_89ab_cdef, u64::MAX].into_iter().for_each(|hash| filter.insert(hash));
+        [1, 0x0123_4567_89ab_cdef, u64::MAX].into_iter().for_each(|hash| filter.insert(hash, Reach::Itself));
+        [2, 0xfedc_ba98_7654_3210].into_iter().for_each(|hash| filter.insert(hash, Reach::Below));
         let bytes: Vec<u8> = filter.bytes(1 << 20).flatten().collect();
         assert_eq!(crate::policy::Digest::of(&bytes).to_string(), PINNED);
     }
 
-    const PINNED: &str = "0de7e3f3c6350dde347c7c23b979a2301cb375e0859623d5ea4518497a80aee3";
+    const PINNED: &str = "e54ef9658b453b4118e42aa2b4e88b50af75da2afdb4d078e19044dda6f15164";
 }

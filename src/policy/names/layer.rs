@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::sync::atomic::AtomicBool;
 
 use super::hash::Depths;
 use super::image::{self, BuildError, Image, Ordered, Sought, Source};
 use super::posting::{Cases, Forms, Naming};
 use super::run::{Run, RunReader};
 use super::table::Table;
+use crate::background::Breath;
 use crate::hostname::Hostname;
 use crate::policy::{CaseId, Digest};
 
@@ -51,15 +53,18 @@ impl Layer {
             let (table, counts) = table_of(cases, names)?;
             return Ok(Self { keys, counts, names: Names::Table(table) });
         }
-        let (image, counts) = image::build(&sources(cases), cases.len())?;
+        let never = AtomicBool::new(false);
+        let (image, counts) = image::build(&sources(cases), cases.len(), &never)?;
         Ok(Self { keys, counts, names: Names::Image(image) })
     }
 
-    /// The names of several layers in one, without those of cases that `lives` says no of.
+    /// The names of several layers in one, without those of cases that `lives` says no of. It ends early when it is
+    /// `cancelled`.
     pub(super) fn merged(
         layers: &[&Self],
         lives: impl Fn(&NamesKey) -> bool,
         image_from: u64,
+        cancelled: &AtomicBool,
     ) -> Result<Self, BuildError> {
         let mut keys: Vec<NamesKey> = Vec::new();
         let mut known: HashMap<&NamesKey, u32> = HashMap::new();
@@ -80,7 +85,7 @@ impl Layer {
             (Names::Table(table), counts)
         } else {
             let kept = layers.iter().zip(&numbers).map(|(layer, numbers)| layer.source(numbers));
-            let (image, counts) = image::build(&kept.collect::<Vec<_>>(), keys.len())?;
+            let (image, counts) = image::build(&kept.collect::<Vec<_>>(), keys.len(), cancelled)?;
             (Names::Image(image), counts)
         };
         Ok(Self { keys, counts, names })
@@ -104,15 +109,19 @@ impl Layer {
 
     /// Walks through all names with the cases of each.
     pub(super) fn each_name(&self, mut each: impl FnMut(&str, Naming<'_>)) {
+        // Whoever looks at names holds them against rails and rulesets: some microseconds each.
+        let mut breath = Breath::every(128);
         match &self.names {
             Names::Table(table) => {
                 for (name, naming) in table.iter() {
+                    breath.tick();
                     each(std::str::from_utf8(name).unwrap_or_default(), naming);
                 }
             }
             Names::Image(image) => {
                 let mut walk = image.walk();
                 while walk.advance() {
+                    breath.tick();
                     let name: Vec<u8> = walk.name().iter().rev().copied().collect();
                     each(std::str::from_utf8(&name).unwrap_or_default(), walk.naming());
                 }

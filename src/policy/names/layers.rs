@@ -1,13 +1,14 @@
 //! Layers over each other, as one ruleset sees them.
 
 use std::collections::{HashMap, HashSet};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use smallvec::SmallVec;
 
 use super::hash::Depths;
-use super::image::{self, BuildError, Sought};
+use super::image::{self, BuildError, ReadAt, Sought};
 use super::layer::{Layer, NamesKey, from_note, note};
 use super::posting::Forms;
 use crate::hostname::Hostname;
@@ -211,7 +212,8 @@ impl Layers {
         }
         if together.len() > 1 && (names as u64) < image_from {
             let of: Vec<&Layer> = together.iter().map(AsRef::as_ref).collect();
-            together = vec![Arc::new(Layer::merged(&of, lives, image_from)?)];
+            let never = AtomicBool::new(false);
+            together = vec![Arc::new(Layer::merged(&of, lives, image_from, &never)?)];
         }
         together.extend(tables);
         together.extend(layers);
@@ -232,14 +234,15 @@ impl Layers {
         in_tables >= image_from || images > 1 || in_images.saturating_sub(live) > in_images / 4
     }
 
-    /// All names that cases still have, in one layer. It takes seconds with millions of names.
+    /// All names that cases still have, in one layer. It takes seconds with millions of names, and ends early when it is
+    /// `cancelled`.
     ///
     /// # Errors
-    /// When the numbers are used up.
-    pub(crate) fn merged(&self, image_from: u64) -> Result<Layer, BuildError> {
+    /// When the numbers are used up, or it was cancelled.
+    pub(crate) fn merged(&self, image_from: u64, cancelled: &AtomicBool) -> Result<Layer, BuildError> {
         let live: HashSet<&NamesKey> = self.placed.iter().flat_map(Self::live_keys).collect();
         let layers: Vec<&Layer> = self.placed.iter().map(|one| one.layer.as_ref()).collect();
-        Layer::merged(&layers, |key| live.contains(key), image_from)
+        Layer::merged(&layers, |key| live.contains(key), image_from, cancelled)
     }
 
     fn live_keys(placed: &Placed) -> impl Iterator<Item = &NamesKey> {
@@ -263,7 +266,7 @@ impl Layer {
     ///
     /// # Errors
     /// When the disk refuses, or the layer is not as it was written.
-    pub(crate) fn read(from: &mut dyn Read, length: u64) -> io::Result<Self> {
+    pub(crate) fn read(from: &dyn ReadAt, length: u64) -> io::Result<Self> {
         let (image, note) = image::read(from, length)?;
         from_note(note, image).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "it names no cases"))
     }

@@ -10,6 +10,7 @@ mod hash;
 mod image;
 mod layer;
 mod layers;
+mod pace;
 mod posting;
 mod run;
 mod table;
@@ -18,6 +19,7 @@ mod table;
 mod tests;
 
 pub(crate) use image::BuildError;
+pub use image::ReadAt;
 pub(crate) use layer::{Layer, NamesKey, NamesOf};
 pub(crate) use layers::{Layers, Named};
 pub(crate) use posting::{Forms, IndexFull};

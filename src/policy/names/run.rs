@@ -8,6 +8,7 @@ use std::io::{self, Cursor, Read};
 use std::sync::Arc;
 
 use super::posting::Forms;
+use crate::background::Breath;
 use crate::hostname::MAX_NAME_OCTETS;
 use crate::policy::pattern::Pattern;
 
@@ -48,9 +49,14 @@ impl Unsorted {
     /// The same patterns as a run, each name once with all its forms.
     pub(crate) fn sorted(self) -> SortedRun {
         let Self { bytes, starts } = self;
-        let mut sorted: Vec<Begun> =
-            starts.into_iter().map(|start| Begun::new(Self::name(&bytes, start).1, start)).collect();
+        let mut breath = Breath::every(1 << 13);
+        let mut sorted: Vec<Begun> = Vec::with_capacity(starts.len());
+        for start in starts {
+            breath.tick();
+            sorted.push(Begun::new(Self::name(&bytes, start).1, start));
+        }
         sorted.sort_unstable_by(|a, b| {
+            breath.tick();
             let whole = |one: &Begun| Self::name(&bytes, one.start).1;
             a.octets.cmp(&b.octets).then_with(|| whole(a).cmp(whole(b)))
         });
@@ -59,7 +65,9 @@ impl Unsorted {
         run.middle = middle.unwrap_or_default();
         let mut previous: &[u8] = &[];
         let mut forms_at = None;
+        let mut breath = Breath::every(1 << 11);
         for Begun { start, .. } in sorted {
+            breath.tick();
             let (forms, name) = Self::name(&bytes, start);
             // No name is empty, so the first never equals what stands for "none before".
             if name == previous {
@@ -179,7 +187,9 @@ impl Run {
     /// Calls `each` with every pattern of the run; a name with several forms comes several times.
     pub(crate) fn for_each(&self, mut each: impl FnMut(Pattern)) -> io::Result<()> {
         let mut reader = self.reader()?;
+        let mut breath = Breath::every(256);
         while let Some(forms) = reader.advance()? {
+            breath.tick();
             let Some(name) = forward(reader.name()) else { return Err(damaged()) };
             forms.forms().for_each(|form| each(Pattern { form, name: name.clone() }));
         }

@@ -1,12 +1,15 @@
 //! The layers against a map and a loop.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use proptest::prelude::*;
 
+use super::hash::Depths;
+use super::image::Sought;
 use super::*;
 use crate::hostname::Hostname;
-use crate::policy::{CaseId, Digest, Pattern};
+use crate::policy::{CaseId, Digest, Form, Pattern};
 
 /// A few labels make names that meet often.
 fn pattern() -> impl Strategy<Value = Pattern> {
@@ -114,7 +117,7 @@ proptest! {
             let keys: Vec<NamesKey> = cases.iter().map(|(key, _)| key.clone()).collect();
             let mut placed = Layers::place(&keys, layers).unwrap();
             if merge {
-                let merged = Arc::new(placed.merged(image_from).unwrap());
+                let merged = Arc::new(placed.merged(image_from, &AtomicBool::new(false)).unwrap());
                 placed = Layers::place(&keys, vec![merged]).unwrap();
                 prop_assert!(!placed.wants_merging(image_from.max(1_000)));
             }
@@ -131,7 +134,7 @@ proptest! {
         let names: Vec<NamesOf> = cases.iter().enumerate().map(|(n, one)| names_of(n, 0, one)).collect();
         let mut bytes = Vec::new();
         prop_assert!(Layer::new(&names, 0).unwrap().write(&mut bytes).unwrap());
-        let read = |bytes: &[u8]| Layer::read(&mut &*bytes, bytes.len() as u64);
+        let read = |bytes: &[u8]| Layer::read(&bytes, bytes.len() as u64);
         let keys: Vec<NamesKey> = names.into_iter().map(|one| one.key).collect();
         agree(&Layers::place(&keys, vec![Arc::new(read(&bytes).unwrap())]).unwrap(), &cases)?;
         let at = at.index(bytes.len());
@@ -149,10 +152,12 @@ fn an_image_of_an_earlier_version_is_told() {
     let one = names_of(1, 0, &[Pattern::parse("a.example").unwrap()]);
     let mut bytes = Vec::new();
     assert!(Layer::new(&[one], 0).unwrap().write(&mut bytes).unwrap());
-    assert!(bytes.starts_with(b"interdict names 2\n"));
-    bytes["interdict names ".len()] = b'1';
-    let refused = Layer::read(&mut bytes.as_slice(), bytes.len() as u64).unwrap_err();
-    assert_eq!(refused.to_string(), "it is not an image of names this version can read");
+    assert!(bytes.starts_with(b"interdict names 3\n"));
+    for version in [b'1', b'2'] {
+        bytes["interdict names ".len()] = version;
+        let refused = Layer::read(&bytes.as_slice(), bytes.len() as u64).unwrap_err();
+        assert_eq!(refused.to_string(), "it is not an image of names this version can read");
+    }
 }
 
 #[test]
@@ -175,6 +180,32 @@ fn an_image_is_as_sure_of_deep_names_and_addresses_as_of_others() {
     }
 }
 
+/// Most of a real list are names alone, and most of what is asked for are names below them.
+#[test]
+fn a_parent_that_covers_nothing_below_it_is_not_searched_for() {
+    let texts = (0..2_000).map(|number| match number % 4 {
+        0 => format!(".n{number}.example"),
+        1 => format!("*.n{number}.example"),
+        _ => format!("n{number}.example"),
+    });
+    let patterns: Vec<Pattern> = texts.map(|text| Pattern::parse(&text).unwrap()).collect();
+    let layer = Layer::new(&[names_of(0, 0, &patterns)], 0).unwrap();
+    let mut searched = 0;
+    for pattern in &patterns {
+        let below = Hostname::parse(&format!("www.{}", pattern.name)).unwrap();
+        let parent = Depths::labels(2);
+        assert!(layer.may_name(&below, Sought::Any).has(parent), "{below}");
+        assert!(layer.may_name(&pattern.name, Sought::Covering).has(Depths::OWN), "{pattern}");
+        let covering = layer.may_name(&below, Sought::Covering).has(parent);
+        if pattern.form == Form::Exact {
+            searched += usize::from(covering)
+        } else {
+            assert!(covering, "{below}")
+        }
+    }
+    assert!(searched < 50, "{searched} of 1,000 parents are searched for in vain");
+}
+
 #[test]
 fn a_case_whose_names_are_nowhere_is_told_and_a_layer_without_cases_is_let_go() {
     let one = names_of(1, 0, &[Pattern::parse("a.example").unwrap()]);
@@ -182,6 +213,17 @@ fn a_case_whose_names_are_nowhere_is_told_and_a_layer_without_cases_is_let_go() 
     let missing = Layers::place(&[key(1, 0), key(2, 0), key(1, 1)], vec![Arc::clone(&layer)]);
     assert_eq!(missing.map(|_| ()).unwrap_err(), [1, 2]);
     assert_eq!(Layers::place(&[], vec![layer]).unwrap().shared().count(), 0);
+}
+
+#[test]
+fn a_merge_that_was_cancelled_makes_nothing() {
+    let patterns = [Pattern::parse("a.example").unwrap(), Pattern::parse("b.example").unwrap()];
+    let one = names_of(1, 0, &patterns);
+    let keys = [one.key.clone()];
+    let layers = Layers::place(&keys, vec![Arc::new(Layer::new(&[one], 0).unwrap())]).unwrap();
+    let cancelled = AtomicBool::new(true);
+    assert!(matches!(layers.merged(0, &cancelled), Err(BuildError::Cancelled)));
+    assert_eq!(layers.merged(0, &AtomicBool::new(false)).unwrap().len(), 2);
 }
 
 #[test]

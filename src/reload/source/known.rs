@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::{FileMark, Snapshot, read_bounded};
+use crate::background::breathe;
 use crate::limits;
 use crate::policy::{Contents, Digest, PolicyFile};
 
@@ -71,6 +72,7 @@ pub(super) fn hash(path: &Path, expected: u64) -> io::Result<PolicyFile> {
             });
         }
         hash.update(piece.get(..read).unwrap_or_default());
+        breathe();
         bytes += u64::try_from(read).unwrap_or_default();
     }
 }

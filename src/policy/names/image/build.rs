@@ -3,14 +3,16 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 use std::io;
+use std::sync::atomic::AtomicBool;
 use std::thread;
 
 use super::pack::{PART_NAMES, Waiting};
 use super::part::Part;
 use super::{Image, Labels};
-use crate::policy::names::filter::Filter;
+use crate::policy::names::filter::{Filter, Reach};
 use crate::policy::names::hash::{Depths, Seed};
-use crate::policy::names::posting::{Cases, Chains, IndexFull};
+use crate::policy::names::pace::Pace;
+use crate::policy::names::posting::{Cases, Chains, IndexFull, Naming};
 
 /// Why no image was made.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +22,9 @@ pub(crate) enum BuildError {
     /// Where runs wait.
     #[error("cannot merge the names of the set: {0}")]
     Spool(#[from] io::Error),
+    /// Nobody wants it any more.
+    #[error("cancelled")]
+    Cancelled,
     /// Where runs wait, something else has changed them.
     #[error("cannot compile the names of the set: they are not in order")]
     Disorder,
@@ -45,17 +50,18 @@ pub(in crate::policy::names) trait Source: Sync {
     fn open(&self) -> io::Result<Box<dyn Ordered + '_>>;
 }
 
-/// Merges names into an image, and counts how many each of `case_count` cases has.
+/// Merges names into an image, and counts how many each of `case_count` cases has. It ends early when it is `cancelled`.
 pub(in crate::policy::names) fn build(
     sources: &[Box<dyn Source + '_>],
     case_count: usize,
+    cancelled: &AtomicBool,
 ) -> Result<(Image, Vec<u32>), BuildError> {
     let largest = sources.iter().max_by_key(|source| source.len());
     let middle = largest.map(|source| source.middle()).unwrap_or_default();
     let (low, high) = thread::scope(|scope| {
-        let low = || half(sources, case_count, &[], Some(&middle));
+        let low = || half(sources, case_count, (&[], Some(&middle)), Pace::until(cancelled));
         let beside = thread::Builder::new().spawn_scoped(scope, low);
-        let high = half(sources, case_count, &middle, None);
+        let high = half(sources, case_count, (&middle, None), Pace::until(cancelled));
         let ended = || BuildError::Spool(io::Error::other("a thread that compiles names ended in a panic"));
         match beside {
             Ok(beside) => (beside.join().unwrap_or_else(|_| Err(ended())), high),
@@ -73,35 +79,38 @@ pub(in crate::policy::names) fn build(
     };
     low.parts.extend(high.parts);
     let seed = Seed::random();
-    let filter = filter(&low.parts, seed);
+    let filter = filter(&low.parts, seed, Pace::until(cancelled))?;
     Ok((Image { seed, filter, labels, parts: low.parts }, low.counts))
 }
 
 /// The names are walked through once more: to keep the hashes until their number is known would take eight octets a name.
-fn filter(parts: &[Part], seed: Seed) -> Filter {
+fn filter(parts: &[Part], seed: Seed, mut pace: Pace<'_>) -> Result<Filter, BuildError> {
     let mut filter = Filter::with_room(parts.iter().map(|part| u64::from(part.plan.names)).sum());
     let (mut backwards, mut name) = (Vec::new(), Vec::new());
     for part in parts {
         let mut walk = part.walk();
-        while walk.advance(&mut backwards).is_some() {
+        while let Some(posting) = walk.advance(&mut backwards) {
+            pace.tick()?;
             name.clear();
             name.extend(backwards.iter().rev());
-            filter.insert(seed.of(&name));
+            let mut naming = Naming::new(&part.links, Some(posting));
+            let below = naming.any(|(_, forms)| forms.covering(false).is_some());
+            filter.insert(seed.of(&name), if below { Reach::Below } else { Reach::Itself });
         }
     }
-    filter
+    Ok(filter)
 }
 
 /// The names from `from` on, and before `to`.
 fn half(
     sources: &[Box<dyn Source + '_>],
     case_count: usize,
-    from: &[u8],
-    to: Option<&[u8]>,
+    (from, to): (&[u8], Option<&[u8]>),
+    mut pace: Pace<'_>,
 ) -> Result<Half, BuildError> {
     let mut heads = BinaryHeap::with_capacity(sources.len());
     for source in sources {
-        heads.extend(advanced(Head(source.open()?), from)?);
+        heads.extend(advanced(Head(source.open()?), from, &mut pace)?);
     }
     let mut making = Making::new(case_count, from);
     let mut name = Vec::new();
@@ -116,7 +125,7 @@ fn half(
             name.extend_from_slice(head.0.name());
         }
         head.0.cases(&mut cases);
-        heads.extend(advanced(head, from)?);
+        heads.extend(advanced(head, from, &mut pace)?);
     }
     making.add(&name, &mut cases)?;
     making.seal(&[])?;
@@ -127,8 +136,13 @@ fn half(
 struct Head<'r>(Box<dyn Ordered + 'r>);
 
 /// At the next name that does not come before `from`; nothing after the last.
-fn advanced<'r>(mut head: Head<'r>, from: &[u8]) -> io::Result<Option<Reverse<Head<'r>>>> {
+fn advanced<'r>(
+    mut head: Head<'r>,
+    from: &[u8],
+    pace: &mut Pace<'_>,
+) -> Result<Option<Reverse<Head<'r>>>, BuildError> {
     while head.0.advance()? {
+        pace.tick()?;
         if head.0.name() >= from {
             return Ok(Some(Reverse(head)));
         }

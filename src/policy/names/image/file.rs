@@ -1,7 +1,7 @@
 //! An image on disk.
 //!
 //! ```text
-//! "interdict names 2\n"
+//! "interdict names 3\n"
 //! length of the head, 8 octets, little endian
 //! the head, JSON: what the caller has to say (`note`), the seed, what there is to know of every part, and the SHA-256 of
 //!   every section
@@ -10,29 +10,50 @@
 //! ```
 //!
 //! It is read into memory, not mapped: a mapped file that somebody cuts ends the process that looks at it, and an edge
-//! that ends blocks nobody. Every section is held against its digest before anything of it is used, on all processors
-//! while the next ones are read.
+//! that ends blocks nobody. All processors read sections, each straight to its place, and hash every piece while the cache
+//! still has it. Nothing is used before every section has its digest. What a start waits for is mostly the system, which
+//! finds and clears the memory: that is shared among the processors as well.
 
-use std::collections::VecDeque;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::num::NonZero;
-use std::thread::{self, ScopedJoinHandle};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::part::{Part, Plan};
 use super::{Image, Labels};
+use crate::background::breathe;
 use crate::policy::Digest;
 use crate::policy::names::filter::Filter;
 use crate::policy::names::hash::{Depths, Seed};
 use crate::policy::names::posting::Link;
 
-const MAGIC: &[u8; 18] = b"interdict names 2\n";
+const MAGIC: &[u8; 18] = b"interdict names 3\n";
 /// Octets of a digest.
 const DIGEST: u64 = 32;
 /// The filter is divided into sections of so many octets.
 const FILTER_SECTION: usize = 1 << 20;
+/// So many octets are read at once: few enough that they are still in the cache when they are hashed.
+const PIECE: usize = 256 << 10;
+
+/// Octets that are read from any place in them, by several threads: a file, or memory.
+pub trait ReadAt: Sync {
+    /// Fills `bytes` with what begins at the octet `at`.
+    ///
+    /// # Errors
+    /// When the disk refuses, or there are fewer.
+    fn read_exact_at(&self, bytes: &mut [u8], at: u64) -> io::Result<()>;
+}
+
+impl ReadAt for &[u8] {
+    fn read_exact_at(&self, bytes: &mut [u8], at: u64) -> io::Result<()> {
+        let from = usize::try_from(at).ok().and_then(|at| self.get(at..)?.get(..bytes.len()));
+        bytes.copy_from_slice(from.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+}
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -78,11 +99,13 @@ pub(in crate::policy::names) fn write(
     let head_of = |part: &Part| {
         let links = links(part);
         let bytes = (part.bytes().len() + links.len()) as u64;
-        let sha256 = Sha256::new().chain_update(part.bytes()).chain_update(links).finalize();
-        PartHead {
-            plan: part.plan.clone(),
-            section: Section { bytes, sha256: Digest::from_bytes(sha256.into()) },
+        let mut hash = Sha256::new();
+        for piece in part.bytes().chunks(PIECE) {
+            hash.update(piece);
+            breathe();
         }
+        let sha256 = Digest::from_bytes(hash.chain_update(links).finalize().into());
+        PartHead { plan: part.plan.clone(), section: Section { bytes, sha256 } }
     };
     let head = serde_json::to_vec(&Head {
         note,
@@ -113,37 +136,70 @@ pub(in crate::policy::names) fn write(
 /// # Errors
 /// When it is not what [`write`] has written, down to the last bit.
 pub(in crate::policy::names) fn read<N: for<'n> Deserialize<'n>>(
-    from: &mut dyn Read,
+    from: &dyn ReadAt,
     length: u64,
 ) -> io::Result<(Image, N)> {
-    let mut rest = length;
-    let mut begin = read_bytes(from, MAGIC.len() as u64 + 8, &mut rest)?;
+    let (head, at) = read_head(from, length)?;
+    let Head { note, seed, named, covering, parts, filter_lines, filter } = serde_json::from_slice(&head)?;
+    let in_filter = sum(filter.iter())?;
+    let in_parts = sum(parts.iter().map(|part| &part.section))?;
+    let lines = filter_lines as u64;
+    // All sizes are bounded by that of the file, from here on.
+    if length.checked_sub(at) != in_parts.checked_add(in_filter)
+        || lines == 0
+        || lines.checked_mul(Filter::LINE as u64) != Some(in_filter)
+    {
+        return Err(damaged());
+    }
+    let mut made = Filter::with_lines(filter_lines);
+    let mut octets = Vec::with_capacity(parts.len());
+    for part in &parts {
+        octets.push(vec![0_u8; usize::try_from(part.section.bytes).map_err(|_| damaged())?]);
+    }
+    let mut tasks = Tasks { at, tasks: Vec::with_capacity(parts.len() + filter.len()) };
+    for (part, octets) in parts.iter().zip(&mut octets) {
+        tasks.add(&part.section, Place::Octets(octets));
+    }
+    for (section, words) in filter.iter().zip(made.words_mut().chunks_mut(FILTER_SECTION / size_of::<u64>()))
+    {
+        tasks.add(section, Place::Words(words));
+    }
+    tasks.carry_out(from)?;
+    let parts = parts.into_iter().zip(octets).map(|(part, octets)| settle(part.plan, octets));
+    let parts = parts.collect::<Option<Vec<Part>>>().ok_or_else(damaged)?;
+    let labels = Labels { named: Depths::from_words(named), covering: Depths::from_words(covering) };
+    Ok((Image { seed, filter: made, labels, parts }, note))
+}
+
+/// How many octets sections have together.
+fn sum<'s>(mut sections: impl Iterator<Item = &'s Section>) -> io::Result<u64> {
+    sections.try_fold(0_u64, |sum, section| sum.checked_add(section.bytes)).ok_or_else(damaged)
+}
+
+/// The head, held against its digest, and where the sections begin.
+fn read_head(from: &dyn ReadAt, length: u64) -> io::Result<(Vec<u8>, u64)> {
+    const BEGIN: u64 = MAGIC.len() as u64 + 8;
+    let bytes = |at: u64, count: u64| {
+        if at.checked_add(count).is_none_or(|end| end > length) {
+            return Err(damaged());
+        }
+        let mut bytes = vec![0; usize::try_from(count).map_err(|_| damaged())?];
+        from.read_exact_at(&mut bytes, at)?;
+        Ok(bytes)
+    };
+    let mut begin = bytes(0, BEGIN)?;
     let head_bytes = begin.strip_prefix(MAGIC).and_then(|length| length.first_chunk());
     let head_bytes =
         head_bytes.ok_or_else(|| invalid("it is not an image of names this version can read"))?;
     let head_bytes = u64::from_le_bytes(*head_bytes);
-    let head = read_bytes(from, head_bytes, &mut rest)?;
+    let head = bytes(BEGIN, head_bytes)?;
     begin.extend_from_slice(&head);
-    if read_bytes(from, DIGEST, &mut rest)? != Digest::of(&begin).as_bytes() {
+    // Both are in the file.
+    let digest_at = BEGIN + head_bytes;
+    if bytes(digest_at, DIGEST)? != Digest::of(&begin).as_bytes() {
         return Err(damaged());
     }
-    let Head { note, seed, named, covering, parts, filter_lines, filter } = serde_json::from_slice(&head)?;
-    let sections: Vec<Section> = parts.iter().map(|part| &part.section).chain(&filter).cloned().collect();
-    let expected = sections.iter().try_fold(0_u64, |sum, section| sum.checked_add(section.bytes));
-    if expected != Some(rest) {
-        return Err(damaged());
-    }
-    let mut sections = read_sections(from, &sections, &mut rest)?.into_iter();
-    let parts = parts.into_iter().zip(sections.by_ref()).map(|(part, bytes)| settle(part.plan, bytes));
-    let parts = parts.collect::<Option<Vec<Part>>>().ok_or_else(damaged)?;
-    let mut made =
-        Filter::to_fill(filter_lines.min(usize::try_from(length).unwrap_or_default() / Filter::LINE));
-    sections.for_each(|bytes| made.push(&bytes));
-    if made.lines() != filter_lines || filter_lines == 0 {
-        return Err(damaged());
-    }
-    let labels = Labels { named: Depths::from_words(named), covering: Depths::from_words(covering) };
-    Ok((Image { seed, filter: made, labels, parts }, note))
+    Ok((head, digest_at + DIGEST))
 }
 
 /// A part and the links behind it.
@@ -158,36 +214,81 @@ fn settle(plan: Plan, mut bytes: Vec<u8>) -> Option<Part> {
     Part::new(plan, bytes, links)
 }
 
-/// Reads one section after the other, while other threads hold those that were read against their digests.
-fn read_sections(from: &mut dyn Read, sections: &[Section], rest: &mut u64) -> io::Result<Vec<Vec<u8>>> {
-    let at_once = thread::available_parallelism().map_or(1, NonZero::get);
-    thread::scope(|scope| {
-        let (mut sound, mut checked) = (Vec::with_capacity(sections.len()), VecDeque::new());
-        for section in sections {
-            if checked.len() >= at_once {
-                sound.extend(checked.pop_front().map(ended).transpose()?);
+/// Where a section goes.
+enum Place<'t> {
+    Octets(&'t mut [u8]),
+    /// Lines of the filter.
+    Words(&'t mut [u64]),
+}
+
+/// A section that is to be read.
+struct Task<'t> {
+    at: u64,
+    section: &'t Section,
+    to: Place<'t>,
+}
+
+impl Task<'_> {
+    /// Reads and hashes it, a piece at a time.
+    fn carry_out(self, from: &dyn ReadAt, room: &mut [u8]) -> io::Result<()> {
+        let (mut hash, mut at, mut bytes) = (Sha256::new(), self.at, 0);
+        let mut read = |piece: &mut [u8]| {
+            from.read_exact_at(piece, at)?;
+            hash.update(&*piece);
+            let read = piece.len() as u64;
+            (at, bytes) = (at + read, bytes + read);
+            io::Result::Ok(())
+        };
+        match self.to {
+            Place::Octets(octets) => octets.chunks_mut(PIECE).try_for_each(read)?,
+            Place::Words(words) => {
+                for words in words.chunks_mut(PIECE / size_of::<u64>()) {
+                    let piece = room.get_mut(..size_of_val(words)).ok_or_else(damaged)?;
+                    read(piece)?;
+                    Filter::fill(words, piece);
+                }
             }
-            let bytes = read_bytes(from, section.bytes, rest)?;
-            let check = move || (Digest::of(&bytes) == section.sha256).then_some(bytes);
-            checked.push_back(thread::Builder::new().spawn_scoped(scope, check)?);
         }
-        for checked in checked {
-            sound.push(ended(checked)?);
-        }
-        Ok(sound)
-    })
+        let sound =
+            bytes == self.section.bytes && hash.finalize().as_slice() == self.section.sha256.as_bytes();
+        if sound { Ok(()) } else { Err(damaged()) }
+    }
 }
 
-fn ended(checked: ScopedJoinHandle<'_, Option<Vec<u8>>>) -> io::Result<Vec<u8>> {
-    checked.join().ok().flatten().ok_or_else(damaged)
+/// What is to be read, one section behind the other.
+struct Tasks<'t> {
+    /// Where the next one begins.
+    at: u64,
+    tasks: Vec<Task<'t>>,
 }
 
-fn read_bytes(from: &mut dyn Read, length: u64, rest: &mut u64) -> io::Result<Vec<u8>> {
-    *rest = rest.checked_sub(length).ok_or_else(damaged)?;
-    // Bounded by the size of the file.
-    let mut bytes = vec![0; usize::try_from(length).map_err(|_| damaged())?];
-    from.read_exact(&mut bytes)?;
-    Ok(bytes)
+impl<'t> Tasks<'t> {
+    fn add(&mut self, section: &'t Section, to: Place<'t>) {
+        self.tasks.push(Task { at: self.at, section, to });
+        // The sum of all is in the file.
+        self.at = self.at.saturating_add(section.bytes);
+    }
+
+    /// Reads all of them, on as many threads as there are processors.
+    fn carry_out(self, from: &dyn ReadAt) -> io::Result<()> {
+        let at_once = thread::available_parallelism().map_or(1, NonZero::get).min(self.tasks.len());
+        let tasks = Mutex::new(self.tasks.into_iter());
+        let next = || tasks.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let work = || {
+            let mut room = vec![0; PIECE];
+            while let Some(task) = next() {
+                task.carry_out(from, &mut room)?;
+            }
+            Ok(())
+        };
+        thread::scope(|scope| {
+            // Where there is no thread to be had, fewer do the same.
+            let spawn = |_| thread::Builder::new().spawn_scoped(scope, work).ok();
+            let beside: Vec<_> = (1..at_once).filter_map(spawn).collect();
+            let own = work();
+            beside.into_iter().fold(own, |all, one| all.and(one.join().unwrap_or_else(|_| Err(damaged()))))
+        })
+    }
 }
 
 fn damaged() -> io::Error {

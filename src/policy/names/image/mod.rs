@@ -5,7 +5,7 @@
 //! made from sorted names, all at once: a change goes into a [table](super::table) beside it, until both are merged.
 //!
 //! The names are divided into [parts](part) of half a million, each with codes of its own. Two threads make them, and as
-//! many as there are check what was read.
+//! many as there are processors read them back.
 
 mod build;
 mod code;
@@ -15,13 +15,14 @@ mod part;
 
 use std::slice;
 
-use super::filter::Filter;
+use super::filter::{Filter, Reach};
 use super::hash::{Depths, Seed};
 use super::posting::{Naming, Posting};
 use crate::hostname::{Hostname, MAX_NAME_OCTETS};
 
 pub(crate) use build::BuildError;
 pub(super) use build::{Ordered, Source, build};
+pub use file::ReadAt;
 pub(super) use file::{read, write};
 
 use part::{Part, PartWalk};
@@ -65,7 +66,11 @@ impl Image {
         };
         let mut found = Depths::default();
         self.seed.of_suffixes(host, parents, |depth, hash| {
-            found = found.and_if(depth, self.filter.may_hold(hash));
+            // What a parent covers beside the names below it is of no interest to them.
+            let any = sought == Sought::Any || depth == Depths::OWN;
+            let may =
+                if any { self.filter.may_hold_any(hash) } else { self.filter.may_hold(hash, Reach::Below) };
+            found = found.and_if(depth, may);
         });
         found
     }
@@ -91,7 +96,7 @@ impl Image {
 
     /// Bytes of memory it holds.
     pub(super) fn memory_bytes(&self) -> usize {
-        self.filter.lines() * Filter::LINE + self.parts.iter().map(Part::memory_bytes).sum::<usize>()
+        self.filter.memory_bytes() + self.parts.iter().map(Part::memory_bytes).sum::<usize>()
     }
 
     /// Walks through all names, in the order of the name backwards.

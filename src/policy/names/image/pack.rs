@@ -4,6 +4,7 @@ use hashbrown::HashMap;
 
 use super::code::{Encoder, Lengths, MOST_SYMBOLS, Writer};
 use super::part::{BLOCK, LONG_SPAN, LONG_SPAN_BITS, NODE, Part, Plan};
+use crate::background::Breath;
 use crate::hostname::MAX_NAME_OCTETS;
 use crate::policy::names::posting::{Link, Posting};
 
@@ -96,7 +97,7 @@ impl Waiting {
     }
 
     fn entries(&self) -> Entries<'_> {
-        Entries { rest: &self.bytes, name: Vec::new(), next: 0 }
+        Entries { rest: &self.bytes, name: Vec::new(), next: 0, breath: Breath::every(1 << 11) }
     }
 }
 
@@ -115,6 +116,7 @@ struct Entries<'w> {
     rest: &'w [u8],
     name: Vec<u8>,
     next: usize,
+    breath: Breath,
 }
 
 /// A name that waits, as it will be packed.
@@ -128,6 +130,7 @@ struct Entry<'w> {
 
 impl Entries<'_> {
     fn next(&mut self) -> Option<Entry<'_>> {
+        self.breath.tick();
         let ([shared, follow, posting @ ..], rest) = self.rest.split_first_chunk::<HEADER>()?;
         let (tail, rest) = rest.split_at_checked(usize::from(*follow))?;
         self.rest = rest;
