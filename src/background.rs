@@ -6,6 +6,7 @@
 /// Items of work between two offers of the processor.
 #[derive(Debug)]
 pub struct Breath {
+    /// Zero for one that never offers it.
     every: u32,
     left: u32,
 }
@@ -17,12 +18,20 @@ impl Breath {
         Self { every, left: every }
     }
 
+    /// The same, unless there is no time for that.
+    #[must_use]
+    pub const fn calm(is_calm: bool, every: u32) -> Self {
+        if is_calm { Self::every(every) } else { Self::every(0) }
+    }
+
     /// One item is done.
     pub fn tick(&mut self) {
-        self.left = self.left.saturating_sub(1);
-        if self.left == 0 {
-            self.left = self.every;
-            breathe();
+        if self.left > 0 {
+            self.left -= 1;
+            if self.left == 0 {
+                self.left = self.every;
+                breathe();
+            }
         }
     }
 }
@@ -79,5 +88,9 @@ mod tests {
             })
             .collect();
         assert_eq!(left, [2, 1, 3, 2, 1, 3, 2]);
+        let mut hurried = Breath::calm(false, 3);
+        hurried.tick();
+        assert_eq!(hurried.left, 0);
+        assert_eq!(Breath::calm(true, 3).left, 3);
     }
 }

@@ -19,7 +19,7 @@ use super::{
     repeated::Repeated,
     sealed::Sealed,
 };
-use crate::background::Breath;
+use crate::{background::Breath, limits};
 
 /// Lines are handed over in pieces of about this many bytes.
 const BATCH: usize = 1024 * 1024;
@@ -256,7 +256,10 @@ impl Sealer {
         self.order.clear();
         self.lanes.values_mut().for_each(LaneState::look_again);
         let mut bytes = 0;
-        let mut breath = Breath::every(BREATH);
+        let files: usize = self.lanes.values().map(|lane| lane.files.len()).sum();
+        let is_calm = files <= limits::CALM_UNSEALED;
+        self.sealed.take_it_calmly(is_calm);
+        let mut breath = Breath::calm(is_calm, BREATH);
         while let Some(nonce) = earliest(&mut self.lanes, own, now)? {
             self.hand_over_one(nonce);
             passed.records += 1;

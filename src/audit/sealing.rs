@@ -19,6 +19,7 @@ use super::{
     sealed::{Archive, SealOptions, Sealed},
     sealer::{Passed, Sealer},
 };
+use crate::limits;
 
 /// A segment that is not full is closed at this age, so that pruning by age comes to it.
 const SEGMENT_AGE: SignedDuration = SignedDuration::from_hours(24);
@@ -158,9 +159,10 @@ impl Sealing {
     pub(super) fn archive(&self) -> io::Result<()> {
         let jobs = std::mem::take(&mut *self.archives());
         let mut outcome = Ok(());
-        for job in jobs {
-            if let Err(error) = job.run(self.disk.as_ref()) {
-                self.archives().push(job);
+        for (job, left) in jobs.iter().zip((1..=jobs.len()).rev()) {
+            let is_calm = left + self.archives().len() <= limits::CALM_UNCOMPRESSED;
+            if let Err(error) = job.run(self.disk.as_ref(), is_calm) {
+                self.archives().push(job.clone());
                 outcome = Err(error);
             }
         }

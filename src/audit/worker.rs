@@ -7,7 +7,9 @@
 //! audit-commit   `acknowledge = "disk"`: fdatasync, as soon as somebody waits
 //! ```
 //!
-//! The first two stand back behind the threads that serve requests: a record is safe before they see it.
+//! The first two offer the processor to the threads that serve requests every fifth of a millisecond, since a record is
+//! safe before they see it; but only as long as they keep up. They have no lower priority: there would be no way back
+//! from it when they fall behind.
 
 use std::{
     io,
@@ -23,7 +25,6 @@ use super::{
     log::Shared,
     rewriting::write_again,
 };
-use crate::{background, limits::AUDIT_NICENESS};
 
 const SEAL_EVERY: Duration = Duration::from_millis(500);
 /// Passes on stop after everything of this process is sealed.
@@ -40,7 +41,6 @@ pub(super) fn start(shared: &Arc<Shared>, interval: Duration) -> io::Result<Vec<
         spawn(
             "audit-seal",
             Box::new(|shared| {
-                background::stand_back(AUDIT_NICENESS);
                 while shared.alarm.sleep(SEAL_EVERY, Some(Bell::Seal)) {
                     shared.seal();
                 }
@@ -49,7 +49,6 @@ pub(super) fn start(shared: &Arc<Shared>, interval: Duration) -> io::Result<Vec<
         spawn(
             "audit-archive",
             Box::new(|shared| {
-                background::stand_back(AUDIT_NICENESS);
                 while shared.alarm.sleep(SEAL_EVERY, None) {
                     shared.archive();
                 }

@@ -6,10 +6,12 @@ pub const MERGE_NICENESS: i32 = 10;
 pub const COMPILE_NICENESS: i32 = 5;
 /// Octets of lists that are compiled at once, by the keeper itself.
 pub const COMPILED_AT_ONCE_BYTES: u64 = 1 << 20;
-/// Sealing and compressing of records, which have to keep up with the requests: about a third of a processor is theirs
-/// beside one thread that serves them.
-pub const AUDIT_NICENESS: i32 = 5;
+/// Files of the journal that are not sealed: with more of them, sealing offers the processor no longer. A full file is
+/// some eighty thousand records, and beyond 128 of them events are only counted.
+pub const CALM_UNSEALED: usize = 4;
+/// Segments that are not compressed: with more of them, compressing offers the processor no longer.
+pub const CALM_UNCOMPRESSED: usize = 2;
 /// Connections of a flood that are served before whatever else has become ready gets its turn.
-pub const FLOOD_TURNS: u64 = 8;
+pub const FLOOD_TURNS: usize = 8;
 /// After so many of them, whoever else is there has to be seen again.
 pub const FLOOD_TURNS_REMEMBERED: u64 = 4096;

@@ -74,7 +74,7 @@ pub struct EdgeApp<A> {
     leave: Leave,
     /// Whether blocked requests may be answered below the proxy.
     pub(super) may_be_fast: bool,
-    pub(super) turnstile: Turnstile,
+    pub(super) turnstile: Arc<Turnstile>,
 }
 
 /// Counts a connection for as long as it lives.
@@ -124,7 +124,7 @@ where
             metrics,
             leave: Leave::default(),
             may_be_fast: true,
-            turnstile: Turnstile::default(),
+            turnstile: Turnstile::new(),
         }
     }
 
@@ -250,9 +250,12 @@ where
             // served is still to be felt by the connection when it waits again.
             waiting.changes.begin();
             occupation.note(&flight);
-            is_flood = false;
-            self.turnstile.note_other();
-            match self.serve_request(stream, flight, &mut waiting, shutdown).await {
+            let served = self.serve_request(stream, Arc::clone(&flight), &mut waiting, shutdown).await;
+            if !flight.is_settled() {
+                is_flood = false;
+                self.turnstile.note_other();
+            }
+            match served {
                 Some(reusable) => stream = reusable,
                 None => return,
             }

@@ -147,6 +147,11 @@ impl Flight {
         self.settled.store(true, Ordering::Relaxed);
     }
 
+    /// Whether an enforcement has answered, or a cut.
+    pub(super) fn is_settled(&self) -> bool {
+        self.settled.load(Ordering::Relaxed)
+    }
+
     /// The request is sent to this origin.
     pub(super) fn leads_to(&self, upstream: SocketAddr) {
         *self.upstream.lock().unwrap_or_else(PoisonError::into_inner) = Some(upstream);
@@ -226,7 +231,7 @@ impl Flight {
     /// Judges again. What comes back when it must not go on is the record of its cut: whoever has it carries it out
     /// as soon as it is acknowledged.
     fn judge_again(&self, gate: &Gate, idle: bool) -> Option<Pending> {
-        if self.settled.load(Ordering::Relaxed) {
+        if self.is_settled() {
             return None;
         }
         let cut = Cut {

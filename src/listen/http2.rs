@@ -163,7 +163,7 @@ where
                 }
                 Err(End::Flood(flood)) => {
                     tracing::debug!(%flood, client = %connection.client, "an HTTP/2 connection is ended");
-                    return self.calm(http2, digest).await;
+                    return self.calm(http2, digest, &hold).await;
                 }
             };
             match accepted {
@@ -176,10 +176,7 @@ where
                 }
                 Ok(Some(H2Accept::Session(session))) => {
                     match self.serve_stream(session, connection, &mut memory, &active, shutdown) {
-                        Served::Flight(flight) => {
-                            occupation.note(&flight);
-                            self.turnstile.note_other();
-                        }
+                        Served::Flight(flight) => occupation.note(&flight),
                         Served::Answered { host, is_excess } => {
                             occupation.note_answered(&host);
                             if is_excess {
@@ -198,8 +195,7 @@ where
                 Err(error) => return self.note_end(&error),
             }
             if rejected > limits::HTTP2_MALFORMED_STREAMS {
-                hold.release();
-                return self.calm(http2, digest).await;
+                return self.calm(http2, digest, &hold).await;
             }
         }
     }
@@ -225,7 +221,8 @@ where
     }
 
     /// Ends the connection of a client that floods, and tells it so (RFC 9113 §10.5).
-    async fn calm(&self, mut http2: h2::server::Connection<Stream, Bytes>, digest: Arc<Digest>) {
+    async fn calm(&self, mut http2: h2::server::Connection<Stream, Bytes>, digest: Arc<Digest>, hold: &Hold) {
+        hold.release();
         self.metrics.rejected("http2-flood");
         http2.abrupt_shutdown(h2::Reason::ENHANCE_YOUR_CALM);
         // A client that does not take this is left without.
@@ -271,10 +268,15 @@ where
             return Served::Nothing;
         };
         let flight = self.flight(&session, connection, identity);
-        let (served, gate) = (Arc::clone(&flight), Arc::clone(&self.gate));
+        let (served, gate, turnstile) =
+            (Arc::clone(&flight), Arc::clone(&self.gate), Arc::clone(&self.turnstile));
         spawn(async move {
             let _counted = counted;
-            flight::serve(served, &gate, &mut changes, app.process_new_http(session, &shutdown)).await;
+            let serving = app.process_new_http(session, &shutdown);
+            flight::serve(Arc::clone(&served), &gate, &mut changes, serving).await;
+            if !served.is_settled() {
+                turnstile.note_other();
+            }
         });
         Served::Flight(flight)
     }

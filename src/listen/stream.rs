@@ -146,6 +146,11 @@ impl EdgeStream {
 
     fn wrote(&mut self, octets: usize) {
         self.taken += octets as u64;
+        self.earn(octets);
+    }
+
+    /// So many octets of answers make up for frames of the client.
+    fn earn(&mut self, octets: usize) {
         if let Some(meter) = &mut self.meter {
             meter.0.wrote(octets);
         }
@@ -310,25 +315,6 @@ impl EdgeStream {
     }
 }
 
-impl EdgeStream {
-    /// Writes, or gathers what is to go out with more.
-    fn poll_out(&mut self, cx: &mut Context<'_>, pieces: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        if self.gathered.is_some() { self.poll_gather(cx, pieces) } else { self.poll_through(cx, pieces) }
-    }
-
-    fn poll_through(&mut self, cx: &mut Context<'_>, pieces: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let inner = Pin::new(&mut self.inner);
-        let written = match pieces {
-            [piece] => inner.poll_write(cx, piece),
-            pieces => inner.poll_write_vectored(cx, pieces),
-        };
-        if let Poll::Ready(Ok(count)) = written {
-            self.wrote(count);
-        }
-        self.in_time(cx, written)
-    }
-}
-
 impl AsyncRead for EdgeStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
@@ -337,7 +323,14 @@ impl AsyncRead for EdgeStream {
             return Poll::Pending;
         }
         let before = buf.filled().len();
-        ready!(this.poll_budgeted(cx, buf))?;
+        let read = ready!(this.poll_budgeted(cx, buf));
+        if (read.is_err() || this.ended)
+            && let Poll::Ready(Err(error)) = this.poll_send(cx)
+        {
+            // The library may not write again after this. A client that is gone has nothing to be sent.
+            tracing::debug!(%error, "a client was gone before its answers");
+        }
+        read?;
         if this.are_within_limits(buf.filled().get(before..).unwrap_or_default()) {
             return Poll::Ready(Ok(()));
         }
@@ -358,9 +351,14 @@ impl AsyncWrite for EdgeStream {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        ready!(this.poll_send_due(cx))?;
+        if this.waits_for_more() {
+            return Poll::Ready(Ok(()));
+        }
+        ready!(this.poll_send(cx))?;
         let flushed = Pin::new(&mut this.inner).poll_flush(cx);
-        this.in_time(cx, flushed)
+        ready!(this.in_time(cx, flushed))?;
+        this.flushed();
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -5,37 +5,59 @@
 //! its steps. So the connections of a client network that is past its rate of whole answers pass a turnstile, in the
 //! order in which they came: a few of them, then whatever else has become ready, then a few more. Nothing is held up for
 //! a fixed time, and none of it happens while nobody but floods is there.
+//!
+//! It is the fast path that passes: there floods are cheap enough to be always ready. With several threads a round is
+//! what one of them had ready.
 
-use std::future::Future;
-use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use tokio::sync::Semaphore;
 
 use crate::limits;
 
-/// Shared by all connections. Its counters are a matter of order alone: nothing is published by them.
-#[derive(Debug, Default)]
+/// Shared by all connections.
+#[derive(Debug)]
 pub(super) struct Turnstile {
     /// There was a request that is not blocked, not long ago.
     is_shared: AtomicBool,
-    /// Connections that have passed since that was forgotten last.
+    /// Connections that have passed.
     passed: AtomicU64,
-    /// How often everything that was ready has had its turn.
-    round: AtomicU64,
-    /// Tickets that were given out.
-    issued: AtomicU64,
-    /// Tickets below this one may pass.
-    admitted: AtomicU64,
+    /// Connections that wait.
+    waiting: AtomicUsize,
+    /// Somebody sees to the rounds.
+    is_turning: AtomicBool,
+    /// Turns of this round; fair, and one that is given to a connection that goes away is the next one's.
+    turns: Semaphore,
 }
 
-/// A connection that waits for its turn.
-struct Ticket {
-    number: u64,
-    /// The round in which it was put back.
-    round: u64,
+/// A connection that waits, for as long as it does.
+struct Waits<'t>(&'t Turnstile);
+
+impl<'t> Waits<'t> {
+    fn new(turnstile: &'t Turnstile) -> Self {
+        turnstile.waiting.fetch_add(1, Ordering::SeqCst);
+        Self(turnstile)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Turnstile {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            is_shared: AtomicBool::new(false),
+            passed: AtomicU64::new(0),
+            waiting: AtomicUsize::new(0),
+            is_turning: AtomicBool::new(false),
+            turns: Semaphore::new(0),
+        })
+    }
+
     /// There is somebody whom a flood may be in the way of.
     pub(super) fn note_other(&self) {
         // A line of memory that all threads read is written only when that changes it.
@@ -45,54 +67,55 @@ impl Turnstile {
     }
 
     /// Waits for the turn of one connection of a flood.
-    pub(super) async fn pass(&self) {
-        let mut ticket = None;
-        std::future::poll_fn(|cx| self.poll_pass(&mut ticket, cx)).await;
-    }
-
-    fn poll_pass(&self, ticket: &mut Option<Ticket>, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) async fn pass(self: &Arc<Self>) {
         if !self.is_shared.load(Ordering::Relaxed) {
-            return Poll::Ready(());
+            return;
         }
-        let round = self.round.load(Ordering::Relaxed);
-        let Some(ticket) = ticket else {
-            *ticket = Some(Ticket { number: self.issued.fetch_add(1, Ordering::Relaxed), round });
-            return put_back(cx);
-        };
-        // The first that comes back begins the next round: all that was ready has had its turn.
-        if ticket.round == round
-            && self.round.compare_exchange(round, round + 1, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-        {
-            self.admitted.fetch_add(limits::FLOOD_TURNS, Ordering::Relaxed);
-            // What was not used is not saved up.
-            self.admitted.fetch_min(self.issued.load(Ordering::Relaxed), Ordering::Relaxed);
+        let waits = Waits::new(self);
+        self.keep_turning();
+        if let Ok(turn) = self.turns.acquire().await {
+            turn.forget();
         }
-        if ticket.number < self.admitted.load(Ordering::Relaxed) {
-            self.forget_sometimes();
-            return Poll::Ready(());
-        }
-        ticket.round = self.round.load(Ordering::Relaxed);
-        put_back(cx)
-    }
-
-    /// Whoever is there says so again.
-    fn forget_sometimes(&self) {
+        drop(waits);
+        // Whoever else is there says so again.
         let passed = self.passed.fetch_add(1, Ordering::Relaxed) + 1;
         if passed.is_multiple_of(limits::FLOOD_TURNS_REMEMBERED) {
             self.is_shared.store(false, Ordering::Relaxed);
         }
     }
-}
 
-/// Has the task wait until everything else that is ready has had its turn, what the system tells of by then included.
-fn put_back(cx: &mut Context<'_>) -> Poll<()> {
-    // The first poll does that, and keeps nothing that has to live on.
-    pin!(tokio::task::yield_now()).poll(cx)
+    /// Sees to it that rounds go on for as long as somebody waits.
+    fn keep_turning(self: &Arc<Self>) {
+        if !self.is_turning.swap(true, Ordering::SeqCst) {
+            let turnstile = Arc::clone(self);
+            tokio::spawn(async move { turnstile.turn().await });
+        }
+    }
+
+    async fn turn(&self) {
+        loop {
+            // Comes back when everything that is ready has had its turn, what the system tells of by then included.
+            tokio::task::yield_now().await;
+            let waiting = self.waiting.load(Ordering::SeqCst);
+            if waiting > 0 {
+                // What was not used is not saved up.
+                let more = limits::FLOOD_TURNS.min(waiting).saturating_sub(self.turns.available_permits());
+                self.turns.add_permits(more);
+                continue;
+            }
+            self.is_turning.store(false, Ordering::SeqCst);
+            // Somebody may have come in between, and found the rounds going on.
+            if self.waiting.load(Ordering::SeqCst) == 0 || self.is_turning.swap(true, Ordering::SeqCst) {
+                return;
+            }
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::future::Future;
+    use std::sync::Mutex;
 
     use super::*;
 
@@ -128,35 +151,44 @@ mod tests {
         }
     }
 
+    /// Until nobody sees to the rounds any more.
+    async fn at_rest(turnstile: &Turnstile) {
+        while turnstile.is_turning.load(Ordering::SeqCst) {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(turnstile.waiting.load(Ordering::SeqCst), 0);
+    }
+
     #[test]
     fn nobody_waits_while_only_floods_are_there() {
         run(async {
-            let turnstile = Turnstile::default();
-            let mut waiting = pin!(turnstile.pass());
-            let polled = std::future::poll_fn(|cx| Poll::Ready(waiting.as_mut().poll(cx).is_ready())).await;
-            assert!(polled);
+            let turnstile = Turnstile::new();
+            tokio::select! {
+                biased;
+                () = turnstile.pass() => {}
+                () = std::future::ready(()) => panic!("it waits"),
+            }
         });
     }
 
     #[test]
     fn others_come_between_a_few_connections_of_a_flood_which_pass_in_order() {
         run(async {
-            let (turnstile, events) = (Arc::new(Turnstile::default()), Events::default());
+            let (turnstile, events) = (Turnstile::new(), Events::default());
             turnstile.note_other();
             let mut all = flood(&turnstile, &events, 50);
             all.push(tokio::spawn(other(Arc::clone(&events), 10)));
             for one in all {
                 one.await.unwrap();
             }
+            at_rest(&turnstile).await;
             let events = events.lock().unwrap().clone();
             let steps = events.split(|event| *event == OTHER).collect::<Vec<_>>();
             assert_eq!(steps.len(), 11);
-            let most = limits::FLOOD_TURNS as usize;
             // Whoever steps back comes again in the reverse order each time: two rounds may meet.
-            assert!(steps.iter().take(10).all(|between| between.len() <= 2 * most), "{events:?}");
-            // Those of one round in any order.
-            let mut passed: Vec<u32> = events.into_iter().filter(|event| *event != OTHER).collect();
-            passed.chunks_mut(most).for_each(<[u32]>::sort_unstable);
+            let most = 2 * limits::FLOOD_TURNS;
+            assert!(steps.iter().take(10).all(|between| between.len() <= most), "{events:?}");
+            let passed: Vec<u32> = events.into_iter().filter(|event| *event != OTHER).collect();
             assert_eq!(passed, (0..50).collect::<Vec<_>>());
         });
     }
@@ -164,7 +196,7 @@ mod tests {
     #[test]
     fn a_connection_that_goes_away_while_it_waits_holds_nobody_up() {
         run(async {
-            let (turnstile, events) = (Arc::new(Turnstile::default()), Events::default());
+            let (turnstile, events) = (Turnstile::new(), Events::default());
             turnstile.note_other();
             let all = flood(&turnstile, &events, 60);
             tokio::task::yield_now().await;
@@ -176,13 +208,18 @@ mod tests {
                 }
             }
             assert!(events.lock().unwrap().len() >= 30);
+            at_rest(&turnstile).await;
+            // And the next ones come through as before.
+            for one in flood(&turnstile, &events, 20) {
+                one.await.unwrap();
+            }
         });
     }
 
     #[test]
     fn others_who_do_not_come_again_are_forgotten() {
         run(async {
-            let turnstile = Turnstile::default();
+            let turnstile = Turnstile::new();
             turnstile.note_other();
             for _ in 0..=limits::FLOOD_TURNS_REMEMBERED {
                 turnstile.pass().await;
@@ -195,7 +232,7 @@ mod tests {
     fn several_threads_let_everybody_through() {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(3).build().unwrap();
         runtime.block_on(async {
-            let (turnstile, events) = (Arc::new(Turnstile::default()), Events::default());
+            let (turnstile, events) = (Turnstile::new(), Events::default());
             for _ in 0..20 {
                 turnstile.note_other();
                 for one in flood(&turnstile, &events, 200) {
@@ -203,6 +240,7 @@ mod tests {
                 }
             }
             assert_eq!(events.lock().unwrap().len(), 4_000);
+            at_rest(&turnstile).await;
         });
     }
 }

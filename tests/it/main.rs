@@ -40,6 +40,7 @@ mod cut;
 
 mod cut_many;
 mod due;
+mod flooding;
 mod floods;
 mod identity;
 mod many_slow_clients;
@@ -82,7 +83,7 @@ mod upgrade;
 
 // What a person runs.
 mod activation;
-mod background;
+
 mod case_commands;
 mod commands;
 mod diff;

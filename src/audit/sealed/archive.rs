@@ -22,8 +22,9 @@ use crate::{
     audit::{
         files::{Disk, DiskFile, SEGMENTS, replace, write_all_at},
         merkle::{Hash, Range, leaf_hash},
+        record::MAX_LINE,
     },
-    background::{Breath, breathe},
+    background::Breath,
 };
 
 /// Text of one zstd frame: damage to one leaves the others readable.
@@ -49,12 +50,12 @@ pub(in crate::audit) struct Archive {
 }
 
 impl Archive {
-    /// Does the job. When it fails the plain segment is still there, and it can be run again.
+    /// Does the job, and lets others go first if it is `is_calm`. When it fails the plain segment is still there, and it can be run again.
     ///
     /// # Errors
     /// When the system refuses a step, the lines are not those that were sealed, or what was written does not read
     /// back as what was read.
-    pub(in crate::audit) fn run(&self, disk: &dyn Disk) -> io::Result<()> {
+    pub(in crate::audit) fn run(&self, disk: &dyn Disk, is_calm: bool) -> io::Result<()> {
         let plain = segment(self.first, Form::Plain);
         let compressed = segment(self.first, Form::Compressed);
         if disk.identity(&plain)?.is_none() && disk.identity(&compressed)?.is_some() {
@@ -62,8 +63,8 @@ impl Archive {
         }
         let draft = format!("{compressed}.new");
         remove(disk, &draft)?;
-        let made = self.compress(disk, &plain, &draft).and_then(|(index, bytes)| {
-            compare(disk, &plain, &draft, bytes)?;
+        let made = self.compress(disk, &plain, &draft, is_calm).and_then(|(index, bytes)| {
+            compare(disk, &plain, &draft, bytes, is_calm)?;
             replace(disk, SEGMENTS, &segment_name(self.first, Form::Index), &index.to_bytes())
         });
         if let Err(error) = made {
@@ -77,12 +78,18 @@ impl Archive {
     }
 
     /// Writes the compressed draft; returns the index and how many bytes of text it holds.
-    fn compress(&self, disk: &dyn Disk, plain: &str, draft: &str) -> io::Result<(SegmentIndex, u64)> {
+    fn compress(
+        &self,
+        disk: &dyn Disk,
+        plain: &str,
+        draft: &str,
+        is_calm: bool,
+    ) -> io::Result<(SegmentIndex, u64)> {
         let mut lines = Split::new(At::new(disk.open(plain)?));
         let mut frames = Frames::new(disk.create(draft)?)?;
         let mut builder = IndexBuilder::new(self.epoch, self.first);
         let mut range = Range::new(self.leaf);
-        let mut breath = Breath::every(BREATH);
+        let mut breath = Breath::calm(is_calm, BREATH);
         while builder.records() < self.end.saturating_sub(self.first) {
             let Some(line) = lines.next()? else { break };
             if line.length != line.bytes.len() as u64 {
@@ -109,12 +116,13 @@ impl Archive {
 }
 
 /// Decompresses the draft and compares it with the first `bytes` of the plain file.
-fn compare(disk: &dyn Disk, plain: &str, draft: &str, bytes: u64) -> io::Result<()> {
+fn compare(disk: &dyn Disk, plain: &str, draft: &str, bytes: u64, is_calm: bool) -> io::Result<()> {
     let mut expected = At::new(disk.open(plain)?).take(bytes);
     let mut found = At::zstd(disk.open(draft)?)?;
     let (mut left, mut right) = (vec![0u8; 64 * 1024], vec![0u8; 64 * 1024]);
+    let mut breath = Breath::calm(is_calm, 1);
     loop {
-        breathe();
+        breath.tick();
         let read = fill(&mut expected, &mut left)?;
         if fill(&mut found, &mut right)? != read || left.get(..read) != right.get(..read) {
             return Err(invalid(format!("`{draft}` does not read back as `{plain}`")));
@@ -153,7 +161,13 @@ impl Frames {
     fn new(file: Box<dyn DiskFile>) -> io::Result<Self> {
         let mut compressor = zstd::bulk::Compressor::new(LEVEL)?;
         compressor.set_parameter(zstd::zstd_safe::CParameter::ChecksumFlag(true))?;
-        Ok(Self { file, offset: 0, compressor, text: Vec::new(), frame: Vec::new() })
+        Ok(Self {
+            file,
+            offset: 0,
+            compressor,
+            text: Vec::with_capacity(FRAME_BYTES + MAX_LINE),
+            frame: Vec::new(),
+        })
     }
 
     /// Adds a line. Frames end with lines.

@@ -261,6 +261,7 @@ fn go_on(
         closed: survey.closed.jobs,
         witness_trouble: None,
         disturbed: 0,
+        is_calm: true,
     };
     Ok((sealed, found))
 }
@@ -352,6 +353,7 @@ fn begin_epoch(
         closed: survey.closed.jobs,
         witness_trouble: None,
         disturbed: 0,
+        is_calm: true,
     };
     sealed.tell_witness();
     Ok((sealed, found))

@@ -20,7 +20,7 @@ use crate::{
         files::{Disk, SEGMENTS},
         merkle::{Frontier, Growth, Range, Signer, leaf_hash},
     },
-    background::breathe,
+    background::Breath,
 };
 
 /// How a store is kept.
@@ -61,6 +61,8 @@ pub(in crate::audit) struct Sealed {
     pub(super) closed: Vec<Archive>,
     pub(super) witness_trouble: Option<String>,
     pub(super) disturbed: u64,
+    /// Whether there is time to let others go first.
+    pub(super) is_calm: bool,
 }
 
 /// A state of the tree that a checkpoint was made for.
@@ -92,6 +94,11 @@ impl Sealed {
     /// Jobs for segments that were closed since the last call.
     pub(in crate::audit) fn full_segments(&mut self) -> Vec<Archive> {
         std::mem::take(&mut self.closed)
+    }
+
+    /// Whether sealing lets others go first, for which it has to keep up.
+    pub(in crate::audit) fn take_it_calmly(&mut self, is_calm: bool) {
+        self.is_calm = is_calm;
     }
 
     /// What keeps the witness from being written, if anything does.
@@ -234,10 +241,10 @@ impl Sealed {
         if let Some(segment) = self.segment.as_ref().filter(|_| !self.pending.is_empty()) {
             segment.sync().map_err(Fault::Doubtful)?;
             let mut growth = Growth::new(tree, segment.range.clone());
-            let mut half = Vec::new();
+            let (mut half, mut breath) = (Vec::new(), Breath::calm(self.is_calm, 1));
             let hash = |bytes: &[u8]| {
                 for_each_line(&mut half, bytes, |line| growth.push(leaf_hash(line)));
-                breathe();
+                breath.tick();
             };
             segment.read_back(self.pending.bytes(), hash).map_err(Fault::Doubtful)?;
             let (grown, leaves, tiles) = growth.finish();

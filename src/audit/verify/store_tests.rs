@@ -41,7 +41,7 @@ fn append(sealed: &mut Sealed, count: u64) {
 fn archive(sealed: &mut Sealed, directory: &Path) {
     let disk = RealDisk::unlocked(directory, "ams-1");
     for job in sealed.full_segments() {
-        job.run(&disk).unwrap();
+        job.run(&disk, false).unwrap();
     }
 }
 

@@ -59,6 +59,8 @@ pub(super) struct Gathered {
     octets: Vec<u8>,
     /// So many of them have gone out.
     sent: usize,
+    /// Something has gone out since the last flush.
+    is_unflushed: bool,
     hold: Arc<Hold>,
 }
 
@@ -66,17 +68,34 @@ impl EdgeStream {
     /// From here on what is written is gathered; the answer says until when.
     pub(in crate::listen) fn gather(&mut self) -> Arc<Hold> {
         let hold = Arc::new(Hold::default());
-        let gathered = Gathered { octets: Vec::new(), sent: 0, hold: Arc::clone(&hold) };
+        let gathered = Gathered { octets: Vec::new(), sent: 0, is_unflushed: false, hold: Arc::clone(&hold) };
         self.gathered = Some(Box::new(gathered));
         hold
     }
 
-    /// Takes all of `pieces` where they find room, and writes them where they are more than that.
-    pub(super) fn poll_gather(
+    /// Writes, or gathers what is to go out with more.
+    pub(super) fn poll_out(
         &mut self,
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.gathered.is_some() { self.poll_gather(cx, pieces) } else { self.poll_through(cx, pieces) }
+    }
+
+    fn poll_through(&mut self, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let inner = Pin::new(&mut self.inner);
+        let written = match pieces {
+            [piece] => inner.poll_write(cx, piece),
+            pieces => inner.poll_write_vectored(cx, pieces),
+        };
+        if let Poll::Ready(Ok(count)) = written {
+            self.wrote(count);
+        }
+        self.in_time(cx, written)
+    }
+
+    /// Takes all of `pieces` where they find room, and writes them where they are more than that.
+    fn poll_gather(&mut self, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let more: usize = pieces.iter().map(|piece| piece.len()).sum();
         let held = self.gathered.as_ref().map_or(0, |gathered| gathered.octets.len());
         if held.saturating_add(more) > limits::HTTP2_GATHERED_BYTES {
@@ -87,21 +106,36 @@ impl EdgeStream {
                 if gathered.octets.capacity() == 0 {
                     gathered.octets = ROOM.take();
                 }
+                let room = limits::HTTP2_GATHERED_BYTES.saturating_sub(gathered.octets.len());
+                gathered.octets.reserve_exact(room);
                 pieces.iter().for_each(|piece| gathered.octets.extend_from_slice(piece));
+                // A client earns by what it is answered, however that is put together.
+                self.earn(more);
                 Poll::Ready(Ok(more))
             }
-            _ => self.poll_through(cx, pieces),
+            Some(gathered) => {
+                gathered.is_unflushed = true;
+                self.poll_through(cx, pieces)
+            }
+            None => self.poll_through(cx, pieces),
         }
     }
 
-    /// Sends what is gathered, unless it waits for more.
-    pub(super) fn poll_send_due(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &self.gathered {
-            Some(gathered) if gathered.hold.is_on.load(Ordering::Relaxed) => {
-                gathered.hold.is_owed.store(true, Ordering::Relaxed);
-                Poll::Ready(Ok(()))
-            }
-            _ => self.poll_send(cx),
+    /// Whether a flush has to wait for what comes next. It must not look at the connection then: that it could, without
+    /// anything to write, would pass for a client that takes something.
+    pub(super) fn waits_for_more(&self) -> bool {
+        let Some(gathered) = &self.gathered else { return false };
+        let waits = gathered.hold.is_on.load(Ordering::Relaxed);
+        if waits && (gathered.is_unflushed || !gathered.octets.is_empty()) {
+            gathered.hold.is_owed.store(true, Ordering::Relaxed);
+        }
+        waits
+    }
+
+    /// Everything is out.
+    pub(super) fn flushed(&mut self) {
+        if let Some(gathered) = &mut self.gathered {
+            gathered.is_unflushed = false;
         }
     }
 
@@ -113,7 +147,8 @@ impl EdgeStream {
             let written = Pin::new(&mut self.inner).poll_write(cx, rest);
             if let Poll::Ready(Ok(count)) = written {
                 gathered.sent += count;
-                self.wrote(count);
+                gathered.is_unflushed = true;
+                self.taken += count as u64;
             }
             if ready!(self.in_time(cx, written))? == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
@@ -223,6 +258,43 @@ mod tests {
         edge.write_all(&[b'x'; 5_000]).await.unwrap();
         edge.shutdown().await.unwrap();
         assert_eq!(reading.await.unwrap(), [b'x'; 5_000]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_is_given_up_however_often_the_connection_is_driven() {
+        let (mut edge, hold, _client) = connection(64);
+        edge.write_all(&[b'x'; 5_000]).await.unwrap();
+        let driving = std::future::poll_fn(|cx| Pin::new(&mut edge).poll_flush(cx));
+        let mut driving = pin!(hold.while_busy(async {
+            // As the library does: it flushes with every poll, and is driven by whatever else the connection hears.
+            let mut driving = pin!(driving);
+            std::future::poll_fn(|cx| match driving.as_mut().poll(cx) {
+                Poll::Ready(Ok(())) => Poll::Pending,
+                other => other,
+            })
+            .await
+        }));
+        let began = tokio::time::Instant::now();
+        let outcome = loop {
+            tokio::select! {
+                biased;
+                outcome = &mut driving => break outcome,
+                () = tokio::time::sleep(Duration::from_secs(1)) => {}
+            }
+        };
+        assert_eq!(outcome.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(began.elapsed().as_secs(), 5);
+    }
+
+    #[tokio::test]
+    async fn what_is_gathered_goes_out_when_the_client_has_ended_its_side() {
+        let (mut edge, hold, mut client) = connection(100_000);
+        edge.admit(super::super::Budget::Unlimited);
+        hold.is_on.store(true, Ordering::Relaxed);
+        edge.write_all(b"answer").await.unwrap();
+        client.shutdown().await.unwrap();
+        assert_eq!(edge.read(&mut [0; 16]).await.unwrap(), 0);
+        assert_eq!(come(&mut client).await, b"answer");
     }
 
     #[tokio::test]

@@ -126,7 +126,7 @@ impl Sealer {
     }
 
     pub(super) fn archive(&mut self) -> std::io::Result<()> {
-        self.sealed.full_segments().iter().try_for_each(|job| job.run(self.disk.as_ref()))
+        self.sealed.full_segments().iter().try_for_each(|job| job.run(self.disk.as_ref(), true))
     }
 
     pub(super) fn close(&mut self) -> std::io::Result<()> {

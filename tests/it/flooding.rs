@@ -1,44 +1,15 @@
-//! What stands back: work of its own behind requests, and floods behind everybody else.
+//! Floods stand back behind everybody else, and everybody gets every answer.
 
-use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use http::Request;
 
 use crate::harness::audit::of_kind;
-use crate::harness::{CaseFile, Edge, Origin, Setup, wait_until};
+use crate::harness::{CaseFile, Edge, Origin, Setup};
 
 const BLOCKED: &str = "blocked.example";
 const OTHER: &str = "other.example";
-
-/// How nice each thread of this process is, by its name: the 19th field of its `stat` (proc(5)).
-fn niceness(pid: i32) -> Vec<(String, i64)> {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
-    tasks
-        .filter_map(|task| {
-            let name = fs::read_to_string(task.path().join("comm")).ok()?;
-            let stat = fs::read_to_string(task.path().join("stat")).ok()?;
-            // The name, which may hold blanks, is in brackets; the 3rd field follows it.
-            let fields = stat.rsplit_once(") ")?.1;
-            Some((name.trim().to_owned(), fields.split(' ').nth(16)?.parse().ok()?))
-        })
-        .collect()
-}
-
-#[test]
-fn sealing_and_compressing_stand_back_behind_the_threads_that_serve_requests() {
-    let origin = Origin::start();
-    let edge = Setup::new().origin(&origin).case(CaseFile::new("case", &[BLOCKED])).start();
-    let pid = edge.process().pid().as_raw_pid();
-    let of = |name: &str| niceness(pid).into_iter().find(|(thread, _)| thread == name).map(|(_, nice)| nice);
-    let own = of("edge").unwrap();
-    for behind in ["audit-seal", "audit-archive"] {
-        wait_until("it stands back", || of(behind) == Some((own + 5).min(19)));
-    }
-    assert_eq!(of("audit-tend"), Some(own), "it makes room that requests may wait for");
-    assert_eq!(of("keeper"), Some(own), "it brings the next case into force");
-}
 
 fn flooded(setup: Setup) -> Edge {
     setup.case(CaseFile::new("case", &[BLOCKED])).table("[limits]\nblocked_rate = 1").start()
