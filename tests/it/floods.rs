@@ -187,7 +187,7 @@ fn a_header_bomb_takes_no_memory() {
     // References of one octet each to a field `x` without a value (RFC 7541 §6.1), a hundred streams on each of twenty
     // connections: 3.7 MiB that stock Pingora makes 605 MB of.
     let most = memory_of_bombs(1900);
-    assert!(most < 10 * 1024 * 1024, "{most} octets more than before");
+    assert!(most < 16 * 1024 * 1024, "{most} octets more than before");
 }
 
 #[test]
