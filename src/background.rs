@@ -1,7 +1,12 @@
 //! Work that nobody waits for, kept out of the way of what somebody does.
 //!
 //! A thread of low priority still has the processor for a slice of some milliseconds before one that serves requests
-//! gets it. That is why such work also offers the processor, every few hundred microseconds.
+//! gets it. That is why such work stands aside wholly where it may, and everywhere offers the processor every few
+//! hundred microseconds.
+
+mod aside;
+
+pub use aside::{come_forward, step_aside};
 
 /// Items of work between two offers of the processor.
 #[derive(Debug)]
@@ -36,9 +41,10 @@ impl Breath {
     }
 }
 
-/// Offers the processor to whoever waits for it.
+/// Offers the processor to whoever waits for it. A thread that has stood aside for long enough comes forward.
 pub fn breathe() {
     std::thread::yield_now();
+    aside::come_forward_in_time();
 }
 
 /// Has the calling thread, and those it starts, take what others leave of the processors: it is `by` nicer than the

@@ -1,4 +1,4 @@
-//! A file as memory: the one place with `unsafe` code.
+//! A file as memory: with `background`, the one place with `unsafe` code.
 //!
 //! Why: a record may not cost a system call (a `pwrite` of it takes four times as long as all the rest of
 //! recording it; see `benches/audit`), and only a shared mapping of a file survives `kill -9` without one. What is

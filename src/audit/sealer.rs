@@ -19,7 +19,10 @@ use super::{
     repeated::Repeated,
     sealed::Sealed,
 };
-use crate::{background::Breath, limits};
+use crate::{
+    background::{self, Breath},
+    limits,
+};
 
 /// Lines are handed over in pieces of about this many bytes.
 const BATCH: usize = 1024 * 1024;
@@ -258,6 +261,9 @@ impl Sealer {
         let mut bytes = 0;
         let files: usize = self.lanes.values().map(|lane| lane.files.len()).sum();
         let is_calm = files <= limits::CALM_UNSEALED;
+        if !is_calm {
+            background::come_forward();
+        }
         self.sealed.take_it_calmly(is_calm);
         let mut breath = Breath::calm(is_calm, BREATH);
         while let Some(nonce) = earliest(&mut self.lanes, own, now)? {

@@ -19,7 +19,7 @@ use super::{
     sealed::{Archive, SealOptions, Sealed},
     sealer::{Passed, Sealer},
 };
-use crate::limits;
+use crate::{background, limits};
 
 /// A segment that is not full is closed at this age, so that pruning by age comes to it.
 const SEGMENT_AGE: SignedDuration = SignedDuration::from_hours(24);
@@ -161,6 +161,9 @@ impl Sealing {
         let mut outcome = Ok(());
         for (job, left) in jobs.iter().zip((1..=jobs.len()).rev()) {
             let is_calm = left + self.archives().len() <= limits::CALM_UNCOMPRESSED;
+            if !is_calm {
+                background::come_forward();
+            }
             if let Err(error) = job.run(self.disk.as_ref(), is_calm) {
                 self.archives().push(job.clone());
                 outcome = Err(error);

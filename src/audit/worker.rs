@@ -7,9 +7,9 @@
 //! audit-commit   `acknowledge = "disk"`: fdatasync, as soon as somebody waits
 //! ```
 //!
-//! The first two offer the processor to the threads that serve requests every fifth of a millisecond, since a record is
-//! safe before they see it; but only as long as they keep up. They have no lower priority: there would be no way back
-//! from it when they fall behind.
+//! The first two stand aside for the threads that serve requests where the system lets them come forward again, and
+//! offer the processor every fifth of a millisecond, since a record is safe before they see it; but only as long as they
+//! keep up.
 
 use std::{
     io,
@@ -25,6 +25,7 @@ use super::{
     log::Shared,
     rewriting::write_again,
 };
+use crate::{background, limits};
 
 const SEAL_EVERY: Duration = Duration::from_millis(500);
 /// Passes on stop after everything of this process is sealed.
@@ -42,6 +43,7 @@ pub(super) fn start(shared: &Arc<Shared>, interval: Duration) -> io::Result<Vec<
             "audit-seal",
             Box::new(|shared| {
                 while shared.alarm.sleep(SEAL_EVERY, Some(Bell::Seal)) {
+                    background::step_aside(limits::RECORDS_ASIDE_AT_MOST);
                     shared.seal();
                 }
             }),
@@ -50,6 +52,7 @@ pub(super) fn start(shared: &Arc<Shared>, interval: Duration) -> io::Result<Vec<
             "audit-archive",
             Box::new(|shared| {
                 while shared.alarm.sleep(SEAL_EVERY, None) {
+                    background::step_aside(limits::RECORDS_ASIDE_AT_MOST);
                     shared.archive();
                 }
             }),

@@ -1,5 +1,13 @@
 //! Who stands back behind whom: work in the background, as `nice` counts, and floods.
 
+use std::time::Duration;
+
+/// How long work in the background may have to wait for all other threads before it competes with them. New policies of
+/// many names are compiled that much later on an edge that is busy on every processor.
+pub const ASIDE_AT_MOST: Duration = Duration::from_secs(10);
+/// The same of a pass of sealing and of the compressing of a segment.
+pub const RECORDS_ASIDE_AT_MOST: Duration = Duration::from_secs(2);
+
 /// Merging of names: what it makes is only smaller in memory, and nobody waits for it.
 pub const MERGE_NICENESS: i32 = 10;
 /// Compiling of a set with long lists that are new: requests come first, and the set into force.

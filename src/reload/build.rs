@@ -126,6 +126,7 @@ impl Builder {
         }
         let behind = || {
             background::stand_back(limits::COMPILE_NICENESS);
+            background::step_aside(limits::ASIDE_AT_MOST);
             build()
         };
         thread::scope(|scope| {

@@ -143,6 +143,7 @@ impl NamesKeeper {
     fn spawn(&self, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
         std::thread::Builder::new().name("names".to_owned()).spawn(|| {
             background::stand_back(limits::MERGE_NICENESS);
+            background::step_aside(limits::ASIDE_AT_MOST);
             work();
         })
     }

@@ -1,0 +1,159 @@
+//! Standing aside wholly: a thread that runs only while nobody else wants the processor.
+//!
+//! Linux's `SCHED_IDLE` gives way the moment another thread wakes, where one that is only nice keeps the processor for its
+//! slice of up to three milliseconds. But it has some three thousandths of a processor that others want, and without a
+//! privilege there is no way out of it: `CAP_SYS_NICE`, or an `RLIMIT_NICE` of 20, which `LimitNICE=+0` is under systemd
+//! (sched(7)). A thread that could not come forward again when its work falls behind does not step aside.
+
+use std::cell::Cell;
+use std::io;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use crate::limits;
+
+/// How the calling thread competes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stand {
+    /// As the thread does that started it.
+    Inherited,
+    Forward,
+    /// Aside, but not for longer than until then.
+    AsideUntil(Instant),
+}
+
+thread_local! {
+    static STAND: Cell<Stand> = const { Cell::new(Stand::Inherited) };
+}
+
+/// Has the calling thread run only while nobody else wants the processor, and come forward by itself when it offers the
+/// processor ([`breathe`](super::breathe)) after `at_most`. So do the threads that it starts, after
+/// [`limits::ASIDE_AT_MOST`]. Where the system would not let it come forward, nothing happens.
+pub fn step_aside(at_most: Duration) {
+    if may_come_forward() && (is_aside() || change(libc::SCHED_IDLE).is_ok()) {
+        STAND.set(Stand::AsideUntil(Instant::now() + at_most));
+    }
+}
+
+/// Has the calling thread compete as it did before it stepped aside.
+pub fn come_forward() {
+    if is_aside() {
+        match change(libc::SCHED_OTHER) {
+            Ok(()) => STAND.set(Stand::Forward),
+            Err(error) => tracing::warn!(%error, "work in the background has to wait for every other thread"),
+        }
+    }
+}
+
+/// For a thread that offers the processor: comes forward when it has been aside for long enough.
+pub(super) fn come_forward_in_time() {
+    match STAND.get() {
+        Stand::Forward => {}
+        Stand::AsideUntil(then) if Instant::now() < then => {}
+        Stand::AsideUntil(_) => come_forward(),
+        Stand::Inherited if is_idle() => STAND.set(Stand::AsideUntil(Instant::now() + limits::ASIDE_AT_MOST)),
+        Stand::Inherited => STAND.set(Stand::Forward),
+    }
+}
+
+fn is_aside() -> bool {
+    match STAND.get() {
+        Stand::Forward => false,
+        Stand::AsideUntil(_) => true,
+        Stand::Inherited => is_idle(),
+    }
+}
+
+/// Whether the system lets a thread of this process leave the class again: tried once, on a thread that is good for
+/// nothing else.
+fn may_come_forward() -> bool {
+    static MAY: OnceLock<bool> = OnceLock::new();
+    let try_it = || change(libc::SCHED_IDLE).and_then(|()| change(libc::SCHED_OTHER)).is_ok();
+    *MAY.get_or_init(|| {
+        let tried = std::thread::Builder::new().name("aside".to_owned()).spawn(try_it);
+        let may = tried.is_ok_and(|thread| thread.join().unwrap_or(false));
+        if !may {
+            tracing::debug!(
+                "work in the background keeps the priority it has: it could not come back from a lower one"
+            );
+        }
+        may
+    })
+}
+
+/// Moves the calling thread to another scheduling class.
+#[expect(unsafe_code, reason = "no kept library sets the class and leaves the niceness as it is")]
+fn change(class: libc::c_int) -> io::Result<()> {
+    let parameters = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the pointer is to a whole value that outlives the call, which only reads it.
+    match unsafe { libc::sched_setscheduler(0, class, &raw const parameters) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Whether the calling thread is in the class of those that stand aside.
+#[expect(unsafe_code, reason = "no kept library asks for the class")]
+fn is_idle() -> bool {
+    // SAFETY: it takes a number and returns one.
+    unsafe { libc::sched_getscheduler(0) == libc::SCHED_IDLE }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    /// On a thread of its own, which ends with its class.
+    fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+        thread::scope(|scope| scope.spawn(work).join().unwrap())
+    }
+
+    #[test]
+    fn a_thread_steps_aside_only_where_it_may_come_forward_again() {
+        let stands = apart(|| {
+            step_aside(Duration::from_secs(60));
+            let aside = is_idle();
+            come_forward();
+            (aside, is_idle())
+        });
+        assert_eq!(stands, (may_come_forward(), false));
+        assert!(!is_idle(), "the thread that asked for another one stands where it stood");
+    }
+
+    #[test]
+    fn whoever_has_been_aside_for_long_enough_comes_forward_when_it_offers_the_processor() {
+        if !may_come_forward() {
+            return;
+        }
+        let stands = apart(|| {
+            step_aside(Duration::from_secs(60));
+            super::super::breathe();
+            let early = is_idle();
+            step_aside(Duration::ZERO);
+            let again = is_idle();
+            super::super::breathe();
+            (early, again, is_idle())
+        });
+        assert_eq!(stands, (true, true, false));
+    }
+
+    #[test]
+    fn a_thread_that_one_aside_starts_knows_it_and_comes_forward_itself() {
+        if !may_come_forward() {
+            return;
+        }
+        let stands = apart(|| {
+            step_aside(Duration::from_secs(60));
+            apart(|| {
+                let inherited = (is_idle(), STAND.get());
+                come_forward_in_time();
+                let learnt = matches!(STAND.get(), Stand::AsideUntil(_));
+                come_forward();
+                (inherited, learnt, is_idle())
+            })
+        });
+        assert_eq!(stands, ((true, Stand::Inherited), true, false));
+    }
+}
