@@ -52,11 +52,11 @@ impl Hosts {
         if self.requests == 0 {
             return;
         }
-        println!("{what}: {}", self.requests);
+        say!("{what}: {}", self.requests);
         let mut hosts: Vec<_> = self.by_host.iter().collect();
         hosts.sort_by(|a, b| b.1.cmp(a.1));
         for (host, count) in hosts.into_iter().take(limits::REPORTED_DIAGNOSTICS) {
-            println!("  {host} {count}");
+            say!("  {host} {count}");
         }
     }
 }
@@ -93,7 +93,7 @@ impl Trial<'_> {
             ControlFlow::Continue(())
         });
         let searched = searched.map_err(|error| error.to_string())?;
-        searched.problems.iter().for_each(|problem| eprintln!("interdict: {problem}"));
+        searched.problems.iter().for_each(|problem| note!("interdict: {problem}"));
         Ok(())
     }
 
@@ -170,17 +170,17 @@ impl Trial<'_> {
 
     fn print(&self, log: &Path) {
         let Self { requests, blocked, shadowed, exempted, .. } = self;
-        println!(
+        say!(
             "{requests} requests of `{}`: {blocked} blocked, {shadowed} shadowed, {exempted} exempted",
             log.display()
         );
         if self.unread > 0 {
-            println!("{} lines name no host", self.unread);
+            say!("{} lines name no host", self.unread);
         }
         self.newly.print("newly blocked");
         self.no_longer.print("no longer blocked");
         for (case, count) in &self.cases {
-            println!("case {case}: {count}");
+            say!("case {case}: {count}");
         }
     }
 }

@@ -58,10 +58,10 @@ fn held(args: &ApproveArgs) -> Result<Option<Held>, Exit> {
 
 /// Says what is replaced by what, before anything is. The answer of the edge is for programs, and alone on its stream.
 fn tell(held: &Held) {
-    eprintln!("revision {} ({}) is replaced by {}", held.revision, held.in_force, held.digest);
-    eprintln!("{}", held.replaces);
+    note!("revision {} ({}) is replaced by {}", held.revision, held.in_force, held.digest);
+    note!("{}", held.replaces);
     for finding in &held.findings {
-        eprintln!("  held back for {finding}");
+        note!("  held back for {finding}");
     }
 }
 

@@ -152,7 +152,7 @@ fn follow(tail: &mut audit::Tail, follow: bool) -> Result<(), ReadError> {
                     .write_all(&record.line)
                     .and_then(|()| out.write_all(b"\n"))
                     .map_err(ReadError::Output)?,
-                Err(problem) => eprintln!("interdict: {problem}"),
+                Err(problem) => note!("interdict: {problem}"),
             }
         }
         out.flush().map_err(ReadError::Output)?;

@@ -154,11 +154,11 @@ impl<'a> Command<'a> {
                 all.insert("judged".to_owned(), false.into());
             }
             all.extend(fields.as_object().cloned().unwrap_or_default());
-            println!("{}", Value::Object(all));
+            say!("{}", Value::Object(all));
         } else if exit == Exit::Fine {
             let nobody = if matches!(outcome, Outcome::Nobody) { UNJUDGED } else { "" };
             let figures = answer.map(|answer| figures(answer, took)).unwrap_or_default();
-            println!("{sentence}{figures}{nobody}");
+            say!("{sentence}{figures}{nobody}");
         }
         self.complain_of(outcome, sentence);
         exit
@@ -169,20 +169,20 @@ impl<'a> Command<'a> {
             Outcome::Taken(_) => {}
             Outcome::Nobody if self.args.offline => {}
             Outcome::Refused(answer) => {
-                eprintln!("interdict: {sentence}");
+                note!("interdict: {sentence}");
                 print_errors(answer);
             }
             Outcome::Held(answer) => {
                 // Not `/digest`, which is of the set in force.
                 let digest = answer.pointer("/held/digest").and_then(Value::as_str);
-                eprintln!("interdict: {sentence}");
+                note!("interdict: {sentence}");
                 print_errors(answer);
-                eprintln!("  to put it in force: interdict approve {}", digest.unwrap_or("DIGEST"));
+                note!("  to put it in force: interdict approve {}", digest.unwrap_or("DIGEST"));
             }
             Outcome::Nobody => {
-                eprintln!("interdict: {sentence}; no edge runs, so that nobody enforces it yet{UNJUDGED}")
+                note!("interdict: {sentence}; no edge runs, so that nobody enforces it yet{UNJUDGED}")
             }
-            Outcome::Unknown(why) => eprintln!("interdict: {sentence}; the edge: {why}"),
+            Outcome::Unknown(why) => note!("interdict: {sentence}; the edge: {why}"),
         }
     }
 }
@@ -195,24 +195,24 @@ impl Foreseen {
     pub(super) fn print(&self) {
         let text = |key| self.0.get(key).and_then(Value::as_str).unwrap_or_default();
         match text("result") {
-            "taken" => println!("the running edge would take it"),
-            "unchanged" => println!("the running edge has just this set in force"),
+            "taken" => say!("the running edge would take it"),
+            "unchanged" => say!("the running edge has just this set in force"),
             "held" => {
-                println!("the guard of the running edge would hold it back until somebody approves:");
+                say!("the guard of the running edge would hold it back until somebody approves:");
                 for finding in self.0.get("findings").and_then(Value::as_array).into_iter().flatten() {
                     if let Ok(finding) = serde_json::from_value::<Finding>(finding.clone()) {
-                        println!("  {finding}");
+                        say!("  {finding}");
                     }
                 }
             }
             "refused" => {
-                println!("the running edge would refuse it:");
+                say!("the running edge would refuse it:");
                 for error in self.0.get("errors").and_then(Value::as_array).into_iter().flatten() {
-                    println!("  {}", error.as_str().unwrap_or_default());
+                    say!("  {}", error.as_str().unwrap_or_default());
                 }
             }
-            "offline" => println!("no edge runs{UNJUDGED}"),
-            _ => println!("the edge does not say what it would do: {}", text("error")),
+            "offline" => say!("no edge runs{UNJUDGED}"),
+            _ => say!("the edge does not say what it would do: {}", text("error")),
         }
     }
 
@@ -227,7 +227,7 @@ impl Foreseen {
 /// What the edge says against a set, a finding a line.
 fn print_errors(answer: &Value) {
     for error in answer.get("errors").and_then(Value::as_array).into_iter().flatten() {
-        eprintln!("{}", error.as_str().unwrap_or_default());
+        note!("{}", error.as_str().unwrap_or_default());
     }
 }
 

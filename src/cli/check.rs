@@ -50,7 +50,7 @@ impl PolicySource {
     pub(super) fn load(&self) -> Result<(Ruleset, Diagnostics), Exit> {
         let (directory, options) = self.locate()?;
         compile(&directory, &options).map_err(|diagnostics| {
-            eprint!("{diagnostics}");
+            note_text!("{diagnostics}");
             Exit::No
         })
     }
@@ -102,8 +102,8 @@ pub(super) fn run(args: &CheckArgs) -> Exit {
     }
     match args.source.load() {
         Ok((ruleset, warnings)) => {
-            eprint!("{warnings}");
-            println!("{}", summary(&ruleset));
+            note_text!("{warnings}");
+            say!("{}", summary(&ruleset));
             try_out(&ruleset, args.against.as_deref())
         }
         Err(exit) => exit,
@@ -123,20 +123,20 @@ fn check_for(config: &Config, against: Option<&Path>) -> Exit {
     let preview = match preview {
         Ok(preview) => preview,
         Err(diagnostics) => {
-            eprint!("{diagnostics}");
+            note_text!("{diagnostics}");
             return Exit::No;
         }
     };
-    eprint!("{}", preview.warnings);
+    note_text!("{}", preview.warnings);
     if preview.refusal.has_errors() {
-        eprintln!("{}", preview.refusal);
+        note!("{}", preview.refusal);
         return Exit::No;
     }
-    println!("{}", summary(&preview.ruleset));
+    say!("{}", summary(&preview.ruleset));
     match preview.against {
         Some(revision) if !preview.findings.is_empty() => {
-            println!("it would be held back until it is approved, beside revision {revision}:");
-            preview.findings.iter().for_each(|finding| println!("  {finding}"));
+            say!("it would be held back until it is approved, beside revision {revision}:");
+            preview.findings.iter().for_each(|finding| say!("  {finding}"));
         }
         _ => {}
     }

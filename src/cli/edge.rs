@@ -1,31 +1,20 @@
 //! `run`, `status`, `reload` and `upgrade`.
 
 use serde_json::Value;
-use tracing_subscriber::EnvFilter;
 
-use super::{ConfigArgs, Exit, LogFormat, RunArgs, complain};
+use super::{ConfigArgs, Exit, RunArgs, complain, log};
 use crate::config::Config;
 use crate::server;
 
 pub(super) fn run(args: &RunArgs) -> Exit {
-    start_log(args.log_format);
-    match server::run(&args.config.config) {
+    let log = log::start(args.log_format);
+    let ended = server::run(&args.config.config);
+    // Its last lines before what is said of the end.
+    drop(log);
+    match ended {
         Ok(()) => Exit::Fine,
         Err(error) if error.is_configuration() => complain(Exit::Usage, &error),
         Err(error) => complain(Exit::Io, &error),
-    }
-}
-
-/// Structured log lines on standard error. Pingora's own are shown from warnings upwards.
-fn start_log(format: LogFormat) {
-    let quiet_by_default = "info,pingora_core=warn,pingora_proxy=warn,pingora_pool=warn,pingora_cache=error";
-    let filter =
-        EnvFilter::try_from_env("INTERDICT_LOG").unwrap_or_else(|_| EnvFilter::new(quiet_by_default));
-    let lines =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
-    match format {
-        LogFormat::Text => lines.init(),
-        LogFormat::Json => lines.json().init(),
     }
 }
 
@@ -36,7 +25,7 @@ pub(super) fn ask(args: &ConfigArgs, command: &str) -> Exit {
     };
     match server::ask(&config.policy.state, command) {
         Ok(answer) => {
-            print!("{answer}");
+            say_text!("{answer}");
             let Ok(answer) = serde_json::from_str::<Value>(&answer) else {
                 return complain(Exit::Io, &"the edge went away before it had answered");
             };

@@ -44,14 +44,14 @@ pub(super) fn run(args: &ExplainArgs) -> Exit {
     let explanation = Explanation::whole(&ruleset, &subject, args.at.unwrap_or_else(Timestamp::now));
     if args.json {
         match serde_json::to_string(&explanation) {
-            Ok(line) => println!("{line}"),
+            Ok(line) => say!("{line}"),
             Err(error) => return complain(Exit::Io, &error),
         }
     } else {
         let asked: Vec<&str> = names.iter().map(Hostname::as_str).collect();
-        println!("{}: {explanation}", asked.join(" and "));
+        say!("{}: {explanation}", asked.join(" and "));
         for (number, candidate) in (1..).zip(&explanation.candidates) {
-            println!("  {number}. {candidate}");
+            say!("  {number}. {candidate}");
         }
     }
     Exit::Fine

@@ -172,17 +172,17 @@ impl Report<'_> {
     fn print(&self, omissions: &Omissions, as_json: bool) {
         if as_json {
             match serde_json::to_string(self) {
-                Ok(line) => eprintln!("{line}"),
-                Err(error) => eprintln!("interdict: {error}"),
+                Ok(line) => note!("{line}"),
+                Err(error) => note!("interdict: {error}"),
             }
             return;
         }
-        eprintln!("{} patterns of {} cases in force at {:.0}", self.written, self.cases, self.at);
+        note!("{} patterns of {} cases in force at {:.0}", self.written, self.cases, self.at);
         for (reason, count) in self.left_out {
-            eprintln!("  left out: {count} {}: {}", reason.as_str(), reason.meaning());
+            note!("  left out: {count} {}: {}", reason.as_str(), reason.meaning());
             for Omitted { what, case, .. } in omissions.first.iter().filter(|one| one.reason == *reason) {
                 let of = case.as_ref().map(|case| format!(" of {case}")).unwrap_or_default();
-                eprintln!("    {what}{of}");
+                note!("    {what}{of}");
             }
         }
     }

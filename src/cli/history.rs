@@ -30,11 +30,11 @@ pub(super) fn run(args: &HistoryArgs) -> Exit {
     for entry in &entries {
         if args.json {
             match serde_json::to_string(entry) {
-                Ok(line) => println!("{line}"),
+                Ok(line) => say!("{line}"),
                 Err(error) => return complain(Exit::Io, &error),
             }
         } else {
-            println!("{}", line_of(entry));
+            say!("{}", line_of(entry));
         }
     }
     Exit::Fine

@@ -160,7 +160,7 @@ pub(super) fn run(args: &LoadArgs) -> Exit {
 fn compare(args: &CompareArgs) -> Result<Exit, Exit> {
     let read = |path: &Path| Report::read(path).map_err(|error| complain(Exit::Usage, &error));
     let compared = load::compare(&read(&args.before)?, &read(&args.after)?, args.at_most);
-    print!("{}", compared.text);
+    say_text!("{}", compared.text);
     Ok(if compared.holds { Exit::Fine } else { Exit::No })
 }
 
@@ -182,7 +182,7 @@ impl RunArgs {
             report = Report { search: report.search, ..run.report() };
             report.audit = Some(held.map_err(|error| complain(Exit::Io, &error))?);
         }
-        print!("{}", report.text());
+        say_text!("{}", report.text());
         self.write(&report)?;
         Ok(if report.is_sound() { Exit::Fine } else { Exit::No })
     }

@@ -1,5 +1,8 @@
 //! The command line.
 
+#[macro_use]
+mod say;
+
 mod against;
 mod approve;
 mod audit;
@@ -14,6 +17,7 @@ mod export;
 mod history;
 mod import;
 mod load;
+mod log;
 mod place;
 mod policy;
 mod preview;
@@ -129,6 +133,10 @@ enum LogFormat {
 /// Runs one command.
 #[must_use]
 pub fn run(cli: Cli) -> Exit {
+    say::end(carry_out(cli))
+}
+
+fn carry_out(cli: Cli) -> Exit {
     match cli.command {
         Command::Run(args) => edge::run(&args),
         Command::Check(args) => check::run(&args),
@@ -154,6 +162,6 @@ pub fn run(cli: Cli) -> Exit {
 
 /// Says what went wrong, on standard error.
 fn complain(exit: Exit, error: &dyn Display) -> Exit {
-    eprintln!("interdict: {error}");
+    note!("interdict: {error}");
     exit
 }

@@ -81,8 +81,8 @@ fn keygen(args: &KeygenArgs) -> Result<Exit, Exit> {
         return Err(complain(Exit::Usage, &message));
     }
     let public = signer::make(&args.out, &signer)?;
-    println!("{}", signer.verifier().to_text());
-    eprintln!("the private key is in `{}`, the public one in `{}`", args.out.display(), public.display());
+    say!("{}", signer.verifier().to_text());
+    note!("the private key is in `{}`, the public one in `{}`", args.out.display(), public.display());
     Ok(Exit::Fine)
 }
 
@@ -113,7 +113,7 @@ fn sign(args: &SignArgs) -> Result<Exit, Exit> {
             .map_err(|error| complain(Exit::Io, &format!("`{name}`: {error}")))?;
     }
     let count = manifest.files.len();
-    println!("serial {serial}, {count} files, signed by {}; digest {}", signer.name(), files.digest());
+    say!("serial {serial}, {count} files, signed by {}; digest {}", signer.name(), files.digest());
     Ok(Exit::Fine)
 }
 
@@ -136,11 +136,11 @@ fn verify(args: &VerifyArgs) -> Result<Exit, Exit> {
         (bytes(MANIFEST, limits::MANIFEST_BYTES)?, bytes(SIGNATURES, limits::SIGNATURE_BYTES)?);
     match reload::verify(&files, &manifest, &signatures, keys, config.policy.threshold) {
         Ok(signed) => {
-            println!("serial {}, signed by {}", signed.manifest.serial, signed.by.join(" and "));
+            say!("serial {}, signed by {}", signed.manifest.serial, signed.by.join(" and "));
             Ok(Exit::Fine)
         }
         Err(found) => {
-            eprintln!("{found}");
+            note!("{found}");
             Ok(Exit::No)
         }
     }
@@ -150,7 +150,7 @@ fn files(directory: &Path) -> Result<PolicyFiles, Exit> {
     match reload::read(directory) {
         Ok(snapshot) => Ok(snapshot.files),
         Err(SourceError::Unreadable(found, _)) => {
-            eprintln!("{found}");
+            note!("{found}");
             Err(Exit::No)
         }
         Err(error) => Err(complain(Exit::Io, &error)),

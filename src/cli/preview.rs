@@ -62,11 +62,11 @@ impl Preview {
     /// Prints it: the names, then the verdicts.
     pub(super) fn print(&self, hosts: &[String]) {
         let Difference { added, removed } = self.names;
-        println!("{added} names would be added, {removed} removed");
+        say!("{added} names would be added, {removed} removed");
         for Turn { host, before, after } in self.turns(hosts) {
-            println!("{host}");
-            println!("  now:  {before}");
-            println!("  then: {after}");
+            say!("{host}");
+            say!("  now:  {before}");
+            say!("  then: {after}");
         }
     }
 

@@ -109,7 +109,7 @@ impl Reinstatement<'_> {
     fn rehearse(&self) -> Result<Exit, Exit> {
         let policy = &self.command.config.policy;
         let refuse = |errors| {
-            eprintln!("{errors}");
+            note!("{errors}");
             Exit::No
         };
         let before = read(&policy.directory).map_err(refuse)?;
@@ -125,12 +125,12 @@ impl Reinstatement<'_> {
                 all.extend(more);
             }
             foreseen.add_to(&mut all);
-            println!("{all}");
+            say!("{all}");
         } else {
-            println!("`{}` would be moved to `ended/`", self.found.name);
+            say!("`{}` would be moved to `ended/`", self.found.name);
             preview.print(hosts);
             foreseen.print();
-            println!("nothing was changed");
+            say!("nothing was changed");
         }
         Ok(Exit::Fine)
     }
@@ -156,14 +156,14 @@ impl Reinstatement<'_> {
         if let Outcome::Refused(_) = &outcome
             && let Err(error) = moved.undo()
         {
-            eprintln!("interdict: cannot move `{to}` back to `{}`: {error}", self.found.name);
+            note!("interdict: cannot move `{to}` back to `{}`: {error}", self.found.name);
         }
         Ok(self.report(&outcome, &to))
     }
 
     fn sync(&self, moved: &Moved) {
         if let Err(error) = moved.sync() {
-            eprintln!("interdict: `{}` may come back after a crash of the machine: {error}", self.found.name);
+            note!("interdict: `{}` may come back after a crash of the machine: {error}", self.found.name);
         }
     }
 
@@ -186,7 +186,7 @@ impl Reinstatement<'_> {
         if let (Outcome::Taken(answer), false) = (outcome, self.args.change.json) {
             for held in answer.get("still").and_then(Value::as_array).into_iter().flatten() {
                 let text = |key| held.get(key).and_then(Value::as_str).unwrap_or_default();
-                println!("  `{}`: still {} by {}", text("host"), held_word(text("verdict")), text("case"));
+                say!("  `{}`: still {} by {}", text("host"), held_word(text("verdict")), text("case"));
             }
         }
         exit

@@ -47,7 +47,7 @@ struct Rollback<'a> {
 }
 
 fn refuse(errors: &Diagnostics) -> Exit {
-    eprintln!("{errors}");
+    note!("{errors}");
     Exit::No
 }
 
@@ -100,17 +100,17 @@ impl Rollback<'_> {
                 all.extend(more);
             }
             foreseen.add_to(&mut all);
-            println!("{all}");
+            say!("{all}");
         } else {
             for path in writes {
-                println!("write    {path}");
+                say!("write    {path}");
             }
             for path in removals {
-                println!("take out {path}");
+                say!("take out {path}");
             }
             preview.print(&[]);
             foreseen.print();
-            println!("nothing was changed");
+            say!("nothing was changed");
         }
         Ok(Exit::Fine)
     }

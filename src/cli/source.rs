@@ -61,8 +61,8 @@ impl SetSource {
     }
 
     fn refused(&self, found: &dyn fmt::Display) -> Exit {
-        eprintln!("{found}");
-        eprintln!("interdict: the policy set in `{self}` cannot be taken");
+        note!("{found}");
+        note!("interdict: the policy set in `{self}` cannot be taken");
         Exit::Usage
     }
 

@@ -1,4 +1,4 @@
-//! Who stands back behind whom: work in the background, as `nice` counts, and floods.
+//! Who stands back behind whom: work in the background, as `nice` counts, floods, and the edge's own log.
 
 use std::time::Duration;
 
@@ -23,3 +23,7 @@ pub const CALM_UNCOMPRESSED: usize = 2;
 pub const FLOOD_TURNS: usize = 8;
 /// After so many of them, whoever else is there has to be seen again.
 pub const FLOOD_TURNS_REMEMBERED: u64 = 4096;
+/// Lines of the edge's own log that wait to be written; more of them are lost.
+pub const LOG_LINES: usize = 8192;
+/// How long the end of the edge waits for its last lines to be written.
+pub const LOG_ENDING: Duration = Duration::from_secs(1);

@@ -49,7 +49,7 @@ fn kept(state: &Path, revision: u64) -> Option<PolicyFiles> {
     match reload::kept(state, revision) {
         Ok(kept) => kept.map(|kept| kept.files),
         Err(error) => {
-            eprintln!("interdict: {error}");
+            note!("interdict: {error}");
             None
         }
     }
@@ -67,13 +67,13 @@ fn exit_of(error: &BundleError) -> Exit {
 }
 
 fn print(about: &About) {
-    println!("{} records, policy sets of {} revisions", about.records, about.revisions.len());
+    say!("{} records, policy sets of {} revisions", about.records, about.revisions.len());
     if !about.missing_revisions.is_empty() {
         let missing: Vec<String> = about.missing_revisions.iter().map(u64::to_string).collect();
-        println!("note: the policy sets of these revisions are not kept any more: {}", missing.join(", "));
+        say!("note: the policy sets of these revisions are not kept any more: {}", missing.join(", "));
     }
     if about.unsealed > 0 {
-        println!("note: {} records are not sealed yet and left out", about.unsealed);
+        say!("note: {} records are not sealed yet and left out", about.unsealed);
     }
 }
 
@@ -84,27 +84,27 @@ pub(super) fn verify(bundle: &Path, trusted: Option<&Verifier>) -> Exit {
         Err(error) => return complain(Exit::Io, &format_args!("`{}`: {error}", bundle.display())),
     };
     let report = audit::verify_bundle(file, trusted);
-    report.findings.iter().for_each(|finding| println!("{finding}"));
+    report.findings.iter().for_each(|finding| say!("{finding}"));
     tell(&report);
     match report.findings.len() {
-        0 => println!("{} records: all is as it was signed", report.records),
-        1 => println!("{} records: 1 finding", report.records),
-        count => println!("{} records: {count} findings", report.records),
+        0 => say!("{} records: all is as it was signed", report.records),
+        1 => say!("{} records: 1 finding", report.records),
+        count => say!("{} records: {count} findings", report.records),
     }
     if report.findings.is_empty() { Exit::Fine } else { Exit::No }
 }
 
 fn tell(report: &BundleReport) {
     for (origin, size) in &report.checkpoints {
-        println!("checkpoint: log `{origin}` of {size} records");
+        say!("checkpoint: log `{origin}` of {size} records");
     }
     for revision in &report.bound_revisions {
-        println!("revision {revision}: the policies are those that came into force");
+        say!("revision {revision}: the policies are those that came into force");
     }
     for revision in &report.unbound_revisions {
-        println!("note: no record in the bundle says what the policies of revision {revision} are");
+        say!("note: no record in the bundle says what the policies of revision {revision} are");
     }
     if !report.key_trusted {
-        println!("note: the key is the bundle's own; give the log's with --key to know whose log it is");
+        say!("note: the key is the bundle's own; give the log's with --key to know whose log it is");
     }
 }

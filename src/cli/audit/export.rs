@@ -53,7 +53,7 @@ fn everything<W: Write>(directory: &Path, mut exporter: Exporter<W>) -> Exit {
                 }
             }
             Ok(Err(problem)) => {
-                eprintln!("interdict: {problem}");
+                note!("interdict: {problem}");
                 complete = false;
             }
             Err(error) => return failed(&error),

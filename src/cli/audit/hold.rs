@@ -94,7 +94,7 @@ fn list(args: &ConfigArgs) -> Exit {
     };
     match server::holds(&config) {
         Ok(holds) => {
-            holds.iter().for_each(|hold| println!("{}", serde_json::json!(hold)));
+            holds.iter().for_each(|hold| say!("{}", serde_json::json!(hold)));
             Exit::Fine
         }
         Err(error) => complain(Exit::Io, &error),
@@ -110,7 +110,7 @@ pub(super) fn retain(args: &ConfigArgs, request: &RetentionRequest) -> Exit {
     match server::retain(&config, request) {
         Ok(answer) => match answer.get("error").and_then(|error| error.as_str()) {
             None => {
-                println!("{answer}");
+                say!("{answer}");
                 Exit::Fine
             }
             Some(error) => {

@@ -32,7 +32,7 @@ pub(super) fn prove(args: &ProveArgs) -> Exit {
     };
     match audit::prove(&directory, args.id) {
         Ok(proof) => {
-            print!("{}", proof.to_json());
+            say_text!("{}", proof.to_json());
             Exit::Fine
         }
         Err(error) => failed(&error),
@@ -46,9 +46,9 @@ pub(super) fn tiles(args: &TilesArgs) -> Exit {
     };
     match audit::export_tiles(&directory, &args.target) {
         Ok(done) => {
-            println!("{} trees, {} tiles, {} bundles of records", done.trees, done.tiles, done.bundles);
+            say!("{} trees, {} tiles, {} bundles of records", done.trees, done.tiles, done.bundles);
             if done.left_out > 0 {
-                eprintln!("interdict: {} bundles are left out: a record is too long for one", done.left_out);
+                note!("interdict: {} bundles are left out: a record is too long for one", done.left_out);
             }
             Exit::Fine
         }

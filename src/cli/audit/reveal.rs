@@ -109,7 +109,7 @@ fn each_record(
     for item in audit::records(directory)? {
         match item? {
             Ok(record) => one(&record.line)?,
-            Err(problem) => eprintln!("interdict: {problem}"),
+            Err(problem) => note!("interdict: {problem}"),
         }
     }
     Ok(())
@@ -145,7 +145,7 @@ fn print(
         Ok(Some(revealed)) if is_wanted(args, &revealed) => revealed,
         Ok(_) => return Ok(()),
         Err(problem) => {
-            eprintln!("interdict: {problem}");
+            note!("interdict: {problem}");
             tally.seen += 1;
             tally.unknown += 1;
             return Ok(());

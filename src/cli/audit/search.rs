@@ -81,7 +81,7 @@ fn count(directory: &Path, query: &Query, limit: Option<u64>) -> Exit {
     });
     match searched {
         Ok(searched) => {
-            println!("{}", searched.found);
+            say!("{}", searched.found);
             verdict(&searched)
         }
         Err(error) => complain(Exit::Io, &error),
@@ -90,7 +90,7 @@ fn count(directory: &Path, query: &Query, limit: Option<u64>) -> Exit {
 
 /// What could not be searched may hold more: then neither yes nor no is true.
 fn verdict(searched: &audit::Searched) -> Exit {
-    searched.problems.iter().for_each(|problem| eprintln!("interdict: {problem}"));
+    searched.problems.iter().for_each(|problem| note!("interdict: {problem}"));
     match searched {
         audit::Searched { problems, .. } if !problems.is_empty() => Exit::Io,
         audit::Searched { found: 0, .. } => Exit::No,

@@ -74,22 +74,25 @@ fn verify_log(args: &VerifyArgs) -> Result<Exit, Exit> {
 
 fn print(report: &Report) {
     for finding in &report.findings {
-        println!("{finding}");
+        say!("{finding}");
     }
     if report.left_out > 0 {
-        println!("and {} more", report.left_out);
+        say!("and {} more", report.left_out);
     }
     for epoch in &report.epochs {
-        println!(
+        say!(
             "epoch {}: {} records from record {} on ({})",
-            epoch.epoch, epoch.size, epoch.first_seq, epoch.reason
+            epoch.epoch,
+            epoch.size,
+            epoch.first_seq,
+            epoch.reason
         );
     }
     for note in &report.notes {
-        println!("note: {note}");
+        say!("note: {note}");
     }
     if report.unsealed > 0 {
-        println!("note: {} records are not sealed yet", report.unsealed);
+        say!("note: {} records are not sealed yet", report.unsealed);
     }
     let read = format!("{} records in {} segments read", report.records, report.segments);
     let pruned = match report.pruned_segments {
@@ -101,7 +104,7 @@ fn print(report: &Report) {
         1 => "1 finding".to_owned(),
         count => format!("{count} findings"),
     };
-    println!("{read}{pruned}: {verdict}");
+    say!("{read}{pruned}: {verdict}");
 }
 
 /// The key is the given one, or that of the directory if one was given; the proof's own shows only who signed.
@@ -112,13 +115,16 @@ fn verify_proof(args: &VerifyArgs, proof: &Path) -> Result<Exit, Exit> {
     let trusted = args.key.clone().or(public).as_deref().map(read_key).transpose()?;
     match audit::verify_proof(&bytes, trusted.as_ref()) {
         Ok(proven) => {
-            println!("{}", proven.record);
-            eprintln!(
+            say!("{}", proven.record);
+            note!(
                 "record {} ({}) is in the log `{}` of {} records",
-                proven.seq, proven.id, proven.checkpoint.origin, proven.checkpoint.size
+                proven.seq,
+                proven.id,
+                proven.checkpoint.origin,
+                proven.checkpoint.size
             );
             if trusted.is_none() {
-                eprintln!("signed by the proof's own key; compare it: {}", proven.key.to_text());
+                note!("signed by the proof's own key; compare it: {}", proven.key.to_text());
             }
             Ok(Exit::Fine)
         }

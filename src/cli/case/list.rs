@@ -107,7 +107,7 @@ pub(super) fn run(args: &ListArgs) -> Exit {
     }
     match serde_json::to_string(&listing) {
         Ok(line) => {
-            println!("{line}");
+            say!("{line}");
             Exit::Fine
         }
         Err(error) => complain(Exit::Io, &error),
@@ -186,10 +186,10 @@ impl<'c> Listing<'c> {
                 excerpt(row.customer),
                 row.remarks(),
             );
-            println!("{}", plain.trim_end());
+            say!("{}", plain.trim_end());
         }
         let Self { active, scheduled, ended, shadow, overdue, ends_soon, at, .. } = self;
-        println!(
+        say!(
             "{active} active, {scheduled} scheduled, {ended} ended; {shadow} in shadow mode, {overdue} overdue for \
              review, {ends_soon} ending soon; at {at:.0}"
         );

@@ -133,28 +133,28 @@ impl Report {
     pub(super) fn print(&self, as_json: bool) {
         if as_json {
             match serde_json::to_string(self) {
-                Ok(line) => eprintln!("{line}"),
-                Err(error) => eprintln!("interdict: {error}"),
+                Ok(line) => note!("{line}"),
+                Err(error) => note!("interdict: {error}"),
             }
             return;
         }
         for file in &self.files {
-            eprintln!("{}: {}", file.file, file.counts());
+            note!("{}: {}", file.file, file.counts());
             for (reason, count) in &file.skipped {
-                eprintln!("  {count} {}: {}", reason.as_str(), reason.meaning());
+                note!("  {count} {}: {}", reason.as_str(), reason.meaning());
                 for skipped in file.first_skipped.iter().filter(|skipped| skipped.reason == *reason) {
                     let Skipped { line, text, detail, .. } = skipped;
                     let colon = if detail.is_empty() { "" } else { ": " };
-                    eprintln!("    line {line}: `{text}`{colon}{detail}");
+                    note!("    line {line}: `{text}`{colon}{detail}");
                 }
             }
         }
         self.print_exceptions();
         let output = self.output.as_ref().map(|output| format!(" in `{output}`")).unwrap_or_default();
-        eprintln!("{} patterns{output}", self.patterns);
+        note!("{} patterns{output}", self.patterns);
         if self.bytes > limits::LIST_FILE_BYTES {
             let most = limits::LIST_FILE_BYTES;
-            eprintln!(
+            note!(
                 "warning: {} bytes are more than the {most} that a policy set takes as one list",
                 self.bytes
             );
@@ -163,17 +163,15 @@ impl Report {
 
     fn print_exceptions(&self) {
         if self.excepted > 0 {
-            eprintln!("{} patterns are taken away by exceptions", self.excepted);
+            note!("{} patterns are taken away by exceptions", self.excepted);
         }
         if self.exceptions_around > 0 {
             let first = self.first_around.join(", ");
-            eprintln!("{} exceptions no case can express: {first}", self.exceptions_around);
+            note!("{} exceptions no case can express: {first}", self.exceptions_around);
         }
         if !self.except.is_empty() {
             let count = self.except.len();
-            eprintln!(
-                "{count} exceptions belong into `except` of the case; they stand at the top of the list"
-            );
+            note!("{count} exceptions belong into `except` of the case; they stand at the top of the list");
         }
     }
 }

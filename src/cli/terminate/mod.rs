@@ -85,12 +85,12 @@ impl<'a> Termination<'a> {
         }
         let (_, found) = parse_cases(&files);
         if found.has_errors() {
-            eprintln!("{found}");
+            note!("{found}");
             return Err(Exit::Usage);
         }
         // With lists that were not read, a warning may be wrong; the edge gives its own.
         if self.args.host_lists.is_empty() && !found.is_empty() {
-            eprintln!("{found}");
+            note!("{found}");
         }
         if self.file().symlink_metadata().is_ok() {
             return Err(self.exists());
@@ -122,7 +122,7 @@ impl<'a> Termination<'a> {
         let (before, after) = self.whole()?;
         let preview = Preview::of(&before, &after, &self.options()).map_err(|errors| refuse(&errors))?;
         if !preview.warnings.is_empty() {
-            eprintln!("{}", preview.warnings);
+            note!("{}", preview.warnings);
         }
         let rehearsal = Rehearsal::With { file: self.name.clone(), content: self.toml.clone() };
         let foreseen = self.command.foresee(&rehearsal);
@@ -134,12 +134,12 @@ impl<'a> Termination<'a> {
                 all.extend(more);
             }
             foreseen.add_to(&mut all);
-            println!("{all}");
+            say!("{all}");
         } else {
-            println!("{} would say:\n\n{}", self.name, self.toml);
+            say!("{} would say:\n\n{}", self.name, self.toml);
             preview.print(&self.args.hosts);
             foreseen.print();
-            println!("nothing was written");
+            say!("nothing was written");
         }
         Ok(Exit::Fine)
     }
@@ -163,7 +163,7 @@ impl<'a> Termination<'a> {
             (outcome, syncing.join())
         });
         if let Ok(Err(error)) = synced {
-            eprintln!("interdict: `{}` may not outlast a crash of the machine: {error}", self.name);
+            note!("interdict: `{}` may not outlast a crash of the machine: {error}", self.name);
         }
         if let Outcome::Refused(_) = &outcome {
             self.take_back();
@@ -176,7 +176,7 @@ impl<'a> Termination<'a> {
         let (_, after) = self.whole()?;
         let (_, warnings) = compile_files(&after, &self.options()).map_err(|errors| refuse(&errors))?;
         if !warnings.is_empty() {
-            eprintln!("{warnings}");
+            note!("{warnings}");
         }
         self.place(draft)?;
         sync_directory(&self.file()).map_err(|error| self.failed(&error))?;
@@ -194,7 +194,7 @@ impl<'a> Termination<'a> {
     fn take_back(&self) {
         let file = self.file();
         if let Err(error) = std::fs::remove_file(&file).and_then(|()| sync_directory(&file)) {
-            eprintln!("interdict: cannot remove `{}`: {error}; remove it", file.display());
+            note!("interdict: cannot remove `{}`: {error}; remove it", file.display());
         }
     }
 
@@ -244,7 +244,7 @@ impl<'a> Termination<'a> {
 }
 
 fn refuse(errors: &Diagnostics) -> Exit {
-    eprintln!("{errors}");
+    note!("{errors}");
     Exit::No
 }
 
