@@ -46,6 +46,7 @@ mod identity;
 mod many_slow_clients;
 mod names;
 mod origins;
+mod output;
 mod refreshes;
 mod resolve;
 mod secure_origins;

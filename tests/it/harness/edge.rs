@@ -1,7 +1,6 @@
 //! A real edge with its own directories, on ports of the system's choice.
 
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,7 +10,7 @@ use tempfile::TempDir;
 
 use super::audit::{self, Log, Record};
 use super::ledger::Ledger;
-use super::process::{Ended, Process};
+use super::process::{Ended, Process, Surroundings};
 use super::setup::TOKEN;
 use super::status::{AuditCounters, Status};
 use super::tools::{Output, interdict};
@@ -21,8 +20,7 @@ use super::{Client, Http2, PolicyDir, Response, wait_for};
 pub struct Edge {
     pub(super) home: TempDir,
     pub(super) policies: PolicyDir,
-    pub(super) environment: Vec<(String, String)>,
-    pub(super) socket: Option<OwnedFd>,
+    pub(super) around: Surroundings,
     pub(super) process: Option<Process>,
     pub(super) ledger: Ledger,
     pub(super) starts: usize,
@@ -195,7 +193,7 @@ impl Edge {
 
     /// Starts it again on the same files; ports are new.
     pub fn start_again(&mut self) -> Result<(), Ended> {
-        self.process = Some(Process::start(&self.config(), &self.environment, self.socket.as_ref())?);
+        self.process = Some(Process::start(&self.config(), &self.around)?);
         self.starts += 1;
         Ok(())
     }

@@ -1,11 +1,12 @@
 //! The edge as a process: started, listened to, and ended by its own id.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -31,6 +32,43 @@ pub struct Process {
     pub admin: SocketAddr,
     stderr: Arc<Mutex<String>>,
     reader: Option<JoinHandle<()>>,
+    /// Its log, held open for nobody.
+    #[expect(dead_code, reason = "it is closed with the process")]
+    unread: Option<ChildStderr>,
+}
+
+/// What an edge finds where it is started.
+#[derive(Default)]
+pub struct Surroundings {
+    /// Further variables of its environment.
+    pub environment: Vec<(String, String)>,
+    /// Bound for it, as by a socket unit.
+    pub socket: Option<OwnedFd>,
+    /// Who takes its log.
+    pub reader: LogReader,
+}
+
+/// Who is at the other end of an edge's standard error.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum LogReader {
+    /// Somebody who takes every line.
+    #[default]
+    Attentive,
+    /// Somebody who has stopped reading, and has the pipe still open.
+    Asleep,
+    /// Nobody: the pipe is closed once the edge is ready.
+    Gone,
+    /// A disk that is full.
+    FullDisk,
+}
+
+impl LogReader {
+    fn end(self) -> Stdio {
+        match self {
+            Self::FullDisk => File::options().write(true).open("/dev/full").unwrap().into(),
+            _ => Stdio::piped(),
+        }
+    }
 }
 
 /// How a process is waited for.
@@ -71,34 +109,35 @@ pub struct Ended {
 }
 
 impl Process {
-    /// Starts `interdict run` and waits for `ready`. With a socket it is started as by a socket unit.
-    pub fn start(
-        config: &Path,
-        environment: &[(String, String)],
-        socket: Option<&OwnedFd>,
-    ) -> Result<Self, Ended> {
+    /// Starts `interdict run` and waits for `ready`.
+    pub fn start(config: &Path, around: &Surroundings) -> Result<Self, Ended> {
         // Whom an upgrade leaves behind is waited for here, and not by the system's first process.
         set_child_subreaper(Some(getpid())).unwrap();
-        let (mut command, stdin) = match socket {
+        let (mut command, stdin) = match &around.socket {
             Some(socket) => (activated(), Stdio::from(socket.try_clone().unwrap())),
             None => (Command::new(BINARY), Stdio::null()),
         };
         let mut child = command
             .args(["run", "--config"])
             .arg(config)
-            .envs(environment.iter().map(|(name, value)| (name, value)))
+            .envs(around.environment.iter().map(|(name, value)| (name, value)))
             .stdin(stdin)
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stderr(around.reader.end())
             .spawn()
             .unwrap();
         let stderr = Arc::new(Mutex::new(String::new()));
-        let reader = collect(child.stderr.take().unwrap(), Arc::clone(&stderr));
+        let mut unread = child.stderr.take();
+        let reader = unread
+            .take_if(|_| around.reader == LogReader::Attentive)
+            .map(|log| collect(log, Arc::clone(&stderr)));
         let lines = lines(child.stdout.take().unwrap());
         let unset = SocketAddr::from(([0, 0, 0, 0], 0));
         let life = Life::Child(child);
-        let (before, listeners, reader) = (Vec::new(), Vec::new(), Some(reader));
-        let mut process = Self { life, before, address: unset, listeners, admin: unset, stderr, reader };
+        let (before, listeners) = (Vec::new(), Vec::new());
+        let unread = unread.filter(|_| around.reader == LogReader::Asleep);
+        let mut process =
+            Self { life, before, address: unset, listeners, admin: unset, stderr, reader, unread };
         if process.hear(&lines) { Ok(process) } else { Err(process.wait()) }
     }
 

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::guarded;
 use super::ledger::Ledger;
-use super::process::{Ended, Process};
+use super::process::{Ended, LogReader, Process, Surroundings};
 use super::{CaseFile, Edge, Origin, PolicyDir};
 
 /// An edge that is still being set up.
@@ -23,8 +23,7 @@ pub struct Setup {
     listen_keys: String,
     top: String,
     tables: String,
-    environment: Vec<(String, String)>,
-    socket: Option<OwnedFd>,
+    around: Surroundings,
 }
 
 /// What the harness shows on the admin listener, whether or not it is asked for.
@@ -45,8 +44,7 @@ impl Setup {
             listen_keys: String::new(),
             top: String::new(),
             tables: String::new(),
-            environment: Vec::new(),
-            socket: None,
+            around: Surroundings::default(),
         }
     }
 
@@ -103,13 +101,19 @@ impl Setup {
 
     /// One more variable of its environment.
     pub fn environment(mut self, name: &str, value: &str) -> Self {
-        self.environment.push((name.to_owned(), value.to_owned()));
+        self.around.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
     /// Starts it as a service manager does that has bound this socket.
     pub fn activated(mut self, socket: impl Into<OwnedFd>) -> Self {
-        self.socket = Some(socket.into());
+        self.around.socket = Some(socket.into());
+        self
+    }
+
+    /// Leaves its log to this reader.
+    pub fn log_read_by(mut self, reader: LogReader) -> Self {
+        self.around.reader = reader;
         self
     }
 
@@ -143,7 +147,7 @@ impl Setup {
     /// Starts it, or says how it ended; the files stay as long as the directory is held.
     pub fn try_start(self) -> Result<Edge, (TempDir, Ended)> {
         let Self { home, policies, policy_keys, guard_keys, audit_keys, admin_keys, listen_keys, .. } = self;
-        let (tables, environment, socket, top) = (self.tables, self.environment, self.socket, self.top);
+        let (tables, around, top) = (self.tables, self.around, self.top);
         let guard = guarded::table(&guard_keys);
         let client = if audit_keys.contains("client =") { "" } else { "client = \"full\"\n" };
         let config = format!(
@@ -155,13 +159,12 @@ impl Setup {
         );
         let path = home.path().join("edge.toml");
         fs::write(&path, config).unwrap();
-        match Process::start(&path, &environment, socket.as_ref()) {
+        match Process::start(&path, &around) {
             Err(ended) => Err((home, ended)),
             Ok(process) => Ok(Edge {
                 home,
                 policies,
-                environment,
-                socket,
+                around,
                 process: Some(process),
                 ledger: Ledger::default(),
                 starts: 1,
