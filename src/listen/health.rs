@@ -3,7 +3,7 @@
 //! They go through the same door as requests, on nobody's behalf. A network that a case closes is not asked: the
 //! door opens no connection, and the origin stays as it was.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use http::header;
@@ -20,14 +20,14 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use super::door;
 use super::live::Live;
 use super::upstream::Upstream;
-use super::way::Destination;
+use super::way::{Destination, TrustError};
 use crate::forward::{HealthCheck, Member};
 use crate::limits;
 
 /// Watches the origins of every route that says how.
 pub struct HealthChecks {
     live: Arc<Live>,
-    connectors: Arc<Connectors>,
+    connectors: OnceLock<Arc<Connectors>>,
 }
 
 /// What checks connect with; requests have their own.
@@ -37,12 +37,29 @@ struct Connectors {
     bare: TransportConnector,
 }
 
+impl Connectors {
+    fn new() -> Self {
+        Self { http: Connector::new(None), bare: TransportConnector::new(None) }
+    }
+}
+
 impl HealthChecks {
     /// The checks of the origins in use, also when others are later.
     #[must_use]
     pub fn new(live: Arc<Live>) -> Self {
-        let connectors = Connectors { http: Connector::new(None), bare: TransportConnector::new(None) };
-        Self { live, connectors: Arc::new(connectors) }
+        Self { live, connectors: OnceLock::new() }
+    }
+
+    /// Made when the first origin is watched: Pingora reads the authorities of the system three times for them, which
+    /// takes some twenty milliseconds, and panics when one has become unusable since the start.
+    fn connectors(&self) -> Option<&Arc<Connectors>> {
+        if self.connectors.get().is_none() {
+            match std::panic::catch_unwind(Connectors::new) {
+                Ok(made) => drop(self.connectors.set(Arc::new(made))),
+                Err(_) => tracing::error!("no origin is watched: {}", TrustError::System),
+            }
+        }
+        self.connectors.get()
     }
 
     /// Begins to watch the origins of `upstream`. The watch ends with the set.
@@ -50,10 +67,11 @@ impl HealthChecks {
         let mut watches = JoinSet::new();
         for (route, pool) in upstream.origins.pools().iter().enumerate() {
             let Some(check) = &pool.route().health else { continue };
+            let Some(connectors) = self.connectors() else { continue };
             for member in pool.members() {
                 let watch = Watch {
                     upstream: Arc::clone(upstream),
-                    connectors: Arc::clone(&self.connectors),
+                    connectors: Arc::clone(connectors),
                     route,
                     member: Arc::clone(member),
                     check: check.clone(),

@@ -46,6 +46,8 @@ pub(super) struct NamesKeeper {
     merged: Arc<Mutex<Option<MergedNames>>>,
     /// What the image on disk holds, or is about to.
     kept: NamesMark,
+    /// How many lists the disk knows by their looks.
+    kept_known: usize,
     /// Before this nothing is merged again: the last attempt may have failed.
     not_before: Option<Instant>,
     /// Whether what is under way writes to the disk.
@@ -63,6 +65,7 @@ impl NamesKeeper {
             work: None,
             merged: Arc::default(),
             kept: NamesMark::default(),
+            kept_known: 0,
             not_before: None,
             writes: false,
             cancelled: Arc::default(),
@@ -70,7 +73,7 @@ impl NamesKeeper {
         match keeper.read() {
             Ok((names, Lists { lists, known })) => {
                 let book = Book::restored(lists, &names);
-                keeper.kept = names.mark();
+                (keeper.kept, keeper.kept_known) = (names.mark(), known.len());
                 (keeper, Restored { book, known })
             }
             Err(error) => {
@@ -99,10 +102,13 @@ impl NamesKeeper {
         {
             tracing::error!("the thread that merges names ended in a panic");
         }
-        let to_keep = rules.image().filter(|image| !self.kept.is_of(image));
+        let image = rules.image();
+        // A list that had been changed just before it was read is not known by its looks until it is read again.
+        let is_learnt = image.is_some() && known.len() > self.kept_known;
+        let to_keep = image.filter(|image| !self.kept.is_of(image));
         self.writes = false;
         let work = match (rules.merging(), to_keep) {
-            (None, None) => return,
+            (None, None) if !is_learnt => return,
             (Some(_), _) if self.not_before.is_some_and(|moment| Instant::now() < moment) => return,
             (Some(merging), _) => {
                 self.not_before = Some(Instant::now() + limits::MERGE_AGAIN_AFTER);
@@ -117,17 +123,20 @@ impl NamesKeeper {
                     }
                 })
             }
-            (None, Some(image)) => {
+            (None, image) => {
                 let lists = serde_json::to_vec(&serde_json::json!({
                     "lists": book.lists().collect::<Vec<_>>(),
                     "known": known,
                 }));
                 let (directory, cancelled) = (self.directory.clone(), Arc::clone(&self.cancelled));
-                self.kept = image.mark();
+                if let Some(image) = &image {
+                    self.kept = image.mark();
+                }
+                self.kept_known = known.len();
                 self.writes = true;
                 self.spawn(move || {
                     let lists = lists.map_err(io::Error::from);
-                    let kept = lists.and_then(|lists| keep(&directory, &image, &lists, &cancelled));
+                    let kept = lists.and_then(|lists| keep(&directory, image.as_ref(), &lists, &cancelled));
                     if let Err(error) = kept {
                         tracing::warn!(%error, "the compiled names could not be kept: a restart reads the lists again");
                     }
@@ -159,7 +168,7 @@ impl NamesKeeper {
             tracing::error!("the thread that keeps names ended in a panic");
         }
         // When the directory comes back, what the other process has left there is not known.
-        self.kept = NamesMark::default();
+        (self.kept, self.kept_known) = (NamesMark::default(), 0);
         self.cancelled = Arc::default();
         self.not_before = None;
     }
@@ -181,11 +190,19 @@ impl Drop for NamesKeeper {
 }
 
 /// Lists first: an image with the lists of another set is of use, and lists without their image only cost a reading.
-fn keep(directory: &Path, image: &MergedNames, lists: &[u8], cancelled: &AtomicBool) -> io::Result<()> {
+/// Without an image the one that is there stays.
+fn keep(
+    directory: &Path,
+    image: Option<&MergedNames>,
+    lists: &[u8],
+    cancelled: &AtomicBool,
+) -> io::Result<()> {
     fs::create_dir_all(directory)?;
     sweep(directory);
     write(&directory.join("lists.json"), cancelled, |to| to.write_all(lists))?;
-    write(&directory.join("image"), cancelled, |to| image.write(to).map(drop))?;
+    if let Some(image) = image {
+        write(&directory.join("image"), cancelled, |to| image.write(to).map(drop))?;
+    }
     File::open(directory)?.sync_all()?;
     // Images of other versions are of no use to this one, and an older version reads its lists again.
     for entry in directory.parent().map(fs::read_dir).transpose()?.into_iter().flatten().flatten() {
@@ -265,121 +282,4 @@ fn check(cancelled: &AtomicBool) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::build::Builder;
-    use super::*;
-    use crate::policy::CompileOptions;
-
-    fn names_in(directory: &Path) -> Vec<String> {
-        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-        let mut names: Vec<String> =
-            entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-        names.sort();
-        names
-    }
-
-    #[test]
-    fn nothing_is_written_any_more_once_the_directory_was_let_go() {
-        let home = tempfile::tempdir().unwrap();
-        let (mut keeper, _) = NamesKeeper::open(home.path());
-        let (cancelled, ended) = (Arc::clone(&keeper.cancelled), Arc::new(AtomicBool::new(false)));
-        let end = Arc::clone(&ended);
-        keeper.work = Some(std::thread::spawn(move || {
-            while check(&cancelled).is_ok() {
-                std::thread::yield_now();
-            }
-            end.store(true, Ordering::SeqCst);
-        }));
-        keeper.writes = true;
-        keeper.let_go();
-        assert!(ended.load(Ordering::SeqCst), "it was waited for");
-        check(&keeper.cancelled).unwrap();
-    }
-
-    #[test]
-    fn a_merge_is_cancelled_when_the_directory_is_let_go_and_is_not_waited_for() {
-        let home = tempfile::tempdir().unwrap();
-        let (mut keeper, _) = NamesKeeper::open(home.path());
-        let (cancelled, (go, wait)) = (Arc::clone(&keeper.cancelled), std::sync::mpsc::channel());
-        keeper.work = Some(std::thread::spawn(move || {
-            wait.recv().unwrap();
-            assert!(cancelled.load(Ordering::Relaxed));
-        }));
-        keeper.let_go();
-        go.send(()).unwrap();
-        keeper.work.take().unwrap().join().unwrap();
-    }
-
-    #[test]
-    fn names_are_merged_again_when_their_merging_was_cancelled() {
-        let home = tempfile::tempdir().unwrap();
-        let policies = home.path().join("policies");
-        let write = |id: &str| {
-            let text = format!(
-                "id = \"{id}\"\ncustomer = \"c\"\nbasis = \"fraud\"\ndecided = 2026-11-20T22:15:00Z\n\
-                 decided_by = [\"j\"]\nhosts = [\"{id}.example\"]\n"
-            );
-            fs::create_dir_all(policies.join("cases")).unwrap();
-            fs::write(policies.join(format!("cases/{id}.toml")), text).unwrap();
-        };
-        let options = CompileOptions { image_from_names: 1, ..CompileOptions::default() };
-        let mut builder = Builder::new(policies.clone(), options, home.path(), Restored::default());
-        let mut read = |before: Option<&Ruleset>| {
-            let built = builder.read(before).0.unwrap_or_else(|errors| panic!("{errors}"));
-            builder.settle(built).ruleset
-        };
-        write("a");
-        let first = read(None);
-        write("b");
-        let rules = Arc::new(read(Some(&first)));
-        assert!(rules.merging().is_some(), "two images");
-        let (mut keeper, _) = NamesKeeper::open(home.path());
-        keeper.cancelled.store(true, Ordering::Relaxed);
-        for merged in [false, true] {
-            keeper.tend(&rules, builder.book(), builder.known());
-            keeper.work.take().unwrap().join().unwrap();
-            assert_eq!(keeper.take_merged().is_some(), merged);
-            keeper.let_go();
-        }
-    }
-
-    #[test]
-    fn a_draft_is_of_one_process_and_none_stays_when_its_writing_was_cancelled() {
-        let home = tempfile::tempdir().unwrap();
-        let path = home.path().join("image");
-        fs::write(&path, "before").unwrap();
-        let cancelled = AtomicBool::new(false);
-        let outcome = write(&path, &cancelled, |to| {
-            to.write_all(b"after")?;
-            let draft = format!("image.{}.new", std::process::id());
-            assert_eq!(names_in(home.path()), ["image".to_owned(), draft]);
-            cancelled.store(true, Ordering::Relaxed);
-            Ok(())
-        });
-        outcome.unwrap_err();
-        assert_eq!(
-            (names_in(home.path()), fs::read(&path).unwrap()),
-            (vec!["image".to_owned()], b"before".into())
-        );
-        cancelled.store(false, Ordering::Relaxed);
-        write(&path, &cancelled, |to| to.write_all(b"after")).unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"after");
-        // One that a killed process has left goes with the next writing.
-        fs::write(home.path().join("image.1.new"), "half").unwrap();
-        sweep(home.path());
-        assert_eq!(names_in(home.path()), ["image"]);
-    }
-
-    #[test]
-    fn names_are_merged_behind_the_requests_and_nothing_else_stands_back() {
-        let own = || rustix::process::getpriority_process(None).unwrap();
-        let before = own();
-        let home = tempfile::tempdir().unwrap();
-        let (keeper, _) = NamesKeeper::open(home.path());
-        let (said, heard) = std::sync::mpsc::channel();
-        let work = keeper.spawn(move || said.send(rustix::process::getpriority_process(None)).unwrap());
-        work.unwrap().join().unwrap();
-        let there = heard.recv().unwrap().unwrap();
-        assert_eq!((there, own()), ((before + limits::MERGE_NICENESS).min(19), before));
-    }
-}
+mod tests;

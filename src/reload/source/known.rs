@@ -47,6 +47,10 @@ impl Known {
         Self(lists.collect())
     }
 
+    pub(in crate::reload) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(in crate::reload) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
