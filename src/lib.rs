@@ -18,6 +18,9 @@
 //! * No function in [`act`] runs without an [`audit::Receipt`], and only [`audit`] can make one.
 //! * A policy set with an error is refused whole; the running one stays.
 
+// They panic when a pipe has been closed or a disk is full: `cli::say` does not.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 // Top floor: what a person runs.
 pub mod cli;
 pub mod embed;

@@ -8,6 +8,7 @@
 use std::cell::Cell;
 use std::io;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::limits;
@@ -22,13 +23,37 @@ enum Stand {
     AsideUntil(Instant),
 }
 
+/// How many wait for work that may stand aside.
+static AWAITED: AtomicUsize = AtomicUsize::new(0);
+
 thread_local! {
     static STAND: Cell<Stand> = const { Cell::new(Stand::Inherited) };
 }
 
+/// Somebody waits: as long as it is held, whoever stands aside comes forward when it offers the processor next.
+#[derive(Debug)]
+#[must_use]
+pub struct Awaited(());
+
+impl Awaited {
+    /// From now on.
+    #[expect(clippy::new_without_default, reason = "it does something")]
+    pub fn new() -> Self {
+        AWAITED.fetch_add(1, Ordering::Relaxed);
+        Self(())
+    }
+}
+
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        AWAITED.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Has the calling thread run only while nobody else wants the processor, and come forward by itself when it offers the
 /// processor ([`breathe`](super::breathe)) after `at_most`. So do the threads that it starts, after
-/// [`limits::ASIDE_AT_MOST`]. Where the system would not let it come forward, nothing happens.
+/// [`limits::ASIDE_AT_MOST`]; both at once when somebody waits ([`Awaited`]). Where the system would not let it come
+/// forward, nothing happens.
 pub fn step_aside(at_most: Duration) {
     if may_come_forward() && (is_aside() || change(libc::SCHED_IDLE).is_ok()) {
         STAND.set(Stand::AsideUntil(Instant::now() + at_most));
@@ -49,11 +74,15 @@ pub fn come_forward() {
 pub(super) fn come_forward_in_time() {
     match STAND.get() {
         Stand::Forward => {}
-        Stand::AsideUntil(then) if Instant::now() < then => {}
+        Stand::AsideUntil(then) if Instant::now() < then && !is_awaited() => {}
         Stand::AsideUntil(_) => come_forward(),
         Stand::Inherited if is_idle() => STAND.set(Stand::AsideUntil(Instant::now() + limits::ASIDE_AT_MOST)),
         Stand::Inherited => STAND.set(Stand::Forward),
     }
+}
+
+fn is_awaited() -> bool {
+    AWAITED.load(Ordering::Relaxed) > 0
 }
 
 fn is_aside() -> bool {
@@ -123,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_has_been_aside_for_long_enough_comes_forward_when_it_offers_the_processor() {
+    fn whoever_has_been_aside_for_long_enough_or_is_awaited_comes_forward_when_it_offers_the_processor() {
         if !may_come_forward() {
             return;
         }
@@ -134,9 +163,13 @@ mod tests {
             step_aside(Duration::ZERO);
             let again = is_idle();
             super::super::breathe();
-            (early, again, is_idle())
+            let late = is_idle();
+            step_aside(Duration::from_secs(60));
+            let _waiting = Awaited::new();
+            super::super::breathe();
+            (early, again, late, is_idle())
         });
-        assert_eq!(stands, (true, true, false));
+        assert_eq!(stands, (true, true, false, false));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::note::Note;
 use super::report::Report;
+use crate::background;
 use crate::limits;
 
 /// Somebody is about to change the policy directory.
@@ -54,6 +55,8 @@ pub struct Changes(pub(super) mpsc::Sender<ChangeRequest>);
 impl Changes {
     /// Waits until the keeper holds still; nothing when it has ended. Changes wait for each other.
     pub async fn begin(&self, note: Note) -> Option<Change> {
+        // A long set that is being compiled is in the way.
+        let _waiting = background::Awaited::new();
         let (ready, held) = oneshot::channel();
         let (done, awaited) = oneshot::channel();
         let (answer, report) = oneshot::channel();
@@ -73,6 +76,7 @@ pub struct Change {
 impl Change {
     /// Has the keeper read what is there now; nothing when the change took too long, or the keeper has ended.
     pub async fn complete(self) -> Option<Report> {
+        let _waiting = background::Awaited::new();
         self.done.send(()).ok()?;
         self.report.await.ok()
     }

@@ -8,6 +8,7 @@ use super::change::ChangeRequest;
 use super::note::Note;
 use super::rehearsal::RehearsalRequest;
 use super::report::Report;
+use crate::background;
 use crate::pulse::Pulse;
 
 /// Somebody asks for a reload and waits for its report.
@@ -42,6 +43,7 @@ pub async fn request_approval(
     note: Option<String>,
     user: String,
 ) -> Option<Value> {
+    let _waiting = background::Awaited::new();
     let (answer, outcome) = oneshot::channel();
     approvals.send(ApprovalRequest { digest, note, user, answer }).await.ok()?;
     outcome.await.ok()

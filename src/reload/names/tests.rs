@@ -81,7 +81,7 @@ fn a_list_that_is_known_by_its_looks_only_later_is_known_to_the_disk_then() {
     let written = image();
     assert_eq!(on_disk(), 0);
     // Its time passes: the clock of the file system is what counts.
-    while builder.known().len() == 0 {
+    while builder.known().is_empty() {
         read(&mut builder);
     }
     assert!(tend(&rules, &builder));
