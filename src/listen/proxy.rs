@@ -311,6 +311,7 @@ impl ProxyHttp for EdgeProxy {
 
     async fn logging(&self, session: &mut Session, _: Option<&Error>, _: &mut Context) {
         cache::at_the_end(session);
+        Flight::with_current(Flight::has_ended);
     }
 
     fn response_cache_filter(
