@@ -106,12 +106,13 @@ impl Herd {
     }
 
     fn connect(&mut self, at: usize) {
+        let began = Instant::now();
         let stream = TcpStream::connect(self.target).unwrap();
         stream.set_nodelay(true).unwrap();
         stream.set_nonblocking(true).unwrap();
         epoll::add(&self.epoll, &stream, epoll::EventData::new_u64(at as u64), epoll::EventFlags::IN)
             .unwrap();
-        let mut client = Client { stream, began: Instant::now(), sent: 0, answer: Vec::new() };
+        let mut client = Client { stream, began, sent: 0, answer: Vec::new() };
         client.send();
         // The old one leaves the epoll by being closed.
         self.clients[at] = Some(client);

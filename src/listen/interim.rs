@@ -18,6 +18,13 @@ pub(super) fn begin(session: &mut Session) {
     }
 }
 
+/// A head goes to the client. Behind an answer that begins before the content has come, the connection is closed: whether
+/// that still comes is not known. Pingora does so behind an interim response as well, and whoever waited to be told to go on
+/// would have to connect anew for each request.
+pub(super) fn on_head(session: &mut Session, is_interim: bool) {
+    session.as_downstream_mut().set_close_on_response_before_downstream_finish(!is_interim);
+}
+
 /// Settles what a request on its way to its origin, `request`, expects beside its answer.
 ///
 /// # Errors
@@ -32,8 +39,10 @@ pub(super) async fn settle(session: &mut Session, request: &mut RequestHeader) -
         // An origin of HTTP/2 would say it to Pingora, which does not hear it: the client would wait for nothing.
         (Version::HTTP_11, Version::HTTP_2) => {
             if Flight::with_current(Flight::is_bereft) != Some(true) {
+                on_head(session, true);
                 let told = session.as_downstream_mut().write_continue_response().await;
                 told.map_err(|error| error.into_down())?;
+                on_head(session, false);
             }
         }
         _ => return Ok(()),

@@ -336,6 +336,7 @@ impl ProxyHttp for EdgeProxy {
         // An answer from the cache begins here, and nowhere else.
         let is_interim =
             response.status.is_informational() && response.status != http::StatusCode::SWITCHING_PROTOCOLS;
+        interim::on_head(session, is_interim);
         if !response.status.is_informational() {
             context.trip.passed = None;
         }

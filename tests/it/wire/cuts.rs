@@ -244,6 +244,7 @@ mod http2 {
     /// What has come of a stream.
     #[derive(Debug, Default)]
     struct Stream {
+        has_head: bool,
         is_page: bool,
         octets: usize,
         is_reset: bool,
@@ -300,7 +301,11 @@ mod http2 {
             let Some(stream) = self.streams.get_mut(&frame.stream) else { return };
             match frame.kind {
                 RST_STREAM => stream.is_reset = true,
-                HEADERS => stream.is_page |= hpack::has_status(&frame.payload, 403),
+                // Not 200: what else there is has an entry in the table of the connection after the first time.
+                HEADERS if !stream.has_head => {
+                    (stream.has_head, stream.is_page) = (true, !hpack::has_status(&frame.payload, 200));
+                }
+                HEADERS => {}
                 DATA => stream.octets += frame.payload.len(),
                 _ => return,
             }

@@ -16,7 +16,7 @@ const ENHANCE_YOUR_CALM: u32 = 11;
 const REFUSED_STREAM: u32 = 7;
 
 /// Frames a second that the edge of these tests takes of most kinds, and resets a second.
-const CONTROL: usize = 50;
+const CONTROL: usize = 20;
 const RESETS: usize = 4;
 /// How many times that at once.
 const BURST: usize = 4;
