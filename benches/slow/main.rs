@@ -6,7 +6,8 @@
 //! slow clients, with slow clients of the edge, and with as many slow clients of a server that does no more than read
 //! what they say and answer 408 in time: what the machine itself makes of so many connections, clients and all.
 //!
-//! The edge has its own defaults. Two and a half minutes in all.
+//! The edge has its own defaults. Two and a half minutes in all. The promise is for a machine that has nothing else to do: what
+//! else it did is told.
 
 #![allow(
     clippy::unwrap_used,
@@ -23,7 +24,7 @@ mod edge;
 mod reader;
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clients::SlowClients;
 use edge::process::{cpu_of, memory_kib, wait_for_rest};
@@ -49,6 +50,8 @@ struct Turn {
     latency: Report,
     /// Of a core, in percent, that the edge used.
     busy: f64,
+    /// The same of everything on this machine but the edge and this bench: a machine with other work measures that.
+    elsewhere: f64,
 }
 
 fn main() {
@@ -84,7 +87,12 @@ fn main() {
     for (name, turns) in names.iter().zip([&quiet, &slow, &machine]) {
         let of = |percentile| median(turns.iter().map(|turn| turn.latency.all.percentile_us(percentile)));
         let busy = median(turns.iter().map(|turn| turn.busy));
-        println!("{name}: p50 {:.0} µs, p99 {:.0} µs; edge {busy:.1} % of a core", of(50.0), of(99.0));
+        let elsewhere = median(turns.iter().map(|turn| turn.elsewhere));
+        println!(
+            "{name}: p50 {:.0} µs, p99 {:.0} µs; edge {busy:.1} % of a core, others on this machine {elsewhere:.0} %",
+            of(50.0),
+            of(99.0)
+        );
     }
     let within = print_ratio("beside slow clients of the edge", &slow, &quiet);
     print_ratio("beside those of a mere reader", &machine, &quiet);
@@ -124,13 +132,27 @@ fn others(edge: &Edge, length: Duration) -> Turn {
         seed: 1,
         keep_ids: false,
     };
-    let before = cpu_of(&[edge.pid()]);
-    let began = std::time::Instant::now();
+    let used = || {
+        let [edge, bench] = [edge.pid(), std::process::id()].map(|pid| cpu_of(&[pid]));
+        (edge.0 + edge.1, busy_us() - edge.0 - edge.1 - bench.0 - bench.1)
+    };
+    let (before, began) = (used(), Instant::now());
     let latency = load::run(&plan, None, &mut |_| ()).unwrap().report();
-    let after = cpu_of(&[edge.pid()]);
+    let (after, took) = (used(), began.elapsed().as_secs_f64());
     assert!(latency.is_sound(), "{}", latency.text());
-    let used = after.0 + after.1 - before.0 - before.1;
-    Turn { latency, busy: used / 1e4 / began.elapsed().as_secs_f64() }
+    let percent = |before: f64, after: f64| (after - before) / 1e4 / took;
+    Turn { latency, busy: percent(before.0, after.0), elsewhere: percent(before.1, after.1) }
+}
+
+/// Processor time that the whole machine has used so far, in microseconds (proc_stat(5)): idle and waiting apart.
+fn busy_us() -> f64 {
+    let stat = std::fs::read_to_string("/proc/stat").unwrap();
+    let ticks: Vec<f64> =
+        stat.lines().next().unwrap().split_whitespace().skip(1).map(|n| n.parse().unwrap()).collect();
+    let [user, nice, system, _, _, irq, softirq, steal, ..] = ticks[..] else {
+        panic!("not proc_stat(5): {stat}")
+    };
+    (user + nice + system + irq + softirq + steal) * 10_000.0
 }
 
 /// Prints what came of each pair of turns; whether the middle one is within bounds.

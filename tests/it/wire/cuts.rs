@@ -271,6 +271,10 @@ mod http2 {
                 (":scheme", "http"),
                 (":authority", host),
             ];
+            let length = (2 * HALF).to_string();
+            if kind == Kind::Upload {
+                fields.push(("content-length", &length));
+            }
             if kind == Kind::Call {
                 fields.extend([("content-type", "application/grpc"), ("te", "trailers")]);
             }
