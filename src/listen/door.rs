@@ -89,6 +89,8 @@ struct Open {
     last: u64,
     /// What that one was about, once it has ended: the connection is idle.
     over: Option<Arc<Identity>>,
+    /// It was ended from here, and its owner has not noticed yet.
+    ended: bool,
 }
 
 /// A connection while one request is on it. It says nothing of the connection any more once another request has
@@ -98,6 +100,7 @@ pub(super) struct Use {
     shard: Arc<Shard>,
     connection: RawFd,
     number: u64,
+    is_late: bool,
 }
 
 impl Open {
@@ -110,6 +113,11 @@ impl Open {
 }
 
 impl Use {
+    /// Whether the connection was ended from here before the request came: nothing of it can go out there.
+    pub(super) fn is_late(&self) -> bool {
+        self.is_late
+    }
+
     /// The request has ended, and the connection is idle unless it ended too, or serves another by now.
     pub(super) fn is_over(&self, about: &Arc<Identity>) {
         let mut noted = self.shard.lock();
@@ -157,7 +165,7 @@ impl Door {
         open.shared = !alone;
         open.last = number;
         open.over = None;
-        Some(Use { shard: Arc::clone(shard), connection, number })
+        Some(Use { shard: Arc::clone(shard), connection, number, is_late: open.ended })
     }
 
     /// Where a descriptor is noted. There is always such a place.
@@ -171,11 +179,12 @@ impl Door {
     pub fn close_what_is_closed(&self) -> usize {
         let mut ended = 0;
         for shard in &self.shards {
-            for (descriptor, open) in &shard.lock().open {
+            for (descriptor, open) in shard.lock().open.iter_mut().filter(|(_, open)| !open.ended) {
                 let is_closed = open.users.are_kept_from(open.address, &self.gate, open.shared);
                 if is_closed || open.has_served_what_is_blocked(&self.gate) {
                     tracing::info!(address = %open.address, descriptor, "a connection to an origin ends");
                     end(&open.socket);
+                    open.ended = true;
                     ended += 1;
                 }
             }
@@ -217,7 +226,10 @@ impl Door {
         let last = {
             let mut noted = shard.lock();
             let last = noted.number();
-            noted.open.insert(descriptor, Open { address, socket, users, shared: false, last, over: None });
+            noted.open.insert(
+                descriptor,
+                Open { address, socket, users, shared: false, last, over: None, ended: false },
+            );
             last
         };
         self.gate.metrics().upstream_opened();
@@ -231,7 +243,7 @@ impl Door {
         self.ask(address, client)?;
         if let (true, Some(flight)) = (upgrade, Flight::current()) {
             // Such a stream has no descriptor to be known by later, and is this request's alone from the start.
-            flight.waits_on(Some(Use { shard, connection: descriptor, number: last }));
+            flight.waits_on(Some(Use { shard, connection: descriptor, number: last, is_late: false }));
         }
         Ok(stream)
     }
