@@ -46,10 +46,10 @@ impl Users {
         }
     }
 
-    /// Whether a host is blocked to the clients of its last request. Nobody is known to be where no client is.
+    /// Whether a host is blocked to all of them; to anybody when no territory and no exemption is asked for.
     pub(super) fn are_blocked(&self, identity: &Identity, gate: &Gate) -> bool {
         match self {
-            Self::Anybody => false,
+            Self::Anybody => enforce::is_blocked(gate, identity, IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
             Self::Clients(clients) => {
                 clients.iter().all(|client| enforce::is_blocked(gate, identity, *client))
             }
