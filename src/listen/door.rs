@@ -5,7 +5,7 @@
 //! whoever connects (a request, its retry, a health check), and keeps hold of each connection it made, pooled or in
 //! use, so that a swap that closes a network ends what leads into it.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -26,7 +26,9 @@ use tokio::net::TcpStream;
 use super::flight::Flight;
 use super::unhurried::Unhurried;
 use crate::gate::Gate;
+use crate::identify::Identity;
 use crate::limits;
+use users::Users;
 
 /// The kind of error of a connection that the ruleset in force forbids.
 const CLOSED: &str = "closed network";
@@ -85,6 +87,10 @@ struct Open {
     shared: bool,
     /// The last request that went out on it.
     last: u64,
+    /// What that one was about, once it has ended: the connection is idle.
+    over: Option<Arc<Identity>>,
+    /// It was ended from here, and its owner has not noticed yet.
+    ended: bool,
 }
 
 /// A connection while one request is on it. It says nothing of the connection any more once another request has
@@ -94,9 +100,32 @@ pub(super) struct Use {
     shard: Arc<Shard>,
     connection: RawFd,
     number: u64,
+    is_late: bool,
+}
+
+impl Open {
+    /// Whether the connection is of no use any more: it is idle, and the host that it served last is blocked by now to the
+    /// client that asked. Whoever is let through there, or asks for another host, may have a new one.
+    fn has_served_what_is_blocked(&self, gate: &Gate) -> bool {
+        let over = self.over.as_ref().filter(|_| !self.shared);
+        over.is_some_and(|identity| self.users.are_blocked(identity, gate))
+    }
 }
 
 impl Use {
+    /// Whether the connection was ended from here before the request came: nothing of it can go out there.
+    pub(super) fn is_late(&self) -> bool {
+        self.is_late
+    }
+
+    /// The request has ended, and the connection is idle unless it ended too, or serves another by now.
+    pub(super) fn is_over(&self, about: &Arc<Identity>) {
+        let mut noted = self.shard.lock();
+        if let Some(open) = noted.open.get_mut(&self.connection).filter(|open| open.last == self.number) {
+            open.over = Some(Arc::clone(about));
+        }
+    }
+
     /// Ends the connection. False when it has ended already, or is another request's by now.
     pub(super) fn end(&self) -> bool {
         let noted = self.shard.lock();
@@ -106,15 +135,6 @@ impl Use {
         }
         found.is_some()
     }
-}
-
-/// On whose behalf a connection is open.
-#[derive(Debug)]
-enum Users {
-    /// These clients have requests on it, or had the last one.
-    Clients(SmallVec<[IpAddr; 1]>),
-    /// No client, or too many to tell.
-    Anybody,
 }
 
 impl Door {
@@ -144,7 +164,8 @@ impl Door {
         open.users.add(client, alone);
         open.shared = !alone;
         open.last = number;
-        Some(Use { shard: Arc::clone(shard), connection, number })
+        open.over = None;
+        Some(Use { shard: Arc::clone(shard), connection, number, is_late: open.ended })
     }
 
     /// Where a descriptor is noted. There is always such a place.
@@ -153,14 +174,17 @@ impl Door {
     }
 
     /// Ends every connection whose address is closed to one of those it is open for, pooled or in use: nothing more
-    /// is sent on it, what the system still holds of it included.
+    /// is sent on it, what the system still holds of it included. So does every idle one that served a host which is blocked
+    /// by now.
     pub fn close_what_is_closed(&self) -> usize {
         let mut ended = 0;
         for shard in &self.shards {
-            for (descriptor, open) in &shard.lock().open {
-                if open.users.are_kept_from(open.address, &self.gate, open.shared) {
-                    tracing::info!(address = %open.address, descriptor, "a connection into a closed network ends");
+            for (descriptor, open) in shard.lock().open.iter_mut().filter(|(_, open)| !open.ended) {
+                let is_closed = open.users.are_kept_from(open.address, &self.gate, open.shared);
+                if is_closed || open.has_served_what_is_blocked(&self.gate) {
+                    tracing::info!(address = %open.address, descriptor, "a connection to an origin ends");
                     end(&open.socket);
+                    open.ended = true;
                     ended += 1;
                 }
             }
@@ -202,7 +226,10 @@ impl Door {
         let last = {
             let mut noted = shard.lock();
             let last = noted.number();
-            noted.open.insert(descriptor, Open { address, socket, users, shared: false, last });
+            noted.open.insert(
+                descriptor,
+                Open { address, socket, users, shared: false, last, over: None, ended: false },
+            );
             last
         };
         self.gate.metrics().upstream_opened();
@@ -216,7 +243,7 @@ impl Door {
         self.ask(address, client)?;
         if let (true, Some(flight)) = (upgrade, Flight::current()) {
             // Such a stream has no descriptor to be known by later, and is this request's alone from the start.
-            flight.waits_on(Some(Use { shard, connection: descriptor, number: last }));
+            flight.waits_on(Some(Use { shard, connection: descriptor, number: last, is_late: false }));
         }
         Ok(stream)
     }
@@ -233,35 +260,6 @@ impl Door {
     #[cfg(test)]
     fn count(&self) -> usize {
         self.shards.iter().map(|shard| shard.lock().open.len()).sum()
-    }
-}
-
-impl Users {
-    fn add(&mut self, client: IpAddr, alone: bool) {
-        match self {
-            Self::Clients(clients) if alone => {
-                clients.clear();
-                clients.push(client);
-            }
-            Self::Clients(clients) if clients.contains(&client) => {}
-            Self::Clients(clients) if clients.len() < limits::CONNECTION_USERS => clients.push(client),
-            Self::Clients(_) => *self = Self::Anybody,
-            Self::Anybody => {}
-        }
-    }
-
-    /// Whether a connection ends. One that several share at a time is left to the others as long as it is open to one
-    /// of them: whoever is kept out has no request on it any more.
-    fn are_kept_from(&self, address: IpAddr, gate: &Gate, shared: bool) -> bool {
-        match self {
-            // An address that no territory and no exemption names.
-            Self::Anybody if shared => gate.closes(address, Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED))),
-            Self::Clients(clients) if shared => {
-                clients.iter().all(|client| gate.closes(address, Some(*client)))
-            }
-            Self::Anybody => gate.closes(address, None),
-            Self::Clients(clients) => clients.iter().any(|client| gate.closes(address, Some(*client))),
-        }
     }
 }
 
@@ -360,7 +358,7 @@ impl BackgroundService for Warden {
             tokio::time::sleep(limits::CUTS_SETTLE).await;
             let ended = self.door.close_what_is_closed();
             if ended > 0 {
-                tracing::info!(ended, "connections into closed networks were ended");
+                tracing::info!(ended, "connections to origins were ended");
             }
         }
     }
@@ -368,3 +366,4 @@ impl BackgroundService for Warden {
 
 #[cfg(test)]
 mod tests;
+mod users;

@@ -167,6 +167,13 @@ impl Flight {
         *self.waits_on.lock().unwrap_or_else(PoisonError::into_inner) = connection;
     }
 
+    /// The request has had its whole answer, or will have no more of one: its connection is idle if it is there still.
+    pub(super) fn has_ended(&self) {
+        if let Some(connection) = self.waits_on.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            connection.is_over(&self.identity);
+        }
+    }
+
     /// The request goes out on a connection. False when it must not: a cut came first.
     pub(super) fn goes_out(&self) -> bool {
         self.out.store(true, Ordering::Relaxed);

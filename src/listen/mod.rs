@@ -24,6 +24,7 @@ mod framing;
 mod head;
 mod health;
 mod http2;
+mod interim;
 mod leave;
 mod listeners;
 mod live;

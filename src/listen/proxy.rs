@@ -20,6 +20,7 @@ use super::cache::{self, Cache, Lookup};
 use super::chunks::BrokenChunks;
 use super::enforce;
 use super::flight::Flight;
+use super::interim;
 use super::live::{Live, Settings};
 use super::refresh;
 use super::respond;
@@ -91,6 +92,7 @@ impl ProxyHttp for EdgeProxy {
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
         // HTTP/2 streams have no limit of their own for a client that does not take its answer.
         session.as_downstream_mut().set_write_timeout(Some(context.settings.patience.client));
+        interim::begin(session);
         context.lookup = self.cache.map(Cache::begin);
         let passed = if cache::is_background(session) {
             let (passed, refresh) = refresh::begin(&self.gate, session).unzip();
@@ -181,7 +183,8 @@ impl ProxyHttp for EdgeProxy {
         request: &mut RequestHeader,
         context: &mut Context,
     ) -> Result<()> {
-        context.settings.upstream.prepare_head(session, request, &context.trip)
+        context.settings.upstream.prepare_head(session, request, &context.trip)?;
+        interim::settle(session, request).await
     }
 
     async fn upstream_response_filter(
@@ -308,6 +311,7 @@ impl ProxyHttp for EdgeProxy {
 
     async fn logging(&self, session: &mut Session, _: Option<&Error>, _: &mut Context) {
         cache::at_the_end(session);
+        Flight::with_current(Flight::has_ended);
     }
 
     fn response_cache_filter(
@@ -332,6 +336,7 @@ impl ProxyHttp for EdgeProxy {
         // An answer from the cache begins here, and nowhere else.
         let is_interim =
             response.status.is_informational() && response.status != http::StatusCode::SWITCHING_PROTOCOLS;
+        interim::on_head(session, is_interim);
         if !response.status.is_informational() {
             context.trip.passed = None;
         }

@@ -11,7 +11,7 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 use smallvec::SmallVec;
 
 use super::cache;
-use super::door::{self, Door};
+use super::door::{self, Door, Use};
 use super::enforce::{self, Passed};
 use super::facts;
 use super::forwarded::{self, Asker};
@@ -315,6 +315,9 @@ impl Upstream {
         let (passed, flight, asker) = (trip.passed()?, trip.flight(), enforce::asker(session));
         let shared = self.way(trip.journey.route).is_some_and(|way| way.http2);
         let used = self.door.note_user(connection, asker, !shared);
+        if used.as_ref().is_some_and(Use::is_late) {
+            return Err(door::refusal("the connection left the pool with those of another host".to_owned()));
+        }
         let address = peer._address.as_inet();
         if let Some(flight) = &flight {
             if let Some(address) = address {

@@ -273,6 +273,32 @@ fn a_closed_origin_network_cuts_what_is_connected_to_it() {
 }
 
 #[test]
+fn idle_connections_to_the_origin_of_a_blocked_host_leave_the_pool_and_those_of_others_stay() {
+    let (doomed, spared) = (Origin::start(), Origin::start());
+    let exemption = "[[exempt]]\nclients = [\"127.0.0.9/32\"]\nreason = \"evidence\"";
+    let edge = Setup::new()
+        .route(&[DOOMED], &[&doomed.address().to_string()])
+        .route(&["*"], &[&spared.address().to_string()])
+        .start();
+    edge.get(DOOMED).assert_forwarded();
+    edge.connect().get(SPARED, "/").unwrap().assert_forwarded();
+    assert_eq!((doomed.open(), spared.open()), (1, 1));
+    let began = Instant::now();
+    edge.change(|policies| policies.write(&CaseFile::new("doom", &[DOOMED]).table(exemption)));
+    wait_until("the origin of the blocked host is let go of", || doomed.open() == 0);
+    assert!(began.elapsed() < SOON * 10, "{:?}: that was the end of its idle time", began.elapsed());
+    // Whoever is let through has one all the same, as long as that holds.
+    let mut exempt = edge.connect_from([127, 0, 0, 9]);
+    exempt.get(DOOMED, "/").unwrap().assert_forwarded();
+    edge.change(|policies| policies.write(&CaseFile::new("other", &["other.example"])));
+    exempt.get(DOOMED, "/").unwrap().assert_forwarded();
+    edge.get(SPARED).assert_forwarded();
+    assert_eq!((doomed.connections(), spared.connections()), (2, 1));
+    edge.change(|policies| policies.write(&CaseFile::new("doom", &[DOOMED])));
+    wait_until("it is let go of again", || doomed.open() == 0);
+}
+
+#[test]
 fn a_thousand_connections_are_cut_within_a_second_and_each_is_on_record() {
     const CONNECTIONS: usize = 1000;
     let origin = Origin::start();

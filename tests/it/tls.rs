@@ -1,12 +1,15 @@
 //! TLS at the edge: certificates, names, and refusals before any cryptography.
 
 use std::fs;
+use std::net::TcpStream;
 use std::sync::Arc;
 
 use rustls::ClientConfig;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 
 use crate::harness::audit::{of_kind, only};
-use crate::harness::tls::{Authority, answer_to, client_hello};
+use crate::harness::tls::{Authority, Wire, answer_to, client_hello};
 use crate::harness::{CaseFile, Client, Edge, Origin, Setup, tools, wait_for, wait_until};
 
 const PAGE: &str = "page.example";
@@ -183,6 +186,42 @@ fn a_blocked_name_without_a_certificate_is_refused_and_recorded_an_allowed_one_o
     let records = house.edge.finish();
     let refused = only(&records, "handshake.refused");
     assert_eq!((refused.text("host"), refused.text("case")), ("uncertified.example", "page"));
+}
+
+/// The certificate that the edge shows for a name; nothing when it makes no handshake.
+fn shown(edge: &Edge, authority: &Authority, name: &str) -> Option<Vec<u8>> {
+    let stream = TcpStream::connect(edge.tls_address()).unwrap();
+    let Wire::Tls(stream) = Wire::tls(stream, Arc::new(authority.client(&["h2"])), name).ok()? else {
+        unreachable!("a handshake was made")
+    };
+    Some(stream.conn.peer_certificates().unwrap()[0].to_vec())
+}
+
+#[test]
+fn a_certificate_of_the_very_name_comes_before_one_for_all_names_beside_it() {
+    let authority = Authority::new();
+    let setup = Setup::new();
+    let certs = setup.home().join("certs");
+    authority.issue(&certs, "all", &["*.wild.example"]);
+    authority.issue(&certs, "one", &["a.wild.example"]);
+    authority.issue(&certs, "zone", &["wild.example"]);
+    let edge =
+        setup.table("[[listen]]\naddress = \"127.0.0.1:0\"\ntls = { certificates = \"certs\" }").start();
+    let file = |stem: &str| {
+        CertificateDer::from_pem_file(certs.join(format!("{stem}.crt"))).map(|der| der.to_vec()).ok()
+    };
+    for (name, stem) in [
+        ("a.wild.example", "one"),
+        ("A.WILD.example", "one"),
+        ("b.wild.example", "all"),
+        ("wild.example", "zone"),
+    ] {
+        assert_eq!(shown(&edge, &authority, name), file(stem), "{name}");
+    }
+    // A wildcard stands for one label (RFC 9525 §6.3).
+    for name in ["c.b.wild.example", "c.a.wild.example", "tame.example"] {
+        assert_eq!(answer_to(edge.tls_address(), &[&client_hello(authority.client(&["h2"]), name)]), ALERT);
+    }
 }
 
 #[test]

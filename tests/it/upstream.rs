@@ -191,6 +191,21 @@ fn a_refused_origin_behind_a_dead_one_gets_no_byte_either() {
 }
 
 #[test]
+fn a_request_that_an_origin_broke_off_is_not_repeated_in_a_closed_network() {
+    let (dying, origin) = (Origin::named("dying", "127.0.0.1:0"), Origin::named("origin", "127.0.0.2:0"));
+    let edge = Setup::new()
+        .route(&["*"], &[&dying.address().to_string(), &origin.address().to_string()])
+        .case(closed_networks(&["127.0.0.2/32"]))
+        .start();
+    let mut client = edge.connect();
+    client.about("free.example").get("free.example", "/").unwrap().assert_blocked(403);
+    edge.connect_h2().get("free.example", "/").unwrap().assert_blocked(403);
+    assert_eq!(dying.requests().len(), 2);
+    origin.assert_untouched();
+    assert_eq!(of_kind(&edge.finish(), "upstream.refused").len(), 2);
+}
+
+#[test]
 fn a_name_that_cannot_be_resolved_delays_nobody_who_need_not_go_there() {
     let origin = Origin::start();
     let second = "no-such-host.invalid:80";

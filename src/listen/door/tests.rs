@@ -1,8 +1,10 @@
 //! Tests of the door.
 
+use smallvec::smallvec;
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::hostname::Hostname;
 use crate::server::{Enforcement, Options};
 
 #[test]
@@ -113,6 +115,36 @@ async fn a_connection_that_is_ended_ends_at_once_on_both_sides() {
     assert!(sent.is_err(), "a byte was sent on a connection that was ended");
     let seen = tokio::time::timeout(PATIENCE, origin.read(&mut [0; 16])).await.unwrap();
     assert!(!matches!(seen, Ok(1..)), "{seen:?}");
+    enforcement.stop();
+}
+
+fn identity(host: &str) -> Arc<Identity> {
+    let host = Hostname::parse(host).unwrap();
+    let (names, seen) = (smallvec![host.clone()], smallvec![host.as_str().as_bytes().to_vec()]);
+    Arc::new(Identity { host, port: None, names, seen })
+}
+
+#[tokio::test]
+async fn an_idle_connection_that_served_a_blocked_host_last_ends_and_who_comes_a_moment_later_is_told() {
+    let (_home, enforcement) = enforcement("");
+    let door = Door::new(enforcement.gate());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let stream = door.connect(address, None, PATIENCE, false).await.unwrap();
+    let (blocked, free) = (identity("customer.example"), identity("free.example"));
+    let next = || door.note_user(stream.as_raw_fd(), "192.0.2.1".parse().unwrap(), true).unwrap();
+    let first = next();
+    assert_eq!(door.close_what_is_closed(), 0, "a request is on it, which has its own cut");
+    first.is_over(&free);
+    assert_eq!(door.close_what_is_closed(), 0);
+    let (second, third) = (next(), next());
+    second.is_over(&blocked);
+    assert_eq!(door.close_what_is_closed(), 0, "another request is on it by now");
+    assert!(!third.is_late());
+    third.is_over(&blocked);
+    assert_eq!(door.close_what_is_closed(), 1);
+    assert_eq!(door.close_what_is_closed(), 0, "it was ended already");
+    assert!(next().is_late());
     enforcement.stop();
 }
 

@@ -83,8 +83,18 @@ impl Canned {
     }
 
     /// First a 103 with this `Link` (RFC 8297), and the rest when the latch is open.
-    pub fn after_hints(mut self, link: &str, latch: &Latch) -> Self {
-        self.interim = format!("HTTP/1.1 103 Early Hints\r\nLink: {link}\r\n\r\n");
+    pub fn after_hints(self, link: &str, latch: &Latch) -> Self {
+        self.begun_by(latch).interim(103, &format!("Link: {link}"))
+    }
+
+    /// First, or after those that came first, an interim response with this field.
+    pub fn interim(mut self, status: u16, field: &str) -> Self {
+        self.interim += &format!("HTTP/1.1 {status} Interim\r\n{field}\r\n\r\n");
+        self
+    }
+
+    /// All of it comes when the latch is open.
+    pub fn begun_by(mut self, latch: &Latch) -> Self {
         self.head_latch = Some(latch.clone());
         self
     }

@@ -102,17 +102,18 @@ impl Client {
 
     /// As [`Client::response`], for tests in which the edge may die in between.
     pub fn try_response(&mut self, to_head: bool) -> io::Result<Option<Response>> {
-        let mut interim = Vec::new();
+        let (mut interim, mut interim_fields) = (Vec::new(), Vec::new());
         loop {
             let Some(mut response) = self.head()? else { return Ok(None) };
             if (100..200).contains(&response.status) && response.status != 101 {
                 interim.push(response.status);
+                interim_fields.extend(response.fields);
                 continue;
             }
             if let Some(id) = response.enforcement_id() {
                 self.ledger.note(id, self.host.as_deref());
             }
-            response.interim = interim;
+            (response.interim, response.interim_fields) = (interim, interim_fields);
             if !to_head && !matches!(response.status, 101 | 204 | 304) {
                 response.body = self.body(&response)?;
             }
@@ -125,6 +126,14 @@ impl Client {
     pub fn read_some(&mut self, count: usize) {
         while self.unread.len() < count {
             assert!(self.fill().unwrap(), "closed after {} octets", self.unread.len());
+        }
+    }
+
+    /// Reads until these octets have come.
+    #[track_caller]
+    pub fn read_past(&mut self, what: &[u8]) {
+        while !self.unread.windows(what.len()).any(|window| window == what) {
+            assert!(self.fill().unwrap(), "closed after {}", String::from_utf8_lossy(&self.unread));
         }
     }
 

@@ -235,7 +235,11 @@ fn receive(stream: &mut TcpStream, unread: &mut Vec<u8>) -> io::Result<Option<Re
     };
     let mut request = Received { head: unread.drain(..end).collect(), body: Vec::new() };
     if !request.field("expect").is_empty() {
-        stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
+        // One that wants no content says so at once, and waits for none.
+        if request.line().starts_with("POST /unwanted ") {
+            return Ok(Some(request));
+        }
+        stream.write_all(b"HTTP/1.1 100 Continue\r\nfrom: origin\r\n\r\n")?;
     }
     if let Some(length) = request.field("content-length").first() {
         let length: usize = length.parse().map_err(io::Error::other)?;
@@ -275,6 +279,11 @@ fn answer(stream: &mut TcpStream, shared: &Shared, request: &Received) -> io::Re
     let canned = shared.canned.lock().unwrap().get(path).cloned();
     if let Some(canned) = canned {
         return canned.write(stream, request, name, shared.asked_for(path));
+    }
+    if path == "/unwanted" {
+        let fields = "Content-Length: 0\r\nConnection: close";
+        write!(stream, "HTTP/1.1 413 Content Too Large\r\norigin: {name}\r\n{fields}\r\n\r\n")?;
+        return Err(io::ErrorKind::ConnectionAborted.into());
     }
     if path == "/die" {
         return Err(io::ErrorKind::ConnectionAborted.into());

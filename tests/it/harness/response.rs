@@ -15,6 +15,8 @@ pub struct Response {
     pub trailers: Vec<(String, String)>,
     /// Interim statuses (100, 103) that came before.
     pub interim: Vec<u16>,
+    /// The fields of those, in the order they came.
+    pub interim_fields: Vec<(String, String)>,
 }
 
 impl Response {

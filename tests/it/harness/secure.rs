@@ -138,6 +138,13 @@ async fn answer_h2(
     seen: Arc<Mutex<Seen>>,
 ) {
     let is_grpc = request.headers().get("content-type").is_some_and(|kind| kind == "application/grpc");
+    if request.uri().path() == "/hints" || request.headers().contains_key("expect") {
+        let status = if request.uri().path() == "/hints" { 103 } else { 100 };
+        respond.send_informational(Response::builder().status(status).body(()).unwrap()).unwrap();
+    }
+    if request.uri().path() == "/stream" {
+        return converse(request.into_body(), respond).await;
+    }
     let mut body = request.into_body();
     let mut content = Vec::new();
     while let Some(Ok(part)) = body.data().await {
@@ -155,6 +162,19 @@ async fn answer_h2(
     let head = head.header("content-type", "application/grpc").body(()).unwrap();
     let mut stream = respond.send_response(head, false).unwrap();
     stream.send_data(content.into(), false).ok();
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", "0".parse().unwrap());
+    stream.send_trailers(trailers).ok();
+}
+
+/// A call of gRPC in which each message is answered as it comes.
+async fn converse(mut calls: h2::RecvStream, mut respond: SendResponse<Bytes>) {
+    let head = Response::builder().header("origin", "secure").header("content-type", "application/grpc");
+    let mut stream = respond.send_response(head.body(()).unwrap(), false).unwrap();
+    while let Some(Ok(part)) = calls.data().await {
+        calls.flow_control().release_capacity(part.len()).ok();
+        stream.send_data(part, false).ok();
+    }
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", "0".parse().unwrap());
     stream.send_trailers(trailers).ok();

@@ -1,6 +1,9 @@
 //! The protocols on the wire: what a client may send, what must never pass, and what becomes of the rest.
 
+mod cuts;
+mod floods;
 mod house;
 mod http2;
+mod interim;
 mod parts;
 mod tunnels;
