@@ -43,8 +43,23 @@ impl Breath {
 
 /// Offers the processor to whoever waits for it. A thread that has stood aside for long enough comes forward.
 pub fn breathe() {
+    #[cfg(test)]
+    OFFERS.set(OFFERS.get() + 1);
     std::thread::yield_now();
     aside::come_forward_in_time();
+}
+
+#[cfg(test)]
+thread_local! {
+    static OFFERS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// How often the calling thread offers the processor while it does this.
+#[cfg(test)]
+pub(crate) fn offers(act: impl FnOnce()) -> usize {
+    let before = OFFERS.get();
+    act();
+    OFFERS.get() - before
 }
 
 /// Has the calling thread, and those it starts, take what others leave of the processors: it is `by` nicer than the
@@ -86,17 +101,10 @@ mod tests {
 
     #[test]
     fn the_processor_is_offered_every_so_many_items() {
-        let mut breath = Breath::every(3);
-        let left: Vec<u32> = (0..7)
-            .map(|_| {
-                breath.tick();
-                breath.left
-            })
-            .collect();
-        assert_eq!(left, [2, 1, 3, 2, 1, 3, 2]);
-        let mut hurried = Breath::calm(false, 3);
-        hurried.tick();
-        assert_eq!(hurried.left, 0);
-        assert_eq!(Breath::calm(true, 3).left, 3);
+        let offered = |mut breath: Breath| (0..7).map(move |_| offers(|| breath.tick())).collect::<Vec<_>>();
+        assert_eq!(offered(Breath::every(3)), [0, 0, 1, 0, 0, 1, 0]);
+        assert_eq!(offered(Breath::every(1)), [1; 7]);
+        assert_eq!(offered(Breath::calm(true, 3)), [0, 0, 1, 0, 0, 1, 0]);
+        assert_eq!(offered(Breath::calm(false, 3)), [0; 7]);
     }
 }

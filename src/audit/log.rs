@@ -178,7 +178,19 @@ impl Audit {
     #[cfg(test)]
     pub(super) fn tend(&self) {
         self.shared.tend();
+        self.seal();
+        self.archive();
+    }
+
+    /// Seals what there is.
+    #[cfg(test)]
+    pub(super) fn seal(&self) {
         self.shared.seal();
+    }
+
+    /// Compresses the segments that are full.
+    #[cfg(test)]
+    pub(super) fn archive(&self) {
         self.shared.archive();
     }
 

@@ -82,4 +82,27 @@ mod tests {
             assert!(repeated.clients.len() <= CLIENTS);
         }
     }
+
+    #[test]
+    fn clients_that_differ_in_one_thing_are_not_taken_for_each_other() {
+        let mut repeated = Repeated::default();
+        for text in [
+            "10.0.0.1",
+            "11.0.0.1",
+            "10.1.0.1",
+            "10.0.0.2",
+            "10.0.0.0",
+            "10.0.0.0/8",
+            "10.0.0.0/24",
+            // The same octets, as those of an IPv6 address.
+            "a00:1::",
+            "a00::",
+            "a00::/24",
+            "a00::1",
+            "0.0.0.0",
+            "::",
+        ] {
+            assert_eq!(repeated.client(text.parse().unwrap()), format!("\"{text}\"").as_bytes());
+        }
+    }
 }

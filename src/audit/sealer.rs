@@ -153,12 +153,16 @@ impl Sealer {
         self.discover(own)?;
         let mut passed = Passed::default();
         let first = self.sealed.next_seq();
-        let sealed = self.hand_over(own, now, &mut passed).and_then(|()| {
+        let is_calm = self.keeps_up();
+        if !is_calm {
+            background::come_forward();
+        }
+        let sealed = self.hand_over(own, now, is_calm, &mut passed).and_then(|()| {
             if passed.records == 0 {
                 return Ok(());
             }
             let extensions = self.extensions(|lane| lane.handed);
-            self.sealed.commit(now, &extensions).map(|_| ())
+            self.sealed.commit(now, &extensions, is_calm).map(|_| ())
         });
         match sealed {
             Ok(()) => self.lanes.values_mut().for_each(LaneState::accept),
@@ -168,7 +172,7 @@ impl Sealer {
             }
         }
         if !passed.more {
-            passed.records += self.seal_kept_gaps(own, now)?;
+            passed.records += self.seal_kept_gaps(own, now, is_calm)?;
         }
         self.clear_away(own, &mut passed)?;
         passed.own_is_done = match self.lanes.get_mut(&own.nonce) {
@@ -253,18 +257,24 @@ impl Sealer {
         Ok(())
     }
 
+    /// Whether so little waits that there is time to let others go first.
+    fn keeps_up(&self) -> bool {
+        let files: usize = self.lanes.values().map(|lane| lane.files.len()).sum();
+        files <= limits::CALM_UNSEALED
+    }
+
     /// Hands all records over as lines, the earliest first.
-    fn hand_over(&mut self, own: &OwnLane, now: Timestamp, passed: &mut Passed) -> io::Result<()> {
+    fn hand_over(
+        &mut self,
+        own: &OwnLane,
+        now: Timestamp,
+        is_calm: bool,
+        passed: &mut Passed,
+    ) -> io::Result<()> {
         self.batch.clear();
         self.order.clear();
         self.lanes.values_mut().for_each(LaneState::look_again);
         let mut bytes = 0;
-        let files: usize = self.lanes.values().map(|lane| lane.files.len()).sum();
-        let is_calm = files <= limits::CALM_UNSEALED;
-        if !is_calm {
-            background::come_forward();
-        }
-        self.sealed.take_it_calmly(is_calm);
         let mut breath = Breath::calm(is_calm, BREATH);
         while let Some(nonce) = earliest(&mut self.lanes, own, now)? {
             self.hand_over_one(nonce);
@@ -347,7 +357,7 @@ impl Sealer {
     }
 
     /// Gap records that processes kept and did not come to write: they follow everything else of their lane.
-    fn seal_kept_gaps(&mut self, own: &OwnLane, now: Timestamp) -> io::Result<u64> {
+    fn seal_kept_gaps(&mut self, own: &OwnLane, now: Timestamp, is_calm: bool) -> io::Result<u64> {
         let mut found = Vec::new();
         self.order.clear();
         let first = self.sealed.next_seq();
@@ -373,7 +383,7 @@ impl Sealer {
         let count = self.batch.count;
         let sealed = self.flush().and_then(|()| {
             let extensions = self.extensions(|lane| lane.handed);
-            if count == 0 { Ok(()) } else { self.sealed.commit(now, &extensions).map(|_| ()) }
+            if count == 0 { Ok(()) } else { self.sealed.commit(now, &extensions, is_calm).map(|_| ()) }
         });
         match sealed {
             Ok(()) => self.lanes.values_mut().for_each(LaneState::accept),

@@ -5,9 +5,11 @@ use std::{io, path::Path, sync::Arc};
 use super::{
     counting::{CountingDisk, Reads},
     files::RealDisk,
+    journal::Header,
     testing::{Steps, assert_sound, blocked, options},
     *,
 };
+use crate::{background::offers, limits};
 
 /// Records of 2 KiB that take two files of a lane.
 const TWO_FILES: u64 = 150;
@@ -49,6 +51,18 @@ impl Pair {
         format!("journal/{}", last.unwrap())
     }
 
+    /// How many files of lanes there are.
+    fn files(&self) -> usize {
+        let names = std::fs::read_dir(self.path().join("journal")).unwrap();
+        let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| Header::parse_name(name).is_some()).count()
+    }
+
+    /// Octets of the one segment there is.
+    fn sealed_bytes(&self) -> u64 {
+        std::fs::metadata(&segments(self.path()).unwrap()[0].path).unwrap().len()
+    }
+
     /// Closes both, and holds the log against its promises.
     fn close(self, records: u64) {
         self.old.close().unwrap();
@@ -61,7 +75,11 @@ impl Pair {
 }
 
 fn record(audit: &Audit) -> EventId {
-    let receipt = blocked("TS-1", &[b'/'; 2048], |event| audit.record(event)).wait();
+    record_of(audit, &[b'/'; 2048])
+}
+
+fn record_of(audit: &Audit, path: &[u8]) -> EventId {
+    let receipt = blocked("TS-1", path, |event| audit.record(event)).wait();
     assert!(receipt.is_recorded());
     receipt.id()
 }
@@ -157,4 +175,69 @@ fn a_log_that_is_closed_says_nothing_of_a_journal_that_cannot_be_written() {
         pair.new.announce();
     });
     assert!(text.contains("the audit journal cannot be written") && text.contains("error="), "{text}");
+}
+
+#[test]
+fn sealing_offers_the_processor_only_while_few_files_wait() {
+    let pair = Pair::open();
+    record(&pair.new);
+    pair.old.seal();
+    let (few, many) = (limits::CALM_UNSEALED, limits::CALM_UNSEALED + 1);
+    for (files, is_calm) in [(few, true), (many, false), (many + 1, false), (2, true), (few, true)] {
+        record_of(&pair.old, b"/");
+        while pair.files() < files {
+            record_of(&pair.old, b"/");
+        }
+        let before = (pair.old.counters().seq, pair.sealed_bytes());
+        let offered = offers(|| pair.old.seal());
+        let records = pair.old.counters().seq - before.0;
+        let pieces = (pair.sealed_bytes() - before.1).div_ceil(256 * 1024);
+        assert!(pieces > 0 && (files < few || records > 256), "{records} records, {pieces} pieces");
+        // Of so many records while they become lines, and of each piece that is read back.
+        let expected = if is_calm { records / 256 + pieces } else { 0 };
+        assert_eq!(offered as u64, expected, "{files} files");
+    }
+    let records = pair.old.counters().seq;
+    pair.close(records);
+}
+
+#[test]
+fn compressing_offers_the_processor_only_while_few_segments_wait() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = Arc::new(RealDisk::open(directory.path(), "ams-1").unwrap());
+    let log = Audit::open_on(disk, None, options(directory.path()), Steps::of_millis(1)).unwrap().0;
+    let plain = || segments(directory.path()).unwrap().into_iter().filter(|one| !one.compressed);
+    // One more is open.
+    let fill = |full: usize| {
+        while plain().count() <= full {
+            (0..10)
+                .for_each(|_| assert!(blocked("TS-1", b"/", |event| log.record(event)).wait().is_recorded()));
+            log.seal();
+        }
+    };
+    let archived = |full| {
+        fill(full);
+        let offered = offers(|| log.archive());
+        assert_eq!(plain().count(), 1);
+        offered
+    };
+    let one = archived(1);
+    // Of every 128 lines, and of each piece that is compared.
+    assert_eq!(one, 1 + 3);
+    let few = limits::CALM_UNCOMPRESSED;
+    assert_eq!(
+        [few, few + 1, few + 4].map(archived),
+        [few * one; 3],
+        "the last ones, however many there were"
+    );
+    // One that cannot be compressed waits on.
+    fill(few + 1);
+    let first = plain().next().unwrap().path;
+    let text = std::fs::read(&first).unwrap();
+    std::fs::write(&first, &text[1..]).unwrap();
+    assert_eq!(offers(|| log.archive()), (few - 1) * one);
+    std::fs::write(&first, &text).unwrap();
+    assert_eq!(archived(1), one);
+    log.close().unwrap();
+    assert_sound(directory.path(), "compressed");
 }

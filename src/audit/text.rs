@@ -175,6 +175,23 @@ mod tests {
         assert_eq!(shown(&[0x80; 9], 2, Origin::Client), "\"…\"");
     }
 
+    /// Texts are looked at sixteen bytes at a time: wherever a byte stands, it is shown as it is alone.
+    #[test]
+    fn a_byte_is_shown_the_same_wherever_it_stands() {
+        for byte in 0..=u8::MAX {
+            let alone = shown(&[byte], 100, Origin::Client);
+            let alone = alone.strip_prefix('"').and_then(|alone| alone.strip_suffix('"')).unwrap();
+            let is_itself = matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
+            assert_eq!(alone.as_bytes() == [byte], is_itself, "{byte:#x}");
+            for at in 0..40 {
+                let mut bytes = [b'a'; 40];
+                bytes[at] = byte;
+                let expected = format!("\"{}{alone}{}\"", "a".repeat(at), "a".repeat(39 - at));
+                assert_eq!(shown(&bytes, 100, Origin::Client), expected, "{byte:#x} at {at}");
+            }
+        }
+    }
+
     #[test]
     fn numbers_are_decimal() {
         for number in [0, 7, 10, 451, u64::MAX] {

@@ -370,3 +370,17 @@ pub fn server_conf(threads: usize, stop_grace: Duration) -> ServerConf {
         ..ServerConf::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_threads_that_are_not_alone_share_their_work() {
+        for (threads, shares) in [(1, false), (2, true), (64, true)] {
+            let conf = server_conf(threads, Duration::from_millis(1500));
+            assert_eq!((conf.threads, conf.work_stealing), (threads, shares));
+            assert_eq!(conf.grace_period_seconds, Some(2), "no shorter than was asked for");
+        }
+    }
+}

@@ -66,6 +66,16 @@ impl Turnstile {
         }
     }
 
+    /// Whether there was somebody like that since the last time.
+    pub(super) fn take_others(&self) -> bool {
+        self.is_shared.swap(false, Ordering::Relaxed)
+    }
+
+    /// How many times somebody has had to pass.
+    pub(super) fn passes(&self) -> u64 {
+        self.passed.load(Ordering::Relaxed)
+    }
+
     /// Waits for the turn of one connection of a flood.
     pub(super) async fn pass(self: &Arc<Self>) {
         if !self.is_shared.load(Ordering::Relaxed) {
@@ -103,12 +113,16 @@ impl Turnstile {
                 self.turns.add_permits(more);
                 continue;
             }
-            self.is_turning.store(false, Ordering::SeqCst);
-            // Somebody may have come in between, and found the rounds going on.
-            if self.waiting.load(Ordering::SeqCst) == 0 || self.is_turning.swap(true, Ordering::SeqCst) {
+            if self.stops_turning() {
                 return;
             }
         }
+    }
+
+    /// Ends the rounds, unless somebody has come in between and found them going on.
+    fn stops_turning(&self) -> bool {
+        self.is_turning.store(false, Ordering::SeqCst);
+        self.waiting.load(Ordering::SeqCst) == 0 || self.is_turning.swap(true, Ordering::SeqCst)
     }
 }
 
@@ -190,6 +204,7 @@ mod tests {
             assert!(steps.iter().take(10).all(|between| between.len() <= most), "{events:?}");
             let passed: Vec<u32> = events.into_iter().filter(|event| *event != OTHER).collect();
             assert_eq!(passed, (0..50).collect::<Vec<_>>());
+            assert_eq!(turnstile.turns.available_permits(), 0, "nothing is saved up for the next ones");
         });
     }
 
@@ -214,6 +229,32 @@ mod tests {
                 one.await.unwrap();
             }
         });
+    }
+
+    #[test]
+    fn turns_that_nobody_takes_are_not_saved_up() {
+        run(async {
+            let turnstile = Turnstile::new();
+            // They have got their turns, on a thread that has not come to them yet.
+            let waiting: Vec<_> = (0..3 * limits::FLOOD_TURNS).map(|_| Waits::new(&turnstile)).collect();
+            turnstile.keep_turning();
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(turnstile.turns.available_permits(), limits::FLOOD_TURNS);
+            drop(waiting);
+            at_rest(&turnstile).await;
+        });
+    }
+
+    #[test]
+    fn rounds_do_not_end_behind_somebody_who_has_found_them_going_on() {
+        let turnstile = Turnstile::new();
+        turnstile.is_turning.store(true, Ordering::SeqCst);
+        let waits = Waits::new(&turnstile);
+        assert!(!turnstile.stops_turning() && turnstile.is_turning.load(Ordering::SeqCst));
+        drop(waits);
+        assert!(turnstile.stops_turning() && !turnstile.is_turning.load(Ordering::SeqCst));
     }
 
     #[test]

@@ -2,11 +2,15 @@
 //! ends in the same place and the same is on record.
 
 use interdict::listen::probe::{Conversation, Stage};
+use interdict::rate::Rate;
 use interdict::server::{Enforcement, Options};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use tempfile::TempDir;
+
+use crate::wire::http2::hpack;
+use crate::wire::http2::link::{DATA, HEADERS, PREFACE, SETTINGS, frame};
 
 const CASES: [(&str, &str); 3] = [
     ("page", "hosts = [\"page.example\", \"*.wide.example\"]"),
@@ -174,4 +178,77 @@ fn whatever_is_asked_both_paths_answer_and_record_the_same() {
         stage.drive(b"GET / HTTP/1.1\r\nHost: page.example\r\n\r\n", 10, fast);
         assert_eq!(on_the_fast_path(&enforcement) - before, count);
     }
+}
+
+/// The octets of an HTTP/2 connection with one request of so much content, and END_STREAM at its end.
+fn http2(method: &str, host: &str, content: &[u8]) -> Vec<u8> {
+    let fields = [(":method", method), (":path", "/"), (":scheme", "http"), (":authority", host)];
+    let head: Vec<u8> =
+        fields.iter().flat_map(|(name, value)| hpack::field(name, value.as_bytes())).collect();
+    let end = u8::from(content.is_empty());
+    let data = if content.is_empty() { Vec::new() } else { frame(DATA, 1, 1, content) };
+    [PREFACE, &frame(SETTINGS, 0, 0, &[]), &frame(HEADERS, 4 | end, 1, &head), &data].concat()
+}
+
+/// Whom a flood may be in the way of: nobody who is answered by a case, on whichever path that is.
+#[test]
+fn nobody_who_is_blocked_counts_as_somebody_whom_a_flood_is_in_the_way_of() {
+    let (_home, enforcement, stage) = stage();
+    let post = |host| format!("POST / HTTP/1.1\r\nHost: {host}\r\nContent-Length: 3\r\n\r\nabc").into_bytes();
+    let get = |host| format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").into_bytes();
+    let before = on_the_fast_path(&enforcement);
+    for host in ["page.example", "shut.example"] {
+        for asked in [post(host), http2("POST", host, b"abc")] {
+            let (fast, full) = stage.both(&asked);
+            assert_eq!((fast.recorded, full.recorded), (1, 1), "{host}: {fast:?}");
+            assert!(!fast.others && !full.others, "{host}: {fast:?}");
+        }
+        assert_eq!(on_the_fast_path(&enforcement), before, "a POST goes the full path");
+    }
+    for asked in [get("page.example"), http2("GET", "page.example", b"")] {
+        let (fast, full) = stage.both(&asked);
+        assert!(fast.recorded == 1 && !fast.others && !full.others, "{fast:?}");
+    }
+    assert_eq!(on_the_fast_path(&enforcement), before + 2);
+    for host in ["free.example", "watched.example"] {
+        for asked in [post(host), get(host), http2("POST", host, b"abc"), http2("GET", host, b"")] {
+            let (fast, full) = stage.both(&asked);
+            assert!(fast.others && full.others, "{host}: {fast:?}");
+        }
+    }
+    // One among many is enough, wherever it stands.
+    let mixed = [get("page.example"), get("free.example"), post("page.example")].concat();
+    let (fast, full) = stage.both(&mixed);
+    assert!(fast.others && full.others, "{fast:?}");
+}
+
+#[test]
+fn a_flood_passes_the_turnstile_while_others_are_there_and_only_then() {
+    let (_home, enforcement, stage) = stage();
+    let get = |host| format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").into_bytes();
+    let (other, http1) = (get("free.example"), get("page.example").repeat(20));
+    let fields = [(":method", "GET"), (":path", "/"), (":scheme", "http"), (":authority", "page.example")];
+    let head: Vec<u8> =
+        fields.iter().flat_map(|(name, value)| hpack::field(name, value.as_bytes())).collect();
+    let streams = (0..20).flat_map(|index| frame(HEADERS, 5, 1 + 2 * index, &head));
+    let http2: Vec<u8> = [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat().into_iter().chain(streams).collect();
+    stage.drive(&other, 1, true);
+    stage.drive(&http1, 1, true);
+    stage.drive(&http2, 1, true);
+    assert_eq!(stage.passes(), 0, "nobody asks more often than they get whole answers");
+    enforcement.gate().limit_whole_answers(Rate::new(1, 5));
+    for asked in [&http1, &http2] {
+        let before = stage.passes();
+        stage.drive(asked, 1, true);
+        let passes = stage.passes() - before;
+        // Some seconds may pass on a busy machine, and some requests be in time.
+        assert!((10..=20).contains(&passes), "{passes}");
+    }
+    // Whoever comes after that is asked for anew.
+    let (fast, _) = stage.both(&get("page.example"));
+    assert!(fast.others, "of before");
+    let before = stage.passes();
+    stage.drive(&http1, 1, true);
+    stage.drive(&http2, 1, true);
+    assert_eq!(stage.passes(), before, "nobody else is there");
 }

@@ -74,13 +74,15 @@ mod tests {
 
     #[test]
     fn a_range_that_does_not_end_with_its_tree_gets_its_own_nodes() {
-        let (tree, mut range) = (begun(0, 3).0, Range::new(256));
-        let mut growth = Growth::new(tree, range.clone());
-        for number in 0..700 {
-            growth.push(leaf(number));
-            range.push(leaf(number));
+        for (size, start) in [(3, 256), (256, 3), (0, 5), (255, 1)] {
+            let (tree, mut range) = (begun(0, size).0, Range::new(start));
+            let mut growth = Growth::new(tree, range.clone());
+            for number in 0..700 {
+                growth.push(leaf(number));
+                range.push(leaf(number));
+            }
+            assert_eq!(growth.finish().1, range, "a tree of {size} leaves, a range from {start} on");
         }
-        assert_eq!(growth.finish().1, range);
     }
 
     proptest! {

@@ -196,3 +196,98 @@ impl Frames {
         self.file.sync()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::files::RealDisk;
+
+    /// What is in a file of these lines in frames.
+    fn framed(lines: &[&[u8]]) -> Vec<u8> {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = RealDisk::unlocked(directory.path(), "ams-1");
+        let mut frames = Frames::new(disk.create("framed").unwrap()).unwrap();
+        lines.iter().for_each(|line| frames.line(line).unwrap());
+        frames.finish().unwrap();
+        std::fs::read(directory.path().join("framed")).unwrap()
+    }
+
+    /// The texts of frames, each read by itself, of which every one must have a checksum (RFC 8878 §3.1.1.1.1).
+    fn texts(mut bytes: &[u8]) -> Vec<Vec<u8>> {
+        let mut texts = Vec::new();
+        while !bytes.is_empty() {
+            assert_eq!(bytes[4] & 4, 4, "a frame without a checksum");
+            let length = zstd::zstd_safe::find_frame_compressed_size(bytes).unwrap();
+            let (frame, rest) = bytes.split_at(length);
+            texts.push(zstd::stream::decode_all(frame).unwrap());
+            bytes = rest;
+        }
+        texts
+    }
+
+    #[test]
+    fn a_long_segment_is_several_frames_that_end_with_lines() {
+        let lines: Vec<Vec<u8>> =
+            (0..9_000_u32).map(|number| number.to_string().repeat(250).into_bytes()).collect();
+        let lines: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();
+        let texts = texts(&framed(&lines));
+        assert!(texts.len() > 1 && texts.iter().all(|text| text.ends_with(b"\n")), "{} frames", texts.len());
+        let (last, whole) = texts.split_last().unwrap();
+        assert!(last.len() < FRAME_BYTES);
+        assert!(whole.iter().all(|text| (FRAME_BYTES..FRAME_BYTES + MAX_LINE).contains(&text.len())));
+        let text: Vec<u8> = lines.iter().flat_map(|line| [line, &b"\n"[..]].concat()).collect();
+        assert!(texts.concat() == text);
+    }
+
+    #[test]
+    fn a_segment_without_lines_is_one_empty_frame() {
+        assert_eq!(texts(&framed(&[])), [b""]);
+    }
+
+    /// A directory with a plain segment of these lines.
+    fn segment_of(lines: &[u8]) -> (tempfile::TempDir, RealDisk) {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = RealDisk::unlocked(directory.path(), "ams-1");
+        std::fs::create_dir(directory.path().join(SEGMENTS)).unwrap();
+        std::fs::write(directory.path().join(segment(1, Form::Plain)), lines).unwrap();
+        (directory, disk)
+    }
+
+    #[test]
+    fn a_segment_whose_hashes_are_not_known_has_to_have_all_its_lines_and_no_more_are_kept() {
+        let job = Archive { first: 1, end: 4, epoch: 1, leaf: 0, hashes: None };
+        for (lines, expected) in [
+            (&b"a\nb\nc\n"[..], Ok(())),
+            (b"a\nb\nc\nd\n", Ok(())),
+            (b"a\nb\n", Err("segment 1 is left as it is: records are missing at its end")),
+            (b"a\nb\nc", Err("segment 1 is left as it is: records are missing at its end")),
+        ] {
+            let (directory, disk) = segment_of(lines);
+            let ran = job.run(&disk, true).map_err(|error| error.to_string());
+            assert_eq!(ran.as_ref().map_err(String::as_str).copied(), expected);
+            let there = |form| directory.path().join(segment(1, form)).exists();
+            assert_eq!((there(Form::Plain), there(Form::Compressed)), (ran.is_err(), ran.is_ok()));
+            if ran.is_ok() {
+                let bytes = std::fs::read(directory.path().join(segment(1, Form::Compressed))).unwrap();
+                assert_eq!(texts(&bytes), [b"a\nb\nc\n"]);
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_not_decompress_to_the_same_is_noticed() {
+        let text = vec![b'x'; 200_000];
+        let (directory, disk) = segment_of(&text);
+        let plain = segment(1, Form::Plain);
+        let mut other = text.clone();
+        other[150_000] = b'y';
+        for (draft, is_same) in [(&text[..], true), (&other, false), (&text[1..], false), (&[], false)] {
+            let draft = zstd::encode_all(draft, 1).unwrap();
+            std::fs::write(directory.path().join("draft"), draft).unwrap();
+            assert_eq!(compare(&disk, &plain, "draft", text.len() as u64, true).is_ok(), is_same);
+        }
+        // The plain file may go on, and the draft must not.
+        std::fs::write(directory.path().join("draft"), zstd::encode_all(&text[..], 1).unwrap()).unwrap();
+        assert!(compare(&disk, &plain, "draft", text.len() as u64 - 1, true).is_err());
+    }
+}

@@ -261,7 +261,6 @@ fn go_on(
         closed: survey.closed.jobs,
         witness_trouble: None,
         disturbed: 0,
-        is_calm: true,
     };
     Ok((sealed, found))
 }
@@ -353,7 +352,6 @@ fn begin_epoch(
         closed: survey.closed.jobs,
         witness_trouble: None,
         disturbed: 0,
-        is_calm: true,
     };
     sealed.tell_witness();
     Ok((sealed, found))

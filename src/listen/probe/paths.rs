@@ -19,6 +19,9 @@ use crate::listen::{
     server_conf,
 };
 
+/// Turns of the scheduler in which a connection of HTTP/2 has done all that it can with a few streams.
+const HTTP2_TURNS: u32 = 1000;
+
 /// Everything a client can make out of what it sent, and everything an edge keeps of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conversation {
@@ -28,6 +31,8 @@ pub struct Conversation {
     pub recorded: u64,
     /// The last record of this thread, without its id and its time.
     pub last: Option<String>,
+    /// There was a request that a flood may be in the way of: one that no case has answered.
+    pub others: bool,
 }
 
 /// An edge that leads nowhere.
@@ -93,6 +98,7 @@ impl Stage {
                 for _ in 0..count {
                     writing.write_all(head).await.ok();
                 }
+                accepted(head).await;
                 writing.shutdown().await.ok();
             };
             let taking = async {
@@ -101,6 +107,12 @@ impl Stage {
             };
             tokio::join!(app.serve_any(stream, &connection, &stopping), asking, taking);
         });
+    }
+
+    /// How many times a request on the fast path had to let others go first.
+    #[must_use]
+    pub fn passes(&self) -> u64 {
+        self.fast.turnstile.passes()
     }
 
     fn converse(&self, app: &Arc<EdgeApp<HttpProxy<EdgeProxy>>>, bytes: &[u8]) -> Conversation {
@@ -113,10 +125,15 @@ impl Stage {
             let mut answers = Vec::new();
             let asking = async {
                 client.write_all(bytes).await.ok();
+                accepted(bytes).await;
                 client.shutdown().await.ok();
                 client.read_to_end(&mut answers).await.ok();
             };
             tokio::join!(app.serve_any(stream, &connection, &stopping), asking);
+            // Streams of HTTP/2 are served beside their connection, and end after it.
+            while tokio::runtime::Handle::current().metrics().num_alive_tasks() > 0 {
+                tokio::task::yield_now().await;
+            }
             answers
         });
         let recorded = self.gate.audit().counters().decided - before;
@@ -124,6 +141,16 @@ impl Stage {
             answers: without_what_is_new(&answers),
             recorded,
             last: drafted().filter(|_| recorded > 0),
+            others: app.turnstile.take_others(),
+        }
+    }
+}
+
+/// Lets a connection of HTTP/2 do what it can with these bytes: at its end it forgets streams that it has not accepted.
+async fn accepted(bytes: &[u8]) {
+    if bytes.starts_with(b"PRI * HTTP/2.0\r\n") {
+        for _ in 0..HTTP2_TURNS {
+            tokio::task::yield_now().await;
         }
     }
 }

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::hash::Depths;
 use super::image::Sought;
 use super::*;
+use crate::background::offers;
 use crate::hostname::Hostname;
 use crate::policy::{CaseId, Digest, Form, Pattern};
 
@@ -224,6 +225,19 @@ fn a_merge_that_was_cancelled_makes_nothing() {
     let cancelled = AtomicBool::new(true);
     assert!(matches!(layers.merged(0, &cancelled), Err(BuildError::Cancelled)));
     assert_eq!(layers.merged(0, &AtomicBool::new(false)).unwrap().len(), 2);
+}
+
+#[test]
+fn a_merge_offers_the_processor_on_its_way() {
+    let patterns: Vec<Pattern> =
+        (0..5_000).map(|number| Pattern::parse(&format!("n{number}.example")).unwrap()).collect();
+    let one = names_of(1, 0, &patterns);
+    let keys = [one.key.clone()];
+    let layers = Layers::place(&keys, vec![Arc::new(Layer::new(&[one], 0).unwrap())]).unwrap();
+    let merge = || assert_eq!(layers.merged(0, &AtomicBool::new(false)).unwrap().len(), 5_000);
+    let offered = offers(merge);
+    // This thread moves half of the names, walks past the others, and puts all into the filter.
+    assert!(offered >= 2 * (5_000 / 1024), "{offered}");
 }
 
 #[test]

@@ -17,6 +17,7 @@ pub mod origin;
 pub mod policies;
 pub mod process;
 pub mod recorder;
+pub mod records;
 pub mod response;
 pub mod secure;
 pub mod setup;

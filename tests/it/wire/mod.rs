@@ -3,7 +3,8 @@
 mod cuts;
 mod floods;
 mod house;
-mod http2;
+pub mod http2;
 mod interim;
 mod parts;
+mod together;
 mod tunnels;

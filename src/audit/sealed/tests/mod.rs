@@ -110,7 +110,7 @@ impl Sealer {
 
     pub(super) fn commit_at(&mut self, now: Timestamp) -> std::io::Result<u64> {
         let last = self.placed.back().copied().unwrap_or(self.last_sealed);
-        let result = self.sealed.commit(now, &[format!("lane 0 {last}")]);
+        let result = self.sealed.commit(now, &[format!("lane 0 {last}")], true);
         self.settle();
         result
     }

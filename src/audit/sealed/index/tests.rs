@@ -1,0 +1,120 @@
+//! What an index says of lines, and what becomes of one that is damaged.
+
+use super::*;
+
+fn line(case: &str, host: &str, time: &str) -> Vec<u8> {
+    format!(
+        r#"{{"id":"x","seq":1,"time":"{time}","kind":"request.blocked","case":"{case}","host":"{host}","client":"192.0.2.7","revision":3}}"#
+    )
+    .into_bytes()
+}
+
+fn sample() -> SegmentIndex {
+    let mut builder = IndexBuilder::new(2, 100);
+    builder.line(&line("TS-1", "a.example", "2026-11-20T22:30:01Z"));
+    builder.line(&line(r"T\u0053-2", "b.example", "2026-11-20T22:30:00.5Z"));
+    builder.line(
+        br#"{"id":"x","seq":1,"time":"2026-11-20T22:30:02Z","kind":"edge.stopped","detail":{"case":"no"}}"#,
+    );
+    builder.line(b"damaged");
+    builder.finish(&[[7; 32], [8; 32]])
+}
+
+#[test]
+fn an_index_says_what_its_lines_hold() {
+    let index = sample();
+    assert_eq!((index.records, index.end_seq(), index.last_revision), (4, 104, 3));
+    assert_eq!(
+        index.first_time,
+        Some("2026-11-20T22:30:00.5Z".parse().unwrap()),
+        "the earliest, not the first"
+    );
+    assert_eq!(index.last_time, Some("2026-11-20T22:30:02Z".parse().unwrap()));
+    assert_eq!(index.kinds, BTreeMap::from([("edge.stopped".into(), 1), ("request.blocked".into(), 2)]));
+    for term in [Term::Case("TS-1"), Term::Case("TS-2"), Term::Host("b.example"), Term::Client("192.0.2.7")] {
+        assert!(index.may_hold(term), "{term}");
+    }
+    for term in [Term::Case("no"), Term::Host("TS-1"), Term::Client("192.0.2.8")] {
+        assert!(!index.may_hold(term), "{term}");
+    }
+}
+
+/// A term is not looked up again when it is that of the record before: only when it is exactly that.
+#[test]
+fn terms_that_look_like_those_of_the_record_before_are_found_as_well() {
+    let record = |case: &str, host: &str, client: &str| {
+        let times = r#""seq":1,"time":"2026-11-20T22:30:01Z","kind":"request.blocked""#;
+        format!(r#"{{"id":"x",{times},"case":"{case}","host":"{host}","client":"{client}"}}"#).into_bytes()
+    };
+    let records = [
+        ("a", "b", "10.0.0.1"),
+        ("a", "b", "10.0.0.1"),
+        // As one of another kind was, or is.
+        ("b", "a", "a"),
+        ("ab", "ba", "10.0.0.1a"),
+        ("c", "c", "c"),
+        // Longer, and shorter.
+        ("cc", "c.example", "10.0.0.10"),
+        ("c", "example", "10.0.0.1"),
+        ("d", "c.example", "10.0.0"),
+    ];
+    let mut builder = IndexBuilder::new(1, 1);
+    records.iter().for_each(|(case, host, client)| builder.line(&record(case, host, client)));
+    let index = builder.finish(&[]);
+    for (case, host, client) in records {
+        for term in [Term::Case(case), Term::Host(host), Term::Client(client)] {
+            assert!(index.may_hold(term), "{term}");
+        }
+    }
+    for term in [Term::Case("10.0.0.1"), Term::Host("10.0.0.1"), Term::Host("d"), Term::Client("d")] {
+        assert!(!index.may_hold(term), "{term}");
+    }
+}
+
+#[test]
+fn times_of_our_own_records_are_the_earliest_and_the_latest_in_whatever_order() {
+    let mut builder = IndexBuilder::new(1, 1);
+    for (seq, second) in [(1, 5), (2, 7), (3, 3), (4, 6)] {
+        let line = format!(
+            r#"{{"id":"019a9f5c-2f6b-7002-8000-000000000001","seq":{seq},"time":"2026-11-20T22:30:0{second}.000000Z","edge":"ams-1","kind":"edge.stopped"}}"#
+        );
+        assert!(Head::parse(line.as_bytes()).is_some());
+        builder.line(line.as_bytes());
+    }
+    let index = builder.finish(&[]);
+    let at = |second| Some(format!("2026-11-20T22:30:0{second}Z").parse().unwrap());
+    assert_eq!((index.first_time, index.last_time), (at(3), at(7)));
+}
+
+#[test]
+fn times_outside_are_certain() {
+    let index = sample();
+    let at = |text: &str| Some(format!("2026-11-20T22:30:{text}Z").parse().unwrap());
+    for (since, until, expected) in [
+        (None, None, true),
+        (at("02"), None, true),
+        (at("02.000001"), None, false),
+        (None, at("00.5"), false),
+        (None, at("00.500001"), true),
+        (at("01"), at("01"), true),
+    ] {
+        assert_eq!(index.may_hold_time(since, until), expected, "{since:?} {until:?}");
+    }
+    assert!(!IndexBuilder::new(1, 1).finish(&[]).may_hold_time(None, None), "an empty segment holds nothing");
+}
+
+#[test]
+fn an_index_is_read_back_and_damage_is_an_error() {
+    let index = sample();
+    let bytes = index.to_bytes();
+    assert_eq!(bytes.iter().filter(|byte| **byte == b'\n').count(), 1);
+    assert_eq!(SegmentIndex::parse(&bytes).unwrap(), index);
+    for cut in 0..bytes.len() - 1 {
+        assert!(SegmentIndex::parse(&bytes[..cut]).is_err(), "{cut}");
+    }
+    let text = String::from_utf8(bytes).unwrap();
+    let newer = text.replacen("\"version\":1", "\"version\":2,\"more\":0", 1);
+    assert!(matches!(SegmentIndex::parse(newer.as_bytes()), Err(IndexError::Version(2))));
+    let short = text.replacen(&STANDARD.encode([7; 32]), &STANDARD.encode([7; 31]), 1);
+    assert!(SegmentIndex::parse(short.as_bytes()).unwrap_err().to_string().contains("32 bytes"));
+}
