@@ -14,6 +14,8 @@ pub const MERGE_NICENESS: i32 = 10;
 pub const COMPILE_NICENESS: i32 = 5;
 /// Octets of lists that are compiled at once, by the keeper itself.
 pub const COMPILED_AT_ONCE_BYTES: u64 = 1 << 20;
+/// Sets with fewer names are held against each other by the keeper itself.
+pub const COMPARED_BY_ONE_NAMES: u64 = 100_000;
 /// Files of the journal that are not sealed: with more of them, sealing offers the processor no longer. A full file is
 /// some eighty thousand records, and beyond 128 of them events are only counted.
 pub const CALM_UNSEALED: usize = 4;

@@ -18,7 +18,7 @@ use super::compiled::CompiledCase;
 use super::files::{Digest, PolicyFiles};
 use super::here::Here;
 use super::merged::{MergedNames, Merging};
-use super::names::{Forms, Layer, Layers, MemorySpool, Named, NamesKey};
+use super::names::{Fingers, Forms, Layer, Layers, MemorySpool, Named, NamesKey};
 use super::pattern::Form;
 use super::revision::Revision;
 
@@ -235,6 +235,11 @@ impl Ruleset {
     /// [`Ruleset::cases`], whether that name is the host's own, and the forms of its patterns.
     pub(crate) fn naming(&self, host: &Hostname, mut each: impl FnMut(usize, bool, Forms)) {
         self.hosts.naming_all(host, |_, own, position, forms| each(position as usize, own, forms));
+    }
+
+    /// Looks names up that mostly come in the order of [`Self::each_name_of`].
+    pub(crate) fn fingers(&self) -> Fingers<'_> {
+        self.hosts.fingers()
     }
 
     /// Calls `each` with every pattern of the wanted cases, by their position in [`Ruleset::cases`].

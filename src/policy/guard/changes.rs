@@ -1,10 +1,13 @@
 //! `max_added` and `max_removed`: how many names a swap adds and takes out.
 
+use std::thread::{self, ScopedJoinHandle};
+
 use jiff::Timestamp;
 
 use super::compared::{Compared, Way};
 use super::facts::SetFacts;
 use super::{Finding, Rail, Settings, percent};
+use crate::{background, limits};
 
 /// What one set has and another has not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -39,11 +42,12 @@ impl Changes {
     #[must_use]
     pub fn between(before: &dyn SetFacts, after: &dyn SetFacts, now: Timestamp) -> Self {
         let counted = before.cases().iter().filter(|case| case.counts(now));
-        Self {
-            before: counted.map(|case| case.names).sum(),
-            added: Compared::new(after, before, Way::Added, now).difference(),
-            removed: Compared::new(before, after, Way::Removed, now).difference(),
-        }
+        let names: u64 = counted.map(|case| case.names).sum();
+        let added = || Compared::new(after, before, Way::Added, now).difference();
+        let removed = || Compared::new(before, after, Way::Removed, now).difference();
+        let (added, removed) =
+            if names < limits::COMPARED_BY_ONE_NAMES { (added(), removed()) } else { both(&added, &removed) };
+        Self { before: names, added, removed }
     }
 
     pub(super) fn findings(&self, settings: &Settings) -> Vec<Finding> {
@@ -82,4 +86,31 @@ impl Changes {
         }
         found
     }
+}
+
+/// Both at once, each on a thread that stands back behind requests.
+fn both(
+    added: &(impl Fn() -> Difference + Sync),
+    removed: &(impl Fn() -> Difference + Sync),
+) -> (Difference, Difference) {
+    thread::scope(|scope| {
+        let behind = thread::Builder::new().name("guard".to_owned()).spawn_scoped(scope, || aside(added));
+        let removed =
+            match thread::Builder::new().name("guard".to_owned()).spawn_scoped(scope, || aside(removed)) {
+                Ok(thread) => ended(thread),
+                Err(_) => removed(),
+            };
+        (behind.map_or_else(|_| added(), ended), removed)
+    })
+}
+
+fn aside<T>(work: impl Fn() -> T) -> T {
+    background::stand_back(limits::COMPILE_NICENESS);
+    background::step_aside(limits::ASIDE_AT_MOST);
+    work()
+}
+
+/// What a thread has found; its panic goes on here.
+fn ended(thread: ScopedJoinHandle<'_, Difference>) -> Difference {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }

@@ -12,7 +12,7 @@ use std::hash::{Hash, Hasher};
 use jiff::Timestamp;
 
 use super::Difference;
-use super::facts::{CaseFacts, SetFacts};
+use super::facts::{CaseFacts, OwnNames, SetFacts};
 use super::pattern::{covers, suffixes};
 use super::protect::written;
 use crate::limits;
@@ -31,6 +31,8 @@ pub(super) enum Way {
 pub(super) struct Compared<'s> {
     one: &'s dyn SetFacts,
     other: &'s dyn SetFacts,
+    /// Names of the other side that come in order.
+    beside: Box<dyn OwnNames + 's>,
     way: Way,
     now: Timestamp,
     ours: Exceptions<'s>,
@@ -61,6 +63,7 @@ impl<'s> Compared<'s> {
         Self {
             one,
             other,
+            beside: other.own_names(),
             way,
             now,
             ours: Exceptions::of(one.cases()),
@@ -85,7 +88,10 @@ impl<'s> Compared<'s> {
             {
                 return;
             }
-            if !self.ours.cover(at, form, name) && !self.is_held(at, form, name) {
+            if !self.ours.cover(at, form, name)
+                && !self.is_held_by_the_same_name(at, form, name)
+                && !self.is_held(at, form, name)
+            {
                 self.note(at, form, name);
             }
         });
@@ -148,6 +154,18 @@ impl<'s> Compared<'s> {
             return true;
         }
         *self.compared.entry((ours, theirs)).or_insert_with(|| their.concerns_all_of(our))
+    }
+
+    /// Whether the other side has the very name, in a case that leaves nothing out. Most names that a changed case still
+    /// has are told by that.
+    fn is_held_by_the_same_name(&mut self, at: usize, form: Form, name: &str) -> bool {
+        let mut covering = std::mem::take(&mut self.covering);
+        covering.clear();
+        self.beside.each_covering(form, name, &mut |theirs| covering.push(theirs));
+        let holds = |theirs: &usize| !self.theirs.has_any(*theirs) && self.is_as_wide(at, *theirs);
+        let held = covering.iter().any(holds);
+        self.covering = covering;
+        held
     }
 
     /// Whether the other side blocks all of a pattern of our case.

@@ -9,7 +9,7 @@ use crate::network::Networks;
 use crate::policy::{CaseId, Form, Pattern};
 
 /// A policy set as the guard sees it. Names are walked through case by case and never held all at once.
-pub trait SetFacts {
+pub trait SetFacts: Sync {
     /// The cases, sorted by id.
     fn cases(&self) -> &[CaseFacts];
 
@@ -21,8 +21,17 @@ pub trait SetFacts {
     /// [`SetFacts::cases`]; some may come more than once.
     fn each_covering(&self, form: Form, name: &str, each: &mut dyn FnMut(usize));
 
+    /// Looks names up that come in the order of [`SetFacts::each_name`] of a similar set.
+    fn own_names(&self) -> Box<dyn OwnNames + '_>;
+
     /// The lists by their path in the policy directory.
     fn lists(&self) -> &BTreeMap<String, ListFacts>;
+}
+
+/// The names of a set, for names that come in order: a fraction of the cost of a look-up that knows nothing of the last.
+pub trait OwnNames {
+    /// Hands every case that has this pattern, or a wider one of the very name, to `each`, by its position.
+    fn each_covering(&mut self, form: Form, name: &str, each: &mut dyn FnMut(usize));
 }
 
 /// One case.

@@ -26,7 +26,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::changes::{Changes, Difference};
-pub use self::facts::{CaseFacts, ListFacts, SetFacts};
+pub use self::facts::{CaseFacts, ListFacts, OwnNames, SetFacts};
 pub use self::of_cases::{CaseSet, CaseSetView};
 pub use self::reach::{Reach, Share};
 pub use self::settings::{Protected, Settings};

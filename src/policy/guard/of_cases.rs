@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::facts::{CaseFacts, ListFacts, SetFacts};
+use super::facts::{CaseFacts, ListFacts, OwnNames, SetFacts};
 use crate::hostname::Hostname;
+use crate::policy::names::{Fingers, Forms};
 use crate::policy::{CompiledCase, Form, Mode, ParsedCase, Ruleset};
 
 /// What is kept of a set for the guard: numbers only. The names are where the ruleset has them.
@@ -49,19 +50,14 @@ impl SetFacts for CaseSetView<'_> {
         self.ruleset.each_name_of(wanted, each);
     }
 
+    fn own_names(&self) -> Box<dyn OwnNames + '_> {
+        Box::new(self.ruleset.fingers())
+    }
+
     fn each_covering(&self, form: Form, name: &str, each: &mut dyn FnMut(usize)) {
         let Ok(host) = Hostname::parse(name) else { return };
         self.ruleset.naming(&host, |position, own, forms| {
-            // At its own name a pattern is held by the same form or the wider one, above by any suffix form.
-            let covered = match form {
-                _ if !own => forms.covering(false).is_some(),
-                Form::Exact => forms.covering(true).is_some(),
-                Form::Subtree => {
-                    forms.covering(true).is_some() && forms.covering(false) == Some(Form::Subtree)
-                }
-                Form::Below => forms.covering(false).is_some(),
-            };
-            if covered {
+            if if own { holds(forms, form) } else { forms.covering(false).is_some() } {
                 each(position);
             }
         });
@@ -69,6 +65,25 @@ impl SetFacts for CaseSetView<'_> {
 
     fn lists(&self) -> &BTreeMap<String, ListFacts> {
         &self.facts.lists
+    }
+}
+
+impl OwnNames for Fingers<'_> {
+    fn each_covering(&mut self, form: Form, name: &str, each: &mut dyn FnMut(usize)) {
+        self.naming(name, |position, forms| {
+            if holds(forms, form) {
+                each(position);
+            }
+        });
+    }
+}
+
+/// Whether forms of a name hold all that one form of the same name does: it is there, or a wider one is.
+fn holds(forms: Forms, form: Form) -> bool {
+    match form {
+        Form::Exact => forms.covering(true).is_some(),
+        Form::Subtree => forms.covering(true).is_some() && forms.covering(false) == Some(Form::Subtree),
+        Form::Below => forms.covering(false).is_some(),
     }
 }
 

@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::AtomicBool;
 
+use super::finger::OnLayer;
 use super::hash::Depths;
 use super::image::{self, BuildError, Image, Ordered, Sought, Source};
 use super::posting::{Cases, Forms, Naming};
 use super::run::{Run, RunReader};
 use super::table::Table;
 use crate::background::Breath;
-use crate::hostname::Hostname;
+use crate::hostname::{Hostname, MAX_NAME_OCTETS};
 use crate::policy::{CaseId, Digest};
 
 /// What a layer knows of a case: its id, and the digest of all its names. A case whose names did not change is found in
@@ -107,6 +108,14 @@ impl Layer {
         }
     }
 
+    /// Looks names up that mostly come in the order of [`Self::each_name`].
+    pub(super) fn finger(&self) -> OnLayer<'_> {
+        match &self.names {
+            Names::Table(table) => OnLayer::Table(table),
+            Names::Image(image) => OnLayer::Image(image.finger()),
+        }
+    }
+
     /// Walks through all names with the cases of each.
     pub(super) fn each_name(&self, mut each: impl FnMut(&str, Naming<'_>)) {
         // Whoever looks at names holds them against rails and rulesets: some microseconds each.
@@ -119,10 +128,11 @@ impl Layer {
                 }
             }
             Names::Image(image) => {
-                let mut walk = image.walk();
+                let (mut walk, mut name) = (image.walk(), Vec::with_capacity(MAX_NAME_OCTETS));
                 while walk.advance() {
                     breath.tick();
-                    let name: Vec<u8> = walk.name().iter().rev().copied().collect();
+                    name.clear();
+                    name.extend(walk.name().iter().rev());
                     each(std::str::from_utf8(&name).unwrap_or_default(), walk.naming());
                 }
             }

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use smallvec::SmallVec;
 
+use super::finger::Fingers;
 use super::hash::Depths;
 use super::image::{self, BuildError, ReadAt, Sought};
 use super::layer::{Layer, NamesKey, from_note, note};
@@ -25,6 +26,9 @@ pub(crate) struct Named<'s> {
     pub(crate) position: u32,
 }
 
+/// A case that has no position in the ruleset.
+pub(super) const GONE: u32 = u32::MAX;
+
 /// A layer and where its cases stand in the ruleset.
 #[derive(Debug, Clone)]
 struct Placed {
@@ -36,7 +40,7 @@ struct Placed {
 }
 
 impl Placed {
-    const GONE: u32 = u32::MAX;
+    const GONE: u32 = GONE;
 
     fn new(layer: Arc<Layer>) -> Self {
         let positions = vec![Self::GONE; layer.keys.len()].into();
@@ -159,6 +163,11 @@ impl Layers {
                 }
             });
         }
+    }
+
+    /// Looks names up that mostly come in the order of [`Self::each_name_of`].
+    pub(crate) fn fingers(&self) -> Fingers<'_> {
+        Fingers::new(self.placed.iter().map(|placed| (placed.layer.finger(), &*placed.positions)))
     }
 
     /// How many names the cases have, a name of two cases counted twice.

@@ -6,6 +6,7 @@
 //! "surely not here" of most names; only the names themselves say "here".
 
 mod filter;
+mod finger;
 mod hash;
 mod image;
 mod layer;
@@ -18,6 +19,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use finger::Fingers;
 pub(crate) use image::BuildError;
 pub use image::ReadAt;
 pub(crate) use layer::{Layer, NamesKey, NamesOf};

@@ -70,9 +70,62 @@ fn hosts(cases: &[Vec<Pattern>]) -> Vec<Hostname> {
     hosts
 }
 
+/// What names exactly this host, by one look-up.
+fn named(layers: &Layers, host: &Hostname) -> Vec<(usize, u8)> {
+    let mut named = Vec::new();
+    layers.naming_all(host, |_, own, position, forms| {
+        if own {
+            named.push((position as usize, forms.to_byte()));
+        }
+    });
+    named.sort_unstable();
+    named
+}
+
+/// The same by fingers, which stand where the host before has left them.
+fn fingered(fingers: &mut Fingers<'_>, host: &Hostname) -> Vec<(usize, u8)> {
+    let mut named = Vec::new();
+    fingers.naming(host.as_str(), |position, forms| named.push((position, forms.to_byte())));
+    named.sort_unstable();
+    named
+}
+
+#[test]
+fn fingers_find_what_a_look_up_finds_in_whatever_order_names_come() {
+    let host = |n: usize| Hostname::parse(&format!("n{}.x{}.example", n * 7 % 5_003, n % 41)).unwrap();
+    let patterns = |numbers: std::ops::Range<usize>| -> Vec<Pattern> {
+        numbers.map(|n| Pattern::parse(&format!("{}{}", [".", "", "*."][n % 3], host(n))).unwrap()).collect()
+    };
+    let names = [names_of(0, 0, &patterns(0..3_000)), names_of(1, 0, &patterns(2_000..4_000))];
+    let layers = [(names.get(..1).unwrap(), 0), (names.get(1..).unwrap(), 0)];
+    let layers = layers.map(|(names, image_from)| Arc::new(Layer::new(names, image_from).unwrap()));
+    let keys: Vec<NamesKey> = names.iter().map(|one| one.key.clone()).collect();
+    let layers = Layers::place(&keys, layers.to_vec()).unwrap();
+    // Every name, in the order of the images, with strangers between.
+    let mut hosts: Vec<Hostname> = (0..5_000).map(host).collect();
+    hosts.extend((0..50).map(|n| Hostname::parse(&format!("stranger{n}.x{n}.example")).unwrap()));
+    let backwards = |host: &Hostname| -> Vec<u8> { host.as_str().bytes().rev().collect() };
+    hosts.sort_by_key(backwards);
+    for step in [1, 2, 31, 700] {
+        let mut fingers = layers.fingers();
+        for host in hosts.iter().step_by(step) {
+            assert_eq!(fingered(&mut fingers, host), named(&layers, host), "{host}, every {step}");
+        }
+        // And on from there backwards, and across.
+        for host in hosts.iter().rev().step_by(step).chain(hosts.iter().skip(3).step_by(997)) {
+            assert_eq!(fingered(&mut fingers, host), named(&layers, host), "{host} after all of them");
+        }
+    }
+    assert!(hosts.iter().filter(|host| named(&layers, host).len() == 2).count() > 100);
+}
+
 fn agree(layers: &Layers, cases: &[Vec<Pattern>]) -> Result<(), TestCaseError> {
     for host in hosts(cases) {
         prop_assert_eq!(found(layers, &host), expected(cases, &host), "{}", host);
+    }
+    let mut fingers = layers.fingers();
+    for host in hosts(cases) {
+        prop_assert_eq!(fingered(&mut fingers, &host), named(layers, &host), "{}", host);
     }
     let counted: Vec<u32> = cases
         .iter()

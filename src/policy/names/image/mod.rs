@@ -10,6 +10,7 @@
 mod build;
 mod code;
 mod file;
+mod finger;
 mod pack;
 mod part;
 
@@ -24,6 +25,7 @@ pub(crate) use build::BuildError;
 pub(super) use build::{Ordered, Source, build};
 pub use file::ReadAt;
 pub(super) use file::{read, write};
+pub(super) use finger::Finger;
 
 use part::{Part, PartWalk};
 
@@ -87,6 +89,11 @@ impl Image {
         let after = self.parts.partition_point(|part| part.plan.from.as_slice() <= &*key);
         let part = self.parts.get(after.checked_sub(1)?)?;
         Some(Naming::new(&part.links, Some(part.find(key)?)))
+    }
+
+    /// The same for names that mostly come in its order.
+    pub(super) fn finger(&self) -> Finger<'_> {
+        Finger::new(self)
     }
 
     /// How many different names are in it.

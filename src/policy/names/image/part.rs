@@ -264,6 +264,12 @@ impl Part {
         PartWalk { part: self, next: 0, reader: Reader::new(&self.bytes, 0) }
     }
 
+    /// A walk from the block that this name, backwards, would be in.
+    pub(super) fn walk_from(&self, name: &[u8]) -> Option<PartWalk<'_>> {
+        let next = u32::try_from(self.block_of(name)? * BLOCK).ok()?;
+        Some(PartWalk { next, ..self.walk() })
+    }
+
     /// A name near the middle, backwards.
     pub(super) fn middle(&self) -> Vec<u8> {
         let mut name = Vec::new();
