@@ -28,6 +28,7 @@ use super::{
     state::State,
     worker::{self, Alarm},
 };
+use crate::background;
 use crate::clock::Clock;
 
 /// The audit log of this process. Share it by `Arc`; every method takes `&self`.
@@ -249,6 +250,8 @@ impl Audit {
     }
 
     fn stop_threads(&self) {
+        // Whoever stands aside would have the end wait for everybody else.
+        let _waiting = background::Awaited::new();
         self.shared.alarm.stop();
         if let Some(commit) = &self.shared.commit {
             commit.end();
