@@ -71,16 +71,16 @@ pub(in crate::cli) struct TerminateArgs {
     /// The block page: NAME for `pages/NAME.html`.
     #[arg(long, value_name = "NAME")]
     pub(super) page: Option<String>,
-    /// The court, regulator or rights holder; for legal bases.
+    /// The court, regulator or rights holder; the legal bases need it.
     #[arg(long)]
     authority: Option<String>,
-    /// Its reference number; for legal bases.
+    /// Its reference number; the legal bases need it.
     #[arg(long)]
     reference: Option<String>,
-    /// Where the order can be read; for legal bases.
+    /// Where the order can be read.
     #[arg(long)]
     url: Option<String>,
-    /// Only clients in this network are concerned; for legal bases.
+    /// Only clients in this network are concerned.
     #[arg(long, value_name = "NETWORK")]
     territory: Vec<String>,
     #[command(flatten)]
