@@ -27,6 +27,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::control::{ControlError, Desk, line_of};
+use super::passing::passing;
 use crate::decide::{Subject, Verdict, decide};
 use crate::gate::Gate;
 use crate::limits;
@@ -45,7 +46,7 @@ pub(super) struct KeeperLine {
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Done {
-    /// Host patterns of which it wants to know whether they are blocked by now.
+    /// Host patterns of which it wants to know whether they are blocked by now, or still.
     #[serde(default)]
     hosts: Vec<String>,
 }
@@ -68,6 +69,7 @@ pub(super) async fn converse(
         Ok(note) => note.signed(uid),
         Err(cause) => return error(&format!("no note of a change: {cause}")),
     };
+    let ends_service = note.command == "terminate";
     let case = note.case.as_deref().and_then(CaseId::parse);
     let Some(change) = desk.keeper.changes.begin(note).await else { return error("the edge is stopping") };
     let ready = json!({ "ready": true, "case": case_of(&desk.keeper.gate.ruleset(), case.as_ref()) });
@@ -84,9 +86,15 @@ pub(super) async fn converse(
     };
     let ruleset = desk.keeper.gate.ruleset();
     let mut answer = json!(report);
+        let now = desk.keeper.gate.clock().now();
     if let Some(fields) = answer.as_object_mut() {
         fields.insert("case".to_owned(), case_of(&ruleset, case.as_ref()));
-        fields.insert("still".to_owned(), still(&ruleset, &done.hosts, desk.keeper.gate.clock().now()));
+        match case.as_ref().and_then(|id| ruleset.case(id)).filter(|_| ends_service) {
+            Some(case) => {
+                fields.insert("passing".to_owned(), passing(&ruleset, case, &done.hosts, now).into())
+            }
+            None => fields.insert("still".to_owned(), still(&ruleset, &done.hosts, now)),
+        };
     }
     Ok(line_of(&answer))
 }

@@ -13,6 +13,7 @@ mod enforcement;
 mod handover;
 mod launch;
 mod predecessor;
+mod passing;
 mod retention;
 mod settings;
 mod sockets;

@@ -78,6 +78,7 @@ mod syscalls;
 mod terminate;
 mod terminate_together;
 mod trying;
+mod terminate_truth;
 mod untouched;
 mod upgrade;
 

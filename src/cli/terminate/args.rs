@@ -58,7 +58,7 @@ pub(in crate::cli) struct TerminateArgs {
     pub(super) effective: Option<Timestamp>,
     /// Ends by itself then.
     #[arg(long, value_name = "TIME")]
-    expires: Option<Timestamp>,
+    pub(super) expires: Option<Timestamp>,
     /// The day on which somebody looks at it again, as 2026-12-20.
     #[arg(long, value_name = "DATE")]
     review: Option<Date>,
