@@ -45,7 +45,7 @@ pub use activation::ActivationError;
 pub use change::{Conversation, ask_about};
 pub use control::{ControlError, ask};
 pub use enforcement::{Enforcement, EnforcementError, Options, rules};
-pub use retention::{HoldChange, RetainError, RetentionRequest, holds, retain};
+pub use retention::{HoldChange, KeptLog, RetainError, RetentionRequest, holds, retain};
 
 use crate::config::{self, Config, ConfigError, Limits};
 use crate::forward::Origins;

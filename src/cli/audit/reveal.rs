@@ -22,7 +22,7 @@ pub(super) struct RevealArgs {
     /// The audit directory, unless the configuration names it.
     #[arg(long, value_name = "DIR", conflicts_with = "records")]
     directory: Option<PathBuf>,
-    /// The directory of the keys, unless the configuration names it.
+    /// The directory of the keys, unless the configuration names it: needed with --directory alone.
     #[arg(long, value_name = "DIR")]
     keys: Option<PathBuf>,
     /// The configuration file that names both.
@@ -62,7 +62,14 @@ enum Lines {
 fn prepare(args: &RevealArgs) -> Result<(Revealer, Lines), Exit> {
     let needs_config = args.keys.is_none() || (args.records.is_none() && args.directory.is_none());
     let config = needs_config.then(|| Config::load(&args.config)).transpose();
-    let config = config.map_err(|error| complain(Exit::Usage, &error))?.map(|config| config.audit);
+    let config = config.map_err(|error| match args.directory.is_some() || args.records.is_some() {
+        true => complain(
+            Exit::Usage,
+            &format!("the keys are not in the log: name them with `--keys DIR`; {error}"),
+        ),
+        false => complain(Exit::Usage, &error),
+    });
+    let config = config?.map(|config| config.audit);
     let configured = config.as_ref().and_then(|audit| match &audit.client {
         ClientPrivacy::Pseudonym(pseudonyms) => Some(pseudonyms.keys.clone()),
         ClientPrivacy::Full | ClientPrivacy::Truncated => None,
