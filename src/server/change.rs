@@ -32,12 +32,11 @@ use crate::decide::{Subject, Verdict, decide};
 use crate::gate::Gate;
 use crate::limits;
 use crate::policy::{CaseId, Form, Pattern, Ruleset};
-use crate::reload::{Changes, Note, Rehearsal, RehearsalRequest, ReloadRequest, request_rehearsal};
+use crate::reload::{Changes, Note, Rehearsal, RehearsalRequest, request_rehearsal};
 
 /// How the control socket reaches the keeper of the policies, and what is in force.
 pub(super) struct KeeperLine {
     pub(super) gate: Arc<Gate>,
-    pub(super) reloads: mpsc::Sender<ReloadRequest>,
     pub(super) changes: Changes,
     pub(super) rehearsals: mpsc::Sender<RehearsalRequest>,
 }
@@ -69,8 +68,8 @@ pub(super) async fn converse(
         Ok(note) => note.signed(uid),
         Err(cause) => return error(&format!("no note of a change: {cause}")),
     };
-    let ends_service = note.command == "terminate";
     let case = note.case.as_deref().and_then(CaseId::parse);
+    let ends_service = note.command == "terminate";
     let Some(change) = desk.keeper.changes.begin(note).await else { return error("the edge is stopping") };
     let ready = json!({ "ready": true, "case": case_of(&desk.keeper.gate.ruleset(), case.as_ref()) });
     writer.write_all(&line_of(&ready)).await?;
@@ -86,8 +85,8 @@ pub(super) async fn converse(
     };
     let ruleset = desk.keeper.gate.ruleset();
     let mut answer = json!(report);
-        let now = desk.keeper.gate.clock().now();
     if let Some(fields) = answer.as_object_mut() {
+        let now = desk.keeper.gate.clock().now();
         fields.insert("case".to_owned(), case_of(&ruleset, case.as_ref()));
         match case.as_ref().and_then(|id| ruleset.case(id)).filter(|_| ends_service) {
             Some(case) => {

@@ -17,14 +17,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::change::{self, KeeperLine};
+use super::reloading::Reloading;
 use super::retention::Archivist;
-use super::settings::Reconfigure;
-use super::systemd;
 use super::upgrade::Upgrader;
 use crate::limits;
-use crate::listen::{Cache, Removed};
+use crate::listen::{Cache, Reload, Removed};
 use crate::policy::Pattern;
-use crate::reload::{ApprovalRequest, request_approval, request_reload};
+use crate::reload::{ApprovalRequest, request_approval};
 use crate::status::Status;
 
 /// The control socket cannot be used.
@@ -61,7 +60,7 @@ pub(super) struct Desk {
     pub(super) approvals: mpsc::Sender<ApprovalRequest>,
     pub(super) archivist: Arc<Archivist>,
     pub(super) upgrader: Arc<Upgrader>,
-    pub(super) reconfigure: Arc<Reconfigure>,
+    pub(super) reloading: Arc<Reloading>,
     pub(super) cache: Option<&'static Cache>,
 }
 
@@ -145,29 +144,11 @@ impl Signals {
 async fn heed(mut signals: Signals, desk: Arc<Desk>) {
     loop {
         tokio::select! {
-            Some(()) = signals.hangup.recv() => drop(reload(&desk).await),
+            Some(()) = signals.hangup.recv() => drop(desk.reloading.reload().await),
             // What comes of it is in the log.
             Some(()) = signals.upgrade.recv() => drop(upgrade(&desk).await),
             else => return,
         }
-    }
-}
-
-/// Reads `edge.toml` and the policies. Either may be refused; a termination does not wait for a configuration.
-async fn reload(desk: &Desk) -> Vec<u8> {
-    systemd::reloading();
-    let reconfigure = Arc::clone(&desk.reconfigure);
-    let config = tokio::task::spawn_blocking(move || reconfigure.reload()).await;
-    let report = request_reload(&desk.keeper.reloads).await.map(|report| json!(report));
-    systemd::ready();
-    match report {
-        Some(mut report) => {
-            if let (Some(fields), Ok(config)) = (report.as_object_mut(), config) {
-                fields.insert("config".to_owned(), config);
-            }
-            line_of(&report)
-        }
-        None => line_of(&json!({ "error": "the edge is stopping" })),
     }
 }
 
@@ -211,7 +192,7 @@ async fn answer(stream: UnixStream, desk: &Desk) -> io::Result<()> {
     timeout(limits::CONTROL_PATIENCE, reader.read_line(&mut line)).await??;
     let answer = match line.trim() {
         "status" => desk.status.to_json(),
-        "reload" => reload(desk).await,
+        "reload" => line_of(&desk.reloading.reload().await),
         "upgrade" => upgrade(desk).await,
         line if matches!(line.split(' ').next(), Some("hold" | "prune")) => retain(line, desk).await,
         line if change::is_change(line) => {

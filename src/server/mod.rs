@@ -12,8 +12,9 @@ mod descriptors;
 mod enforcement;
 mod handover;
 mod launch;
-mod predecessor;
 mod passing;
+mod predecessor;
+mod reloading;
 mod retention;
 mod settings;
 mod sockets;
@@ -36,6 +37,7 @@ use certificates::CertificateWatch;
 use handover::Named;
 use launch::Launch;
 use predecessor::Predecessor;
+use reloading::Reloading;
 use settings::Reconfigure;
 use sockets::Sockets;
 use stop::Departure;
@@ -52,8 +54,8 @@ use crate::forward::Origins;
 use crate::gate::Gate;
 use crate::limits::{BLOCKED_BURST_SECONDS, HTTP2_MALFORMED_STREAMS};
 use crate::listen::{
-    self, Admin, AdminError, BindError, Cache, CacheSettings, EdgeApp, EdgeProxy, HealthChecks, Listeners,
-    Listening, Live, Purger, TlsError, TrustError, Warden,
+    self, Admin, AdminError, BindError, BoundListener, Cache, CacheSettings, EdgeApp, EdgeProxy,
+    HealthChecks, Listeners, Listening, Live, Purger, Reload, TlsError, TrustError, Warden,
 };
 use crate::rate::Rate;
 use crate::reload::Routed;
@@ -171,24 +173,22 @@ fn serve(
     let banner = sockets.banner();
     let departure = Arc::new(Departure::default());
     let (state, leaving) = (enforcement.state(), Arc::clone(&departure));
-    let upgrader = Upgrader::new(origin.launch, sockets.duplicates()?, state, leaving);
-    let upgrader = Arc::new(upgrader);
-
+    let upgrader = Arc::new(Upgrader::new(origin.launch, sockets.duplicates()?, state, leaving));
     let mut server = Server::new_with_opt_and_conf(None, conf(config));
     server.bootstrap();
     let cache = config.cache.as_ref().map(|cache| start_cache(cache, &gate, &mut server));
     let live = Arc::new(Live::new(settings::settings(config, Arc::new(upstream))));
     let app = edge_app((&server, &config.limits), listeners, (&live, cache), enforcement)
         .leaving(departure.leave());
+    let reloading = reloading((origin.config_path, origin.routed), config, (&live, origins), enforcement);
     let edge = Listening::new("edge", app, sockets.edge);
     let vitals = systemd::Vitals { serving: edge.pulse(), keeper: enforcement.pulse() };
     server.add_service(edge);
     watch_origins(&mut server, &live);
     if let (Some(admin), Some(socket)) = (&config.admin, sockets.admin) {
-        let app = Admin::new(Arc::clone(&gate), Arc::clone(&status), admin.token_file.as_deref())?;
-        let mut service = Listening::new("admin", app, vec![socket]);
-        service.use_threads(1);
-        server.add_service(service);
+        let reload: Arc<dyn Reload> = Arc::clone(&reloading) as _;
+        let app = Admin::new(Arc::clone(&gate), Arc::clone(&status), reload, admin.token_file.as_deref())?;
+        add_admin(&mut server, app, socket);
     }
     let drained = stop::Drained::watch(&server, Arc::clone(gate.metrics()), Arc::clone(&departure));
     let (signals, begun) = stop::Signals::new(Arc::clone(&departure));
@@ -203,7 +203,7 @@ fn serve(
         archivist: enforcement.archivist(),
         upgrader: Arc::clone(&upgrader),
         approvals: enforcement.approvals(),
-        reconfigure: reconfigure((origin.config_path, origin.routed), config, live, origins),
+        reloading,
         cache,
     };
     let control = control::Control::start(&config.policy.state, desk)?;
@@ -225,13 +225,14 @@ fn serve(
     begun
 }
 
-fn reconfigure(
+fn reloading(
     (path, routed): (&Path, Routed),
     config: &Config,
-    live: Arc<Live>,
-    origins: Arc<ArcSwap<Origins>>,
-) -> Arc<Reconfigure> {
-    Arc::new(Reconfigure::new(path.to_owned(), config.clone(), live, origins, routed))
+    (live, origins): (&Arc<Live>, Arc<ArcSwap<Origins>>),
+    enforcement: &Enforcement,
+) -> Arc<Reloading> {
+    let reconfigure = Reconfigure::new(path.to_owned(), config.clone(), Arc::clone(live), origins, routed);
+    Arc::new(Reloading::new(reconfigure, enforcement.reload_requests()))
 }
 
 /// Becomes the edge that the commands and the service manager know.
@@ -278,6 +279,12 @@ fn edge_app(
     h2.max_local_error_reset_streams(Some(HTTP2_MALFORMED_STREAMS));
     proxy.h2_options = Some(h2);
     EdgeApp::new(proxy, gate, listeners, Arc::clone(live))
+}
+
+fn add_admin(server: &mut Server, app: Admin, socket: BoundListener) {
+    let mut service = Listening::new("admin", app, vec![socket]);
+    service.use_threads(1);
+    server.add_service(service);
 }
 
 fn start_cache(cache: &config::Cache, gate: &Arc<Gate>, server: &mut Server) -> &'static Cache {

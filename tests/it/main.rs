@@ -85,6 +85,7 @@ mod upgrade;
 // What a person runs.
 mod activation;
 
+mod admin;
 mod case_commands;
 mod commands;
 mod diff;
