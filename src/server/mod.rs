@@ -9,6 +9,7 @@ mod certificates;
 mod change;
 mod control;
 mod descriptors;
+mod early;
 mod enforcement;
 mod handover;
 mod launch;
@@ -25,6 +26,7 @@ mod upgrade;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
 use pingora::apps::HttpServerOptions;
@@ -34,6 +36,7 @@ use pingora::server::{RunArgs, Server};
 use pingora::services::background::background_service;
 
 use certificates::CertificateWatch;
+use early::Early;
 use handover::Named;
 use launch::Launch;
 use predecessor::Predecessor;
@@ -110,11 +113,12 @@ impl ServerError {
 /// # Errors
 /// When it cannot start, or its server failed.
 pub fn run(config_path: &Path) -> Result<(), ServerError> {
+    let signals = Early::listen()?;
     let launch = Launch::of_this_process()?;
     let Some((predecessor, sockets)) = Predecessor::find()? else {
-        return run_after(None, config_path, launch, activation::sockets()?);
+        return run_after(None, config_path, (launch, signals), activation::sockets()?);
     };
-    let outcome = run_after(Some(&predecessor), config_path, launch, sockets);
+    let outcome = run_after(Some(&predecessor), config_path, (launch, signals), sockets);
     if let Err(error) = &outcome {
         predecessor.disappoint(error);
     }
@@ -124,7 +128,7 @@ pub fn run(config_path: &Path) -> Result<(), ServerError> {
 fn run_after(
     predecessor: Option<&Predecessor>,
     config_path: &Path,
-    launch: Launch,
+    (launch, mut signals): (Launch, Early),
     mut inherited: Named,
 ) -> Result<(), ServerError> {
     let config = Config::load(config_path)?;
@@ -137,11 +141,15 @@ fn run_after(
     drop(inherited);
     let (listeners, certificates) = certificates::listeners(&config.listen, &sockets.edge)?;
     let _watch = CertificateWatch::start(certificates)?;
+    // Told to stop before anything is served or recorded, there is nothing to end.
+    if signals.is_told_to_stop() {
+        return Ok(());
+    }
     let options = Options::from_config(&config);
     let routed = options.routed.clone();
     let enforcement = Enforcement::start_after(options, predecessor)?;
-    let outcome =
-        serve(&config, sockets, listeners, &enforcement, Origin { predecessor, launch, config_path, routed });
+    let origin = Origin { predecessor, launch, signals, config_path, routed };
+    let outcome = serve(&config, sockets, listeners, &enforcement, origin);
     // Whatever went wrong, the log says that this edge stopped, and is closed in order.
     enforcement.stop();
     outcome
@@ -152,6 +160,8 @@ struct Origin<'p> {
     /// The process that it succeeds.
     predecessor: Option<&'p Predecessor>,
     launch: Launch,
+    /// What it was told meanwhile.
+    signals: Early,
     config_path: &'p Path,
     /// The patterns of its routes.
     routed: Routed,
@@ -162,7 +172,7 @@ fn serve(
     sockets: Sockets,
     listeners: Listeners,
     enforcement: &Enforcement,
-    origin: Origin<'_>,
+    mut origin: Origin<'_>,
 ) -> Result<(), ServerError> {
     let gate = enforcement.gate();
     let origins = Arc::new(Origins::new(config.routes.clone()));
@@ -190,12 +200,15 @@ fn serve(
         let app = Admin::new(Arc::clone(&gate), Arc::clone(&status), reload, admin.token_file.as_deref())?;
         add_admin(&mut server, app, socket);
     }
+    // All that may take its time is done: long lists are read.
+    if origin.signals.is_told_to_stop() {
+        return Ok(());
+    }
     let drained = stop::Drained::watch(&server, Arc::clone(gate.metrics()), Arc::clone(&departure));
-    let (signals, begun) = stop::Signals::new(Arc::clone(&departure));
-    let pingora = std::thread::Builder::new()
-        .name("pingora".to_owned())
-        .spawn(move || server.run(RunArgs { shutdown_signal: Box::new(signals) }))?;
-    begun.recv().map_err(|_| std::io::Error::other("the server ended before it had started"))??;
+    let (runtime, stop, work) = origin.signals.share();
+    let (signals, begun) = stop::Signals::new(stop, Arc::clone(&departure));
+    let pingora = start_pingora(server, signals)?;
+    begun.recv().map_err(|_| std::io::Error::other("the server ended before it had started"))?;
     vitals.wait_for_service()?;
     let desk = control::Desk {
         status,
@@ -206,7 +219,7 @@ fn serve(
         reloading,
         cache,
     };
-    let control = control::Control::start(&config.policy.state, desk)?;
+    let control = control::Control::start(&config.policy.state, desk, (runtime, work))?;
     let begun = take_place(origin.predecessor, &control, &banner, vitals, &departure);
     if begun.is_err() {
         // What was accepted until now is served all the same.
@@ -235,6 +248,11 @@ fn reloading(
     Arc::new(Reloading::new(reconfigure, enforcement.reload_requests()))
 }
 
+fn start_pingora(server: Server, signals: stop::Signals) -> std::io::Result<JoinHandle<()>> {
+    let run = move || server.run(RunArgs { shutdown_signal: Box::new(signals) });
+    std::thread::Builder::new().name("pingora".to_owned()).spawn(run)
+}
+
 /// Becomes the edge that the commands and the service manager know.
 fn take_place(
     predecessor: Option<&Predecessor>,
@@ -253,6 +271,7 @@ fn take_place(
         announce(banner)?;
         systemd::ready();
     }
+    control.heed_signals();
     systemd::watch(vitals, Arc::clone(departure))?;
     Ok(())
 }

@@ -90,6 +90,7 @@ mod case_commands;
 mod commands;
 mod diff;
 mod embed;
+mod early_signals;
 mod exchange;
 mod fast_path;
 mod fast_path_oracle;
