@@ -54,6 +54,7 @@ mod smuggling;
 mod tls;
 mod upstream;
 mod wire;
+mod words;
 
 // Rules and records while things change or break.
 mod audit;
