@@ -1,7 +1,44 @@
 //! What commands say, to the letter: to people who read it, and without an edge.
 
-use crate::harness::{CaseFile, Origin};
+use crate::harness::tools::{Output, interdict};
+use crate::harness::{CaseFile, Origin, PolicyDir};
 use crate::terminate::{answer, edge, terminate};
+
+/// `check` of a directory with this one case.
+fn check(case: &str) -> Output {
+    let home = tempfile::tempdir().unwrap();
+    let policies = PolicyDir::create(home.path().join("policies"));
+    policies.write_case("one", case);
+    interdict(["check", "--policies", policies.path().to_str().unwrap()])
+}
+
+#[test]
+fn check_warns_of_what_the_default_guard_refuses_and_an_edge_with_it_does_not_start() {
+    let case = CaseFile::new("one", &[".com", ".github.io", "site.example"]);
+    let output = check(&case.toml());
+    assert_eq!(output.code, 0, "{output:?}");
+    let warnings: Vec<&str> = output.stderr.lines().filter(|line| line.contains(": warning: ")).collect();
+    assert_eq!(warnings.len(), 2, "{output:?}");
+    for (line, suffix) in warnings.iter().zip(["`com`", "`github.io`"]) {
+        assert!(line.starts_with("cases/one.toml:") && line.contains(suffix), "{output:?}");
+        assert!(line.ends_with("an edge with the default `[guard]` refuses the set"), "{output:?}");
+    }
+    assert!(output.stdout.starts_with("1 case with 3 host patterns can be taken"), "{output:?}");
+    let plain = check(&CaseFile::new("one", &["site.example"]).toml());
+    assert_eq!((plain.code, plain.stderr.as_str()), (0, ""), "{plain:?}");
+    assert!(plain.stdout.starts_with("1 case with 1 host pattern can be taken"), "{plain:?}");
+}
+
+#[test]
+fn the_last_line_of_findings_ends() {
+    let broken = check("id = 1\n");
+    assert_eq!(broken.code, 1, "{broken:?}");
+    let warned = check(&CaseFile::new("one", &["a.example"]).key("review = 2025-01-01").toml());
+    assert_eq!(warned.code, 0, "{warned:?}");
+    for output in [broken, warned] {
+        assert!(output.stderr.ends_with('\n') && !output.stderr.ends_with("\n\n"), "{output:?}");
+    }
+}
 
 #[test]
 fn a_case_for_ever_may_end_with_the_calendar() {
