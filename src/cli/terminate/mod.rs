@@ -5,6 +5,7 @@
 //! is read here.
 
 mod args;
+mod flags;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -70,13 +71,13 @@ impl<'a> Termination<'a> {
     /// Reads the new file as the edge will, with what it refers to: that lists and pages are there is looked up, what
     /// they say is not read. Millions of names would have to be, for a case of one.
     fn check_alone(&self) -> Result<(), Exit> {
-        let mut files = PolicyFiles::new();
         if let Some(end) = self.args.expires.filter(|end| *end <= Timestamp::now()) {
             let said = format!(
                 "`--expires {end}` has passed: the case would never be in force; give a later moment"
             );
             return Err(complain(Exit::Usage, &said));
         }
+        let mut files = PolicyFiles::new();
         files.insert(self.name.clone(), self.toml.as_bytes());
         for list in &self.args.host_lists {
             if PolicyFiles::belongs(list) && self.directory().join(list).is_file() {
@@ -90,13 +91,14 @@ impl<'a> Termination<'a> {
             files.insert(page, Vec::new());
         }
         let (_, found) = parse_cases(&files);
+        let told = flags::told(&found, &self.name, &self.toml);
         if found.has_errors() {
-            note!("{found}");
+            note!("{told}");
             return Err(Exit::Usage);
         }
         // With lists that were not read, a warning may be wrong; the edge gives its own.
         if self.args.host_lists.is_empty() && !found.is_empty() {
-            note!("{found}");
+            note!("{told}");
         }
         if self.file().symlink_metadata().is_ok() {
             return Err(self.exists());
@@ -221,16 +223,16 @@ impl<'a> Termination<'a> {
         let is_shadow = matches!(outcome, Outcome::Taken(answer)
             if answer.pointer("/case/mode") == Some(&"shadow".into()));
         let is_elsewhere = self.is_elsewhere();
+        let passing = passing(outcome);
         let sentence = match (outcome, from) {
             (Outcome::Taken(_), _) if is_elsewhere => format!("{id} is taken up, and not for this edge,"),
-        let passing = passing(outcome);
             (Outcome::Taken(_), Some(from)) => format!("{id} is in force from {from} on; known to the edge"),
             (Outcome::Taken(_), None) if is_shadow => format!("{id} is watched, not enforced,"),
-            (Outcome::Taken(_), None) => format!("{id} is enforced"),
-            (Outcome::Refused(_), _) => {
             (Outcome::Taken(_), None) if !passing.is_empty() => {
                 format!("{id} is in force, and names of it are let through,")
             }
+            (Outcome::Taken(_), None) => format!("{id} is enforced"),
+            (Outcome::Refused(_), _) => {
                 format!("the edge refuses the set with {id}; `{name}` was taken back")
             }
             (Outcome::Held(_), _) => {
@@ -241,9 +243,9 @@ impl<'a> Termination<'a> {
         };
         let result = match (outcome, from) {
             (Outcome::Taken(_), _) if is_elsewhere => Some("elsewhere"),
+            (Outcome::Taken(_), _) if !passing.is_empty() => Some("partly"),
             (Outcome::Taken(_), Some(_)) => Some("scheduled"),
             (Outcome::Taken(_), None) => Some(if is_shadow { "watched" } else { "enforced" }),
-            (Outcome::Taken(_), _) if !passing.is_empty() => Some("partly"),
             _ => None,
         };
         let mut fields = json!({ "case": id, "file": name, "effective": from });
@@ -260,14 +262,14 @@ impl<'a> Termination<'a> {
     }
 }
 
-fn refuse(errors: &Diagnostics) -> Exit {
-    note!("{errors}");
 /// The names that the edge lets through although the case has them.
 fn passing(outcome: &Outcome) -> &[Value] {
     let Outcome::Taken(answer) = outcome else { return &[] };
     answer.get("passing").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
+fn refuse(errors: &Diagnostics) -> Exit {
+    note!("{errors}");
     Exit::No
 }
 
