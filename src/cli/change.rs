@@ -182,7 +182,13 @@ impl<'a> Command<'a> {
                 note!("  to put it in force: interdict approve {}", digest.unwrap_or("DIGEST"));
             }
             Outcome::Nobody => {
-                note!("interdict: {sentence}; no edge runs, so that nobody enforces it yet{UNJUDGED}")
+                // Nobody has heard of the change, whichever way it goes.
+                let yet = match self.note.command.as_str() {
+                    "reinstate" => "no edge has let its names through yet",
+                    "terminate" => "nobody enforces it yet",
+                    _ => "it is in force nowhere yet",
+                };
+                note!("interdict: {sentence}; no edge runs, so that {yet}{UNJUDGED}")
             }
             Outcome::Unknown(why) => note!("interdict: {sentence}; the edge: {why}"),
         }

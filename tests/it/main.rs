@@ -78,20 +78,20 @@ mod swap;
 mod syscalls;
 mod terminate;
 mod terminate_together;
-mod trying;
 mod terminate_truth;
+mod trying;
 mod untouched;
 mod upgrade;
 
 // What a person runs.
 mod activation;
-
 mod admin;
+
 mod case_commands;
 mod commands;
 mod diff;
-mod embed;
 mod early_signals;
+mod embed;
 mod exchange;
 mod fast_path;
 mod fast_path_oracle;

@@ -1,7 +1,9 @@
 //! What commands say, to the letter: to people who read it, and without an edge.
 
-use crate::harness::tools::{Output, interdict};
-use crate::harness::{CaseFile, Origin, PolicyDir};
+use std::fs;
+
+use crate::harness::tools::{Output, interdict, interdict_with_input};
+use crate::harness::{CaseFile, Origin, PolicyDir, Setup};
 use crate::terminate::{answer, edge, terminate};
 
 /// `check` of a directory with this one case.
@@ -13,7 +15,7 @@ fn check(case: &str) -> Output {
 }
 
 #[test]
-fn check_warns_of_what_the_default_guard_refuses_and_an_edge_with_it_does_not_start() {
+fn check_warns_of_what_the_default_guard_refuses_and_takes_the_set_all_the_same() {
     let case = CaseFile::new("one", &[".com", ".github.io", "site.example"]);
     let output = check(&case.toml());
     assert_eq!(output.code, 0, "{output:?}");
@@ -38,6 +40,33 @@ fn the_last_line_of_findings_ends() {
     for output in [broken, warned] {
         assert!(output.stderr.ends_with('\n') && !output.stderr.ends_with("\n\n"), "{output:?}");
     }
+}
+
+#[test]
+fn lines_that_are_no_records_are_counted_from_one() {
+    let setup = Setup::new().case(CaseFile::new("a", &["a.example"])).audit("client = \"pseudonym\"");
+    let edge = setup.start();
+    let config = edge.config();
+    let arguments = ["audit", "reveal", "-", "--config", config.to_str().unwrap()];
+    let output = interdict_with_input(arguments, "no record\n\n{}\n");
+    assert_eq!(output.code, 1, "{output:?}");
+    assert_eq!(
+        output.stderr,
+        "interdict: line 1: the line is not a record\ninterdict: line 3: the line is not a record\n"
+    );
+}
+
+#[test]
+fn without_an_edge_a_case_that_is_taken_back_is_said_to_be_let_through_by_nobody_yet() {
+    let origin = Origin::start();
+    let mut edge = edge(&origin);
+    edge.stop();
+    let output = edge.command(&["reinstate", "first", "--reason", "an error"]);
+    assert_eq!(output.code, 3, "{output:?}");
+    assert!(output.stderr.contains("no edge has let its names through yet"), "{output:?}");
+    assert!(!output.stderr.contains("enforces"), "{output:?}");
+    fs::write(edge.policies().case_path("first"), CaseFile::new("first", &["first.example"]).toml()).unwrap();
+    edge.start_again().unwrap_or_else(|ended| panic!("{}", ended.stderr));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use crate::audit::{self, ClientPrivacy, EventId, ReadError, Revealed, Revealer};
+use crate::audit::{self, ClientPrivacy, EventId, Problem, ReadError, Revealed, Revealer};
 use crate::cli::{Exit, complain};
 use crate::config::Config;
 
@@ -98,7 +98,7 @@ fn open(path: &Path) -> Result<Box<dyn BufRead>, ReadError> {
 fn reveal(args: &RevealArgs, revealer: &mut Revealer, lines: Lines) -> Result<Tally, Exit> {
     let mut out = io::stdout().lock();
     let mut tally = Tally::default();
-    let mut one = |line: &[u8]| print(args, revealer, line, &mut out, &mut tally);
+    let mut one = |place, line: &[u8]| print(args, revealer, (place, line), &mut out, &mut tally);
     let outcome = match lines {
         Lines::Log(directory) => each_record(&directory, &mut one),
         Lines::Text(text) => each_line(text, &mut one),
@@ -109,13 +109,16 @@ fn reveal(args: &RevealArgs, revealer: &mut Revealer, lines: Lines) -> Result<Ta
     }
 }
 
+/// Where a line stands in a text, from 1; a record of the log has its own number.
+type Place = Option<u64>;
+
 fn each_record(
     directory: &Path,
-    one: &mut impl FnMut(&[u8]) -> Result<(), ReadError>,
+    one: &mut impl FnMut(Place, &[u8]) -> Result<(), ReadError>,
 ) -> Result<(), ReadError> {
     for item in audit::records(directory)? {
         match item? {
-            Ok(record) => one(&record.line)?,
+            Ok(record) => one(None, &record.line)?,
             Err(problem) => note!("interdict: {problem}"),
         }
     }
@@ -124,27 +127,29 @@ fn each_record(
 
 fn each_line(
     mut text: Box<dyn BufRead>,
-    one: &mut impl FnMut(&[u8]) -> Result<(), ReadError>,
+    one: &mut impl FnMut(Place, &[u8]) -> Result<(), ReadError>,
 ) -> Result<(), ReadError> {
     let failed = |error| ReadError::Io { path: "records".into(), error };
     let mut line = Vec::new();
+    let mut number = 1;
     loop {
         line.clear();
         // A longer line is read in pieces, none of which is a record.
         if io::Read::take(&mut text, MAX_LINE).read_until(b'\n', &mut line).map_err(failed)? == 0 {
             return Ok(());
         }
-        let line = line.trim_ascii();
-        if !line.is_empty() {
-            one(line)?;
+        let record = line.trim_ascii();
+        if !record.is_empty() {
+            one(Some(number), record)?;
         }
+        number += u64::from(line.ends_with(b"\n"));
     }
 }
 
 fn print(
     args: &RevealArgs,
     revealer: &mut Revealer,
-    line: &[u8],
+    (place, line): (Place, &[u8]),
     out: &mut impl Write,
     tally: &mut Tally,
 ) -> Result<(), ReadError> {
@@ -152,7 +157,10 @@ fn print(
         Ok(Some(revealed)) if is_wanted(args, &revealed) => revealed,
         Ok(_) => return Ok(()),
         Err(problem) => {
-            note!("interdict: {problem}");
+            match (place, problem) {
+                (Some(place), Problem::Record { what, .. }) => note!("interdict: line {place}: {what}"),
+                (_, problem) => note!("interdict: {problem}"),
+            }
             tally.seen += 1;
             tally.unknown += 1;
             return Ok(());
