@@ -26,6 +26,7 @@ use crate::traffic::Traffic;
 
 mod line;
 mod records;
+pub use self::records::Noted;
 
 use line::Line;
 

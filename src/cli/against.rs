@@ -10,6 +10,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::plural::some;
 use super::{Exit, complain};
 use crate::audit::{self, Kind, Query};
 use crate::decide::{Subject, Verdict, decide};
@@ -171,11 +172,12 @@ impl Trial<'_> {
     fn print(&self, log: &Path) {
         let Self { requests, blocked, shadowed, exempted, .. } = self;
         say!(
-            "{requests} requests of `{}`: {blocked} blocked, {shadowed} shadowed, {exempted} exempted",
+            "{} of `{}`: {blocked} blocked, {shadowed} shadowed, {exempted} exempted",
+            some(*requests, "request"),
             log.display()
         );
         if self.unread > 0 {
-            say!("{} lines name no host", self.unread);
+            say!("no host is named by {}", some(self.unread, "line"));
         }
         self.newly.print("newly blocked");
         self.no_longer.print("no longer blocked");

@@ -4,6 +4,7 @@ mod bundle;
 mod export;
 mod filters;
 mod hold;
+mod kept;
 mod prove;
 mod prune;
 mod quantity;

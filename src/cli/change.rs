@@ -145,7 +145,9 @@ impl<'a> Command<'a> {
             let mut all = Map::new();
             all.insert("result".to_owned(), result.into());
             all.insert("milliseconds".to_owned(), json!(took.as_secs_f64() * 1e3));
-            for key in ["revision", "digest", "event", "errors", "warnings", "still", "held"] {
+            for key in
+                ["revision", "digest", "event", "counted", "errors", "warnings", "still", "passing", "held"]
+            {
                 if let Some(value) = answer.and_then(|answer| answer.get(key)) {
                     all.insert(key.to_owned(), value.clone());
                 }
@@ -180,7 +182,13 @@ impl<'a> Command<'a> {
                 note!("  to put it in force: interdict approve {}", digest.unwrap_or("DIGEST"));
             }
             Outcome::Nobody => {
-                note!("interdict: {sentence}; no edge runs, so that nobody enforces it yet{UNJUDGED}")
+                // Nobody has heard of the change, whichever way it goes.
+                let yet = match self.note.command.as_str() {
+                    "reinstate" => "no edge has let its names through yet",
+                    "terminate" => "nobody enforces it yet",
+                    _ => "it is in force nowhere yet",
+                };
+                note!("interdict: {sentence}; no edge runs, so that {yet}{UNJUDGED}")
             }
             Outcome::Unknown(why) => note!("interdict: {sentence}; the edge: {why}"),
         }
@@ -235,7 +243,14 @@ fn print_errors(answer: &Value) {
 fn figures(answer: &Value, took: Duration) -> String {
     let number = |key| answer.get(key).map(Value::to_string).unwrap_or_default();
     let event = answer.get("event").and_then(Value::as_str);
-    let event = event.map(|event| format!(", event {event}")).unwrap_or_default();
+    let is_counted = answer.get("counted").and_then(Value::as_bool).unwrap_or(false);
+    let event = match event {
+        Some(event) => format!(", event {event}"),
+        None if is_counted => {
+            ", no record: the audit log takes none now and has counted the event".to_owned()
+        }
+        None => String::new(),
+    };
     format!(" after {:.1} ms; revision {}{event}", took.as_secs_f64() * 1e3, number("revision"))
 }
 

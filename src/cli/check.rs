@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use jiff::Timestamp;
 
+use super::plural::some;
 use super::{Exit, complain};
 use crate::config::Config;
-use crate::diagnostic::Diagnostics;
+use crate::diagnostic::{Diagnostics, Severity};
+use crate::policy::guard::{self, CaseSet, Suffixes, violation_spot};
 use crate::policy::{self, CompileOptions, Here, PolicyFiles, Revision, Ruleset};
 use crate::reload::{self, Snapshot, SourceError};
 use crate::server;
@@ -50,17 +52,29 @@ impl PolicySource {
     pub(super) fn load(&self) -> Result<(Ruleset, Diagnostics), Exit> {
         let (directory, options) = self.locate()?;
         compile(&directory, &options).map_err(|diagnostics| {
-            note_text!("{diagnostics}");
+            tell(&diagnostics);
             Exit::No
         })
     }
 }
 
 fn compile(directory: &Path, options: &CompileOptions) -> Result<(Ruleset, Diagnostics), Diagnostics> {
-    if let Some(errors) = reload::cut_off(directory) {
-        return Err(errors);
+    compile_files(&read_whole(directory)?, options)
+}
+
+/// The files of a policy directory that nobody is changing.
+fn read_whole(directory: &Path) -> Result<PolicyFiles, Diagnostics> {
+    match reload::cut_off(directory) {
+        Some(errors) => Err(errors),
+        None => read(directory),
     }
-    compile_files(&read(directory)?, options)
+}
+
+/// Findings on standard error, each on lines of its own.
+fn tell(found: &Diagnostics) {
+    if !found.is_empty() {
+        note_text!("{found}\n");
+    }
 }
 
 /// The files of a policy directory as they are now.
@@ -100,19 +114,43 @@ pub(super) fn run(args: &CheckArgs) -> Exit {
             Err(error) => complain(Exit::Usage, &error),
         };
     }
-    match args.source.load() {
-        Ok((ruleset, warnings)) => {
-            note_text!("{warnings}");
-            say!("{}", summary(&ruleset));
-            try_out(&ruleset, args.against.as_deref())
-        }
-        Err(exit) => exit,
+    check_alone(args).unwrap_or_else(|exit| exit)
+}
+
+/// What every edge would say, whatever its configuration, and what one with the default guard would say beside that.
+fn check_alone(args: &CheckArgs) -> Result<Exit, Exit> {
+    let (directory, options) = args.source.locate()?;
+    let refuse = |errors: Diagnostics| {
+        tell(&errors);
+        Exit::No
+    };
+    let files = read_whole(&directory).map_err(refuse)?;
+    let (ruleset, mut found) = compile_files(&files, &options).map_err(refuse)?;
+    found.extend(unguarded(&ruleset, &files));
+    tell(&found);
+    say!("{}", summary(&ruleset));
+    Ok(try_out(&ruleset, args.against.as_deref()))
+}
+
+/// What the default guard refuses. Another one may allow it, so that it is no error here.
+fn unguarded(ruleset: &Ruleset, files: &PolicyFiles) -> Diagnostics {
+    let facts = CaseSet::new(ruleset, &[]);
+    let settings = guard::Settings::default();
+    let violations = guard::violations(&facts.with(ruleset), None, &settings, &Suffixes::default());
+    let mut found = Diagnostics::new();
+    for violation in &violations.first {
+        let mut one = violation_spot(violation, files, files);
+        one.severity = Severity::Warning;
+        one.message.push_str("; an edge with the default `[guard]` refuses the set");
+        found.push(one);
     }
+    found.count(Severity::Warning, violations.total.saturating_sub(violations.first.len()));
+    found
 }
 
 fn summary(ruleset: &Ruleset) -> String {
-    let (cases, hosts) = (ruleset.cases().len(), ruleset.host_count());
-    format!("{cases} cases with {hosts} host patterns can be taken; digest {}", ruleset.digest())
+    let (cases, hosts) = (some(ruleset.cases().len(), "case"), some(ruleset.host_count(), "host pattern"));
+    format!("{cases} with {hosts} can be taken; digest {}", ruleset.digest())
 }
 
 /// What an edge with this configuration would say, its guard included.
@@ -123,11 +161,11 @@ fn check_for(config: &Config, against: Option<&Path>) -> Exit {
     let preview = match preview {
         Ok(preview) => preview,
         Err(diagnostics) => {
-            note_text!("{diagnostics}");
+            tell(&diagnostics);
             return Exit::No;
         }
     };
-    note_text!("{}", preview.warnings);
+    tell(&preview.warnings);
     if preview.refusal.has_errors() {
         note!("{}", preview.refusal);
         return Exit::No;

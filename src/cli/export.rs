@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::check::PolicySource;
 use super::import::{FormatArg, deliver, is_there};
+use super::plural::some;
 use super::source::SetSource;
 use super::{Exit, complain};
 use crate::policy::exchange::{Effective, Format, Omission, Omissions, Omitted, Writer, effective};
@@ -177,7 +178,8 @@ impl Report<'_> {
             }
             return;
         }
-        note!("{} patterns of {} cases in force at {:.0}", self.written, self.cases, self.at);
+        let (patterns, cases) = (some(self.written, "pattern"), some(self.cases, "case"));
+        note!("{patterns} of {cases} in force at {:.0}", self.at);
         for (reason, count) in self.left_out {
             note!("  left out: {count} {}: {}", reason.as_str(), reason.meaning());
             for Omitted { what, case, .. } in omissions.first.iter().filter(|one| one.reason == *reason) {

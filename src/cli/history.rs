@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::plural::some;
 use super::{Exit, complain};
 use crate::config::Config;
 use crate::reload::{Entry, history};
@@ -46,7 +47,7 @@ fn line_of(entry: &Entry) -> String {
         entry.names.map_or_else(String::new, |names| format!("  +{} -{} names", names.added, names.removed));
     let digest: String = entry.digest.chars().take(12).collect();
     let Entry { revision, applied, cases, .. } = entry;
-    let mut line = format!("{revision}  {applied:.0}  {digest}  {cases} cases{names}");
+    let mut line = format!("{revision}  {applied:.0}  {digest}  {}{names}", some(*cases, "case"));
     for note in &entry.changes {
         line.push_str("  ");
         line.push_str(&note.command);

@@ -19,6 +19,7 @@ mod import;
 mod load;
 mod log;
 mod place;
+mod plural;
 mod policy;
 mod preview;
 mod reinstate;

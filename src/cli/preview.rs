@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::check::compile_files;
+use super::plural::some;
 use crate::decide::{Explanation, Subject};
 use crate::diagnostic::Diagnostics;
 use crate::hostname::Hostname;
@@ -62,7 +63,7 @@ impl Preview {
     /// Prints it: the names, then the verdicts.
     pub(super) fn print(&self, hosts: &[String]) {
         let Difference { added, removed } = self.names;
-        say!("{added} names would be added, {removed} removed");
+        say!("{} would be added, {removed} removed", some(added, "name"));
         for Turn { host, before, after } in self.turns(hosts) {
             say!("{host}");
             say!("  now:  {before}");

@@ -16,6 +16,7 @@ use std::cell::{OnceCell, RefCell};
 
 use toml::de::DeTable;
 
+pub use self::scalar::moment;
 pub use self::spot::Spot;
 pub use self::table::Table;
 pub use self::text::Text;
@@ -114,7 +115,14 @@ impl<'r> Reader<'r> {
         let span = error.span().unwrap_or(0..0);
         let message = crate::diagnostic::excerpt_of(error.message(), 4 * limits::EXCERPT_CHARS);
         let spot = Spot::new(self, span);
-        let hint = (message == "duplicate key").then_some("keep one of the two");
+        let hint = match message.split(',').next() {
+            Some("duplicate key") => Some("keep one of the two"),
+            Some("invalid date") => {
+                Some("write a day of the calendar, like `2026-12-20` or `2026-11-20T22:15:00Z`")
+            }
+            Some("invalid time") => Some("write a time of day, like `2026-11-20T22:15:00Z`"),
+            _ => None,
+        };
         let message = match spot.source().trim() {
             "" => message,
             source => format!("{message}: `{}`", crate::diagnostic::excerpt(source)),

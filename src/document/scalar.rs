@@ -28,7 +28,7 @@ impl Value<'_> {
             }
         };
         let message = match (written.date, written.time, written.offset) {
-            (Some(_), Some(_), Some(_)) => match written.to_string().parse() {
+            (Some(_), Some(_), Some(_)) => match moment(&written.to_string()) {
                 Ok(moment) => return Some(moment),
                 Err(_) => format!("`{}` is no moment of the calendar", self.key),
             },
@@ -92,6 +92,22 @@ impl Value<'_> {
         }
         Some(known)
     }
+}
+
+/// Reads a moment, `2026-11-20T22:15:00Z`. The last two days of the year 9999, which many write for `never`, are partly
+/// beyond the last moment there is, so that an offset never leads out of the calendar; they are that last moment.
+///
+/// # Errors
+/// When the text is none.
+pub fn moment(text: &str) -> Result<Timestamp, jiff::Error> {
+    text.parse().or_else(|error| match text.split_at_checked("9999-12-31".len()) {
+        // The time and the offset must be right all the same: those of an earlier day are read.
+        Some(("9999-12-30" | "9999-12-31", time)) => {
+            let earlier: Result<Timestamp, _> = format!("9999-12-29{time}").parse();
+            earlier.map(|_| Timestamp::MAX)
+        }
+        _ => Err(error),
+    })
 }
 
 fn parse_duration(text: &str) -> Option<Duration> {

@@ -105,6 +105,12 @@ impl<'r> Value<'r> {
     #[must_use]
     pub fn integer(&self, range: RangeInclusive<u64>) -> Option<u64> {
         let hint = format!("write a number from {} to {}", range.start(), range.end());
+        self.integer_or(range, &hint)
+    }
+
+    /// The same, for what takes only some of the numbers in between: `hint` names them.
+    #[must_use]
+    pub fn integer_or(&self, range: RangeInclusive<u64>, hint: &str) -> Option<u64> {
         let DeValue::Integer(written) = self.value else {
             self.wrong_type_with_hint("a whole number", &format!("{hint}, without quotes"));
             return None;

@@ -4,15 +4,36 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::{Gate, object};
-use crate::audit::{Enforcement, Event, EventId, Kind};
+use crate::audit::{Enforcement, Event, EventId, Kind, Receipt};
 use crate::diagnostic::Diagnostics;
 use crate::limits;
 use crate::policy::{CompiledCase, Ruleset};
 
+/// What became of the record of a policy set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Noted {
+    id: EventId,
+    is_recorded: bool,
+}
+
+impl Noted {
+    /// The id of the record; none when the log could only count the event, so that no record will ever have that id.
+    #[must_use]
+    pub fn record(self) -> Option<EventId> {
+        self.is_recorded.then_some(self.id)
+    }
+}
+
+impl From<Receipt> for Noted {
+    fn from(receipt: Receipt) -> Self {
+        Self { id: receipt.id(), is_recorded: receipt.is_recorded() }
+    }
+}
+
 impl Gate {
     /// Records that a policy set comes into force; `from` says where it came from, `more` what else there is to say.
-    /// Returns the record's id.
-    pub fn record_application(&self, ruleset: &Ruleset, from: &str, mut more: Map<String, Value>) -> EventId {
+    /// Says which record tells of it.
+    pub fn record_application(&self, ruleset: &Ruleset, from: &str, mut more: Map<String, Value>) -> Noted {
         let mut detail = object(json!({
             "result": from,
             "digest": ruleset.digest().to_string(),
@@ -23,8 +44,9 @@ impl Gate {
         self.record_plain(Kind::PolicyApplied, ruleset.revision().0, &detail)
     }
 
-    /// Records that a policy set was refused, with its first errors, and `more` about it. Returns the record's id.
-    pub fn record_rejection(&self, diagnostics: &Diagnostics, mut more: Map<String, Value>) -> EventId {
+    /// Records that a policy set was refused, with its first errors, and `more` about it. Says which
+    /// record tells of it.
+    pub fn record_rejection(&self, diagnostics: &Diagnostics, mut more: Map<String, Value>) -> Noted {
         let errors: Vec<String> =
             diagnostics.errors().take(limits::REPORTED_DIAGNOSTICS).map(ToString::to_string).collect();
         let mut detail = object(json!({ "error_count": diagnostics.error_count(), "errors": errors }));
@@ -53,8 +75,9 @@ impl Gate {
         let _receipt = pending.wait();
     }
 
-    /// Records something that concerns no request, and waits until it is acknowledged. Returns the record's id.
-    pub fn record_plain(&self, kind: Kind, revision: u64, detail: &Map<String, Value>) -> EventId {
+    /// Records something that concerns no request, and waits until it is acknowledged. Says which record
+    /// tells of it.
+    pub fn record_plain(&self, kind: Kind, revision: u64, detail: &Map<String, Value>) -> Noted {
         let pending = self.audit.record(&Event {
             kind,
             revision,
@@ -62,6 +85,6 @@ impl Gate {
             request: None,
             detail: Some(detail),
         });
-        pending.wait().id()
+        pending.wait().into()
     }
 }

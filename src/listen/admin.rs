@@ -1,4 +1,4 @@
-//! The admin listener: `/status` and `/metrics`, for operators and their monitoring.
+//! The admin listener: `/status`, `/metrics` and `/reload`, for operators and their monitoring.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,15 +7,24 @@ use async_trait::async_trait;
 use http::{Method, Response, StatusCode, header};
 use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
+use serde_json::Value;
 
 use crate::gate::Gate;
 use crate::status::Status;
 
-/// Serves the state of one edge. Nothing can be changed through it.
+/// Has the edge read its files anew.
+#[async_trait]
+pub trait Reload: std::fmt::Debug + Send + Sync {
+    /// Says what came of it, as the control socket does.
+    async fn reload(&self) -> Value;
+}
+
+/// Serves the state of one edge. All that can be changed through it is when files are read.
 #[derive(Debug)]
 pub struct Admin {
     gate: Arc<Gate>,
     status: Arc<Status>,
+    reload: Arc<dyn Reload>,
     /// What a caller must show as `Authorization: Bearer …`; none on loopback.
     token: Option<String>,
 }
@@ -41,19 +50,28 @@ impl Admin {
     ///
     /// # Errors
     /// When the token file cannot be used.
-    pub fn new(gate: Arc<Gate>, status: Arc<Status>, token_file: Option<&Path>) -> Result<Self, AdminError> {
+    pub fn new(
+        gate: Arc<Gate>,
+        status: Arc<Status>,
+        reload: Arc<dyn Reload>,
+        token_file: Option<&Path>,
+    ) -> Result<Self, AdminError> {
         let token = token_file.map(read_token).transpose()?;
-        Ok(Self { gate, status, token })
+        Ok(Self { gate, status, reload, token })
     }
 
-    fn answer(&self, method: &Method, path: &str, authorization: Option<&[u8]>) -> Response<Vec<u8>> {
+    async fn answer(&self, method: &Method, path: &str, authorization: Option<&[u8]>) -> Response<Vec<u8>> {
         if !self.admits(authorization) {
-            return plain(StatusCode::UNAUTHORIZED, "show the token as `Authorization: Bearer …`");
+            let mut refused = plain(StatusCode::UNAUTHORIZED, "show the token as `Authorization: Bearer …`");
+            let scheme = header::HeaderValue::from_static("Bearer");
+            refused.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+            return refused;
         }
-        if !matches!(*method, Method::GET | Method::HEAD) {
-            return plain(StatusCode::METHOD_NOT_ALLOWED, "only GET");
-        }
+        let is_read = matches!(*method, Method::GET | Method::HEAD);
         match path {
+            "/status" | "/metrics" if !is_read => only("GET, HEAD"),
+            "/reload" if *method != Method::POST => only("POST"),
+            "/reload" => reloaded(&self.reload.reload().await),
             "/status" => typed("application/json", self.status.to_json()),
             "/metrics" => {
                 self.status.refresh(self.gate.metrics());
@@ -62,15 +80,43 @@ impl Admin {
                     Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
                 }
             }
-            _ => plain(StatusCode::NOT_FOUND, "there are /status and /metrics"),
+            _ => plain(StatusCode::NOT_FOUND, "there are /status, /metrics and /reload"),
         }
     }
 
     fn admits(&self, authorization: Option<&[u8]>) -> bool {
         let Some(token) = &self.token else { return true };
-        let shown = authorization.and_then(|value| value.strip_prefix(b"Bearer ")).unwrap_or_default();
-        same(shown, token.as_bytes())
+        same(authorization.and_then(bearer).unwrap_or_default(), token.as_bytes())
     }
+}
+
+/// The token of an `Authorization` field. The scheme is written in any letter case (RFC 9110 §11.1).
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = value.split_at_checked(b"Bearer".len())?;
+    let token = token.strip_prefix(b" ").filter(|_| scheme.eq_ignore_ascii_case(b"Bearer"))?;
+    Some(token.trim_ascii_start())
+}
+
+/// The answer to another method than these (RFC 9110 §15.5.6).
+fn only(methods: &'static str) -> Response<Vec<u8>> {
+    let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, &format!("only {methods}"));
+    response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static(methods));
+    response
+}
+
+/// What came of a reload: 409 when the policies or the settings were not taken, 503 when nobody could read them.
+fn reloaded(told: &Value) -> Response<Vec<u8>> {
+    let is_refused = |at| matches!(told.pointer(at).and_then(Value::as_str), Some("rejected" | "held"));
+    let status = if told.get("error").is_some() {
+        StatusCode::SERVICE_UNAVAILABLE
+    } else if is_refused("/result") || is_refused("/config/result") {
+        StatusCode::CONFLICT
+    } else {
+        StatusCode::OK
+    };
+    let mut response = typed("application/json", format!("{told}\n").into_bytes());
+    *response.status_mut() = status;
+    response
 }
 
 /// Compares without telling by its time where two texts begin to differ.
@@ -106,6 +152,6 @@ impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
         let request = session.req_header();
         let authorization = request.headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
-        self.answer(&request.method, request.uri.path(), authorization)
+        self.answer(&request.method, request.uri.path(), authorization).await
     }
 }

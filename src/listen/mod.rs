@@ -45,7 +45,7 @@ mod upstream;
 mod waiting;
 mod way;
 
-pub use admin::{Admin, AdminError};
+pub use admin::{Admin, AdminError, Reload};
 pub use cache::{Cache, Purger, Removed, Settings as CacheSettings};
 pub use client_header::ClientHeader;
 pub use connection::{Bounds, EdgeApp, Timeouts};

@@ -157,7 +157,8 @@ impl Report {
 
     fn write(&self, out: &mut String) -> std::fmt::Result {
         writeln!(out, "{}", self.headline())?;
-        writeln!(out, "{:<10} {:>11} {}", "", "requests", columns(|percentile| format!("p{percentile}")))?;
+        let heads = columns(|percentile| format!("p{percentile}"));
+        writeln!(out, "{:<10} {:>11} {heads} {:>9}", "", "requests", "max")?;
         let rows = [
             ("all", Some(&self.all)),
             ("blocked", self.blocked.as_ref()),

@@ -44,7 +44,7 @@ pub struct CompiledCase {
     pub expires: Option<Timestamp>,
     /// When it is to be looked at again.
     pub review: Option<Date>,
-    /// The order behind it, when the basis is a legal one.
+    /// The order behind it; a legal basis has one.
     pub legal: Option<Legal>,
     /// How many host names it has, those of its lists included, each once.
     pub host_count: usize,

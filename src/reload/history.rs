@@ -179,9 +179,9 @@ fn remark(root: &Path, revision: u64) -> Remark {
 
 /// Writes down which record tells of a revision, and what the commands said that made it. The record itself has all
 /// of that, so a note that cannot be written is only missed in the history.
-pub(super) fn note(root: &Path, revision: u64, event: EventId, changes: &[Note]) {
+pub(super) fn note(root: &Path, revision: u64, event: Option<EventId>, changes: &[Note]) {
     let directory = remarks(root);
-    let remark = Remark { event: Some(event.to_string()), changes: changes.to_vec() };
+    let remark = Remark { event: event.map(|event| event.to_string()), changes: changes.to_vec() };
     let path = directory.join(format!("{revision:012}.json"));
     let draft = path.with_extension("new");
     let written = serde_json::to_vec(&remark).map_err(std::io::Error::from).and_then(|text| {
@@ -266,7 +266,7 @@ mod tests {
         store.keep(2, &second, at).unwrap();
         let changes =
             [Note { command: "terminate".to_owned(), case: Some("two".to_owned()), ..Note::default() }];
-        note(home.path(), 2, event(), &changes);
+        note(home.path(), 2, Some(event()), &changes);
         let history = history(home.path()).unwrap();
         let numbers: Vec<_> =
             history.iter().map(|entry| (entry.revision, entry.cases, entry.names)).collect();
@@ -283,11 +283,11 @@ mod tests {
         fs::create_dir_all(home.path().join("revisions")).unwrap();
         for revision in [1, 2] {
             fs::write(home.path().join("revisions").join(format!("{revision:012}.json")), "").unwrap();
-            note(home.path(), revision, event(), &[]);
+            note(home.path(), revision, Some(event()), &[]);
         }
         assert!(remark(home.path(), 1).event.is_some());
         fs::remove_file(home.path().join("revisions/000000000001.json")).unwrap();
-        note(home.path(), 2, event(), &[]);
+        note(home.path(), 2, Some(event()), &[]);
         assert!(remark(home.path(), 1).event.is_none());
         assert!(remark(home.path(), 2).event.is_some());
     }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::history;
 use super::note::Note;
 use super::store::Store;
-use crate::audit::EventId;
+use crate::gate::Noted;
 use crate::limits;
 use crate::policy::{Contents, PolicyFiles, Revision};
 
@@ -21,7 +21,7 @@ pub(super) struct Unkept {
     /// When it came into force.
     pub(super) applied: Timestamp,
     /// Its `policy.applied` record.
-    pub(super) event: EventId,
+    pub(super) event: Noted,
     /// What the commands said that made it.
     pub(super) changes: Vec<Note>,
 }
@@ -38,7 +38,7 @@ impl Unkept {
     pub(super) fn keep(self, store: &Store, contents: &dyn Contents) -> Option<Refused> {
         let outcome = store.keep_from(self.revision.0, &self.files, contents, self.applied);
         // Whether or not the files are there: it says who made the revision.
-        history::note(store.root(), self.revision.0, self.event, &self.changes);
+        history::note(store.root(), self.revision.0, self.event.record(), &self.changes);
         match outcome {
             Ok(()) => None,
             Err(error) => {

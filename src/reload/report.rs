@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::held::Held;
-use crate::audit::EventId;
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::gate::Noted;
 use crate::limits;
 use crate::policy::Ruleset;
 
@@ -63,8 +63,11 @@ pub struct Report {
     /// The digest of the set in force after it, in hexadecimal.
     pub digest: String,
     /// The id of the record that tells of it: of the `policy.rejected` of a set that was refused, else of the
-    /// `policy.applied` of the set in force. None when another process has recorded that.
+    /// `policy.applied` of the set in force. None when another process has recorded that, or nobody: see `counted`.
     pub event: Option<String>,
+    /// Whether the audit log could only count the event, so that no record tells of it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub counted: bool,
     /// What is held back and waits for approval.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held: Option<Held>,
@@ -108,6 +111,7 @@ pub(super) fn report(result: Result, diagnostics: &Diagnostics, at: Timestamp, b
         revision: 0,
         digest: String::new(),
         event: None,
+        counted: false,
         held: None,
     }
 }
@@ -139,7 +143,9 @@ pub(super) fn log_report(report: &Report, ruleset: &Ruleset) {
 }
 
 /// A report that says what is in force after it, and where that is recorded.
-pub(super) fn identified(report: Report, in_force: &Ruleset, event: Option<EventId>) -> Report {
+pub(super) fn identified(report: Report, in_force: &Ruleset, noted: Option<Noted>) -> Report {
     let (revision, digest) = (in_force.revision().0, in_force.digest().to_string());
-    Report { revision, digest, event: event.map(|event| event.to_string()), ..report }
+    let event = noted.and_then(Noted::record);
+    let counted = noted.is_some() && event.is_none();
+    Report { revision, digest, event: event.map(|event| event.to_string()), counted, ..report }
 }

@@ -21,10 +21,10 @@ use super::report::{Report, Result as ReloadResult, SharedReport, identified, lo
 use super::rollback;
 use super::source::{self, Fingerprint};
 use super::store::{Store, StoreError};
-use crate::audit::{Audit, EventId};
+use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::diagnostic::Diagnostics;
-use crate::gate::{Gate, object};
+use crate::gate::{Gate, Noted, object};
 use crate::metrics::Metrics;
 use crate::policy::{CompileOptions, Revision, Ruleset};
 
@@ -54,7 +54,7 @@ pub struct Swapper {
     /// The set in force, while the disk refuses to keep it.
     unkept: Option<Refused>,
     /// The record of the set in force; none when another process has made it.
-    applied: Option<EventId>,
+    applied: Option<Noted>,
     /// Whether a rollback that was cut off kept the directory from being read.
     cut_off: bool,
     /// The directory as it was when last read, in force or not.
@@ -275,7 +275,7 @@ impl Swapper {
     }
 
     /// Shows a report; `told` is the record that tells of it, when it is not that of the set in force.
-    fn publish(&self, report: Report, told: Option<EventId>) -> Report {
+    fn publish(&self, report: Report, told: Option<Noted>) -> Report {
         let mut report = identified(report, &self.gate.ruleset(), told.or(self.applied));
         report.held = self.guarding.held().cloned();
         self.report.set(report.clone());

@@ -27,16 +27,16 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::control::{ControlError, Desk, line_of};
+use super::passing::passing;
 use crate::decide::{Subject, Verdict, decide};
 use crate::gate::Gate;
 use crate::limits;
 use crate::policy::{CaseId, Form, Pattern, Ruleset};
-use crate::reload::{Changes, Note, Rehearsal, RehearsalRequest, ReloadRequest, request_rehearsal};
+use crate::reload::{Changes, Note, Rehearsal, RehearsalRequest, request_rehearsal};
 
 /// How the control socket reaches the keeper of the policies, and what is in force.
 pub(super) struct KeeperLine {
     pub(super) gate: Arc<Gate>,
-    pub(super) reloads: mpsc::Sender<ReloadRequest>,
     pub(super) changes: Changes,
     pub(super) rehearsals: mpsc::Sender<RehearsalRequest>,
 }
@@ -45,7 +45,7 @@ pub(super) struct KeeperLine {
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Done {
-    /// Host patterns of which it wants to know whether they are blocked by now.
+    /// Host patterns of which it wants to know whether they are blocked by now, or still.
     #[serde(default)]
     hosts: Vec<String>,
 }
@@ -69,6 +69,7 @@ pub(super) async fn converse(
         Err(cause) => return error(&format!("no note of a change: {cause}")),
     };
     let case = note.case.as_deref().and_then(CaseId::parse);
+    let ends_service = note.command == "terminate";
     let Some(change) = desk.keeper.changes.begin(note).await else { return error("the edge is stopping") };
     let ready = json!({ "ready": true, "case": case_of(&desk.keeper.gate.ruleset(), case.as_ref()) });
     writer.write_all(&line_of(&ready)).await?;
@@ -85,8 +86,14 @@ pub(super) async fn converse(
     let ruleset = desk.keeper.gate.ruleset();
     let mut answer = json!(report);
     if let Some(fields) = answer.as_object_mut() {
+        let now = desk.keeper.gate.clock().now();
         fields.insert("case".to_owned(), case_of(&ruleset, case.as_ref()));
-        fields.insert("still".to_owned(), still(&ruleset, &done.hosts, desk.keeper.gate.clock().now()));
+        match case.as_ref().and_then(|id| ruleset.case(id)).filter(|_| ends_service) {
+            Some(case) => {
+                fields.insert("passing".to_owned(), passing(&ruleset, case, &done.hosts, now).into())
+            }
+            None => fields.insert("still".to_owned(), still(&ruleset, &done.hosts, now)),
+        };
     }
     Ok(line_of(&answer))
 }

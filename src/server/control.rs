@@ -12,19 +12,19 @@ use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::runtime::Runtime;
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::change::{self, KeeperLine};
+use super::early::Work;
+use super::reloading::Reloading;
 use super::retention::Archivist;
-use super::settings::Reconfigure;
-use super::systemd;
 use super::upgrade::Upgrader;
 use crate::limits;
-use crate::listen::{Cache, Removed};
+use crate::listen::{Cache, Reload, Removed};
 use crate::policy::Pattern;
-use crate::reload::{ApprovalRequest, request_approval, request_reload};
+use crate::reload::{ApprovalRequest, request_approval};
 use crate::status::Status;
 
 /// The control socket cannot be used.
@@ -50,6 +50,8 @@ pub(super) struct Control {
     beside: PathBuf,
     /// Device and inode of the socket: by the time this edge stops, another one may be in its place.
     identity: (u64, u64),
+    /// Told once signals are to be answered.
+    heeds: Arc<Notify>,
     stop: oneshot::Sender<()>,
     thread: JoinHandle<()>,
 }
@@ -61,13 +63,17 @@ pub(super) struct Desk {
     pub(super) approvals: mpsc::Sender<ApprovalRequest>,
     pub(super) archivist: Arc<Archivist>,
     pub(super) upgrader: Arc<Upgrader>,
-    pub(super) reconfigure: Arc<Reconfigure>,
+    pub(super) reloading: Arc<Reloading>,
     pub(super) cache: Option<&'static Cache>,
 }
 
 impl Control {
-    /// Makes the socket beside its place, and starts to listen for signals and to answer.
-    pub(super) fn start(state: &Path, desk: Desk) -> Result<Self, ControlError> {
+    /// Makes the socket beside its place, and starts to answer.
+    pub(super) fn start(
+        state: &Path,
+        desk: Desk,
+        (runtime, signals): (Runtime, Work),
+    ) -> Result<Self, ControlError> {
         let path = state.join("control.sock");
         // The shorter name: the path of a socket has 107 octets at most.
         let beside = state.join("control.new");
@@ -80,12 +86,9 @@ impl Control {
         std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
         let identity = identity(&beside).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-        let signals = {
-            let _entered = runtime.enter();
-            Signals::new().map_err(failed)?
-        };
         let (stop, stopped) = oneshot::channel();
+        let heeds = Arc::new(Notify::new());
+        let heeded = Arc::clone(&heeds);
         let desk = Arc::new(desk);
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
@@ -93,7 +96,7 @@ impl Control {
                 runtime.block_on(async {
                     tokio::select! {
                         () = serve(listener, Arc::clone(&desk)) => {}
-                        () = heed(signals, Arc::clone(&desk)) => {}
+                        () = heed(signals, &heeded, Arc::clone(&desk)) => {}
                         _ = stopped => {}
                     }
                 });
@@ -101,7 +104,12 @@ impl Control {
                 runtime.shutdown_background();
             })
             .map_err(failed)?;
-        Ok(Self { path, beside, identity, stop, thread })
+        Ok(Self { path, beside, identity, heeds, stop, thread })
+    }
+
+    /// Answers signals from now on, and those that have come since the start.
+    pub(super) fn heed_signals(&self) {
+        self.heeds.notify_one();
     }
 
     /// Puts the socket in its place. One of an edge that was killed, or that this one succeeds, is replaced: the lock
@@ -130,44 +138,15 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     std::fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
-/// Signals that do what commands do.
-struct Signals {
-    hangup: Signal,
-    upgrade: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self { hangup: signal(SignalKind::hangup())?, upgrade: signal(SignalKind::user_defined2())? })
-    }
-}
-
-async fn heed(mut signals: Signals, desk: Arc<Desk>) {
+async fn heed(mut signals: Work, from: &Notify, desk: Arc<Desk>) {
+    from.notified().await;
     loop {
         tokio::select! {
-            Some(()) = signals.hangup.recv() => drop(reload(&desk).await),
+            Some(()) = signals.hangup.recv() => drop(desk.reloading.reload().await),
             // What comes of it is in the log.
             Some(()) = signals.upgrade.recv() => drop(upgrade(&desk).await),
             else => return,
         }
-    }
-}
-
-/// Reads `edge.toml` and the policies. Either may be refused; a termination does not wait for a configuration.
-async fn reload(desk: &Desk) -> Vec<u8> {
-    systemd::reloading();
-    let reconfigure = Arc::clone(&desk.reconfigure);
-    let config = tokio::task::spawn_blocking(move || reconfigure.reload()).await;
-    let report = request_reload(&desk.keeper.reloads).await.map(|report| json!(report));
-    systemd::ready();
-    match report {
-        Some(mut report) => {
-            if let (Some(fields), Ok(config)) = (report.as_object_mut(), config) {
-                fields.insert("config".to_owned(), config);
-            }
-            line_of(&report)
-        }
-        None => line_of(&json!({ "error": "the edge is stopping" })),
     }
 }
 
@@ -211,7 +190,7 @@ async fn answer(stream: UnixStream, desk: &Desk) -> io::Result<()> {
     timeout(limits::CONTROL_PATIENCE, reader.read_line(&mut line)).await??;
     let answer = match line.trim() {
         "status" => desk.status.to_json(),
-        "reload" => reload(desk).await,
+        "reload" => line_of(&desk.reloading.reload().await),
         "upgrade" => upgrade(desk).await,
         line if matches!(line.split(' ').next(), Some("hold" | "prune")) => retain(line, desk).await,
         line if change::is_change(line) => {

@@ -255,7 +255,6 @@ impl Enforcement {
     pub(super) fn keeper_line(&self) -> KeeperLine {
         KeeperLine {
             gate: Arc::clone(&self.gate),
-            reloads: self.keeper.requests(),
             changes: self.keeper.changes(),
             rehearsals: self.keeper.rehearsals(),
         }

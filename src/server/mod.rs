@@ -9,10 +9,13 @@ mod certificates;
 mod change;
 mod control;
 mod descriptors;
+mod early;
 mod enforcement;
 mod handover;
 mod launch;
+mod passing;
 mod predecessor;
+mod reloading;
 mod retention;
 mod settings;
 mod sockets;
@@ -23,6 +26,7 @@ mod upgrade;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
 use pingora::apps::HttpServerOptions;
@@ -32,9 +36,11 @@ use pingora::server::{RunArgs, Server};
 use pingora::services::background::background_service;
 
 use certificates::CertificateWatch;
+use early::Early;
 use handover::Named;
 use launch::Launch;
 use predecessor::Predecessor;
+use reloading::Reloading;
 use settings::Reconfigure;
 use sockets::Sockets;
 use stop::Departure;
@@ -44,15 +50,15 @@ pub use activation::ActivationError;
 pub use change::{Conversation, ask_about};
 pub use control::{ControlError, ask};
 pub use enforcement::{Enforcement, EnforcementError, Options, rules};
-pub use retention::{HoldChange, RetainError, RetentionRequest, holds, retain};
+pub use retention::{HoldChange, KeptLog, RetainError, RetentionRequest, holds, retain};
 
 use crate::config::{self, Config, ConfigError, Limits};
 use crate::forward::Origins;
 use crate::gate::Gate;
 use crate::limits::{BLOCKED_BURST_SECONDS, HTTP2_MALFORMED_STREAMS};
 use crate::listen::{
-    self, Admin, AdminError, BindError, Cache, CacheSettings, EdgeApp, EdgeProxy, HealthChecks, Listeners,
-    Listening, Live, Purger, TlsError, TrustError, Warden,
+    self, Admin, AdminError, BindError, BoundListener, Cache, CacheSettings, EdgeApp, EdgeProxy,
+    HealthChecks, Listeners, Listening, Live, Purger, Reload, TlsError, TrustError, Warden,
 };
 use crate::rate::Rate;
 use crate::reload::Routed;
@@ -107,11 +113,12 @@ impl ServerError {
 /// # Errors
 /// When it cannot start, or its server failed.
 pub fn run(config_path: &Path) -> Result<(), ServerError> {
+    let signals = Early::listen()?;
     let launch = Launch::of_this_process()?;
     let Some((predecessor, sockets)) = Predecessor::find()? else {
-        return run_after(None, config_path, launch, activation::sockets()?);
+        return run_after(None, config_path, (launch, signals), activation::sockets()?);
     };
-    let outcome = run_after(Some(&predecessor), config_path, launch, sockets);
+    let outcome = run_after(Some(&predecessor), config_path, (launch, signals), sockets);
     if let Err(error) = &outcome {
         predecessor.disappoint(error);
     }
@@ -121,7 +128,7 @@ pub fn run(config_path: &Path) -> Result<(), ServerError> {
 fn run_after(
     predecessor: Option<&Predecessor>,
     config_path: &Path,
-    launch: Launch,
+    (launch, mut signals): (Launch, Early),
     mut inherited: Named,
 ) -> Result<(), ServerError> {
     let config = Config::load(config_path)?;
@@ -134,11 +141,15 @@ fn run_after(
     drop(inherited);
     let (listeners, certificates) = certificates::listeners(&config.listen, &sockets.edge)?;
     let _watch = CertificateWatch::start(certificates)?;
+    // Told to stop before anything is served or recorded, there is nothing to end.
+    if signals.is_told_to_stop() {
+        return Ok(());
+    }
     let options = Options::from_config(&config);
     let routed = options.routed.clone();
     let enforcement = Enforcement::start_after(options, predecessor)?;
-    let outcome =
-        serve(&config, sockets, listeners, &enforcement, Origin { predecessor, launch, config_path, routed });
+    let origin = Origin { predecessor, launch, signals, config_path, routed };
+    let outcome = serve(&config, sockets, listeners, &enforcement, origin);
     // Whatever went wrong, the log says that this edge stopped, and is closed in order.
     enforcement.stop();
     outcome
@@ -149,6 +160,8 @@ struct Origin<'p> {
     /// The process that it succeeds.
     predecessor: Option<&'p Predecessor>,
     launch: Launch,
+    /// What it was told meanwhile.
+    signals: Early,
     config_path: &'p Path,
     /// The patterns of its routes.
     routed: Routed,
@@ -159,7 +172,7 @@ fn serve(
     sockets: Sockets,
     listeners: Listeners,
     enforcement: &Enforcement,
-    origin: Origin<'_>,
+    mut origin: Origin<'_>,
 ) -> Result<(), ServerError> {
     let gate = enforcement.gate();
     let origins = Arc::new(Origins::new(config.routes.clone()));
@@ -170,31 +183,32 @@ fn serve(
     let banner = sockets.banner();
     let departure = Arc::new(Departure::default());
     let (state, leaving) = (enforcement.state(), Arc::clone(&departure));
-    let upgrader = Upgrader::new(origin.launch, sockets.duplicates()?, state, leaving);
-    let upgrader = Arc::new(upgrader);
-
+    let upgrader = Arc::new(Upgrader::new(origin.launch, sockets.duplicates()?, state, leaving));
     let mut server = Server::new_with_opt_and_conf(None, conf(config));
     server.bootstrap();
     let cache = config.cache.as_ref().map(|cache| start_cache(cache, &gate, &mut server));
     let live = Arc::new(Live::new(settings::settings(config, Arc::new(upstream))));
     let app = edge_app((&server, &config.limits), listeners, (&live, cache), enforcement)
         .leaving(departure.leave());
+    let reloading = reloading((origin.config_path, origin.routed), config, (&live, origins), enforcement);
     let edge = Listening::new("edge", app, sockets.edge);
     let vitals = systemd::Vitals { serving: edge.pulse(), keeper: enforcement.pulse() };
     server.add_service(edge);
     watch_origins(&mut server, &live);
     if let (Some(admin), Some(socket)) = (&config.admin, sockets.admin) {
-        let app = Admin::new(Arc::clone(&gate), Arc::clone(&status), admin.token_file.as_deref())?;
-        let mut service = Listening::new("admin", app, vec![socket]);
-        service.use_threads(1);
-        server.add_service(service);
+        let reload: Arc<dyn Reload> = Arc::clone(&reloading) as _;
+        let app = Admin::new(Arc::clone(&gate), Arc::clone(&status), reload, admin.token_file.as_deref())?;
+        add_admin(&mut server, app, socket);
+    }
+    // All that may take its time is done: long lists are read.
+    if origin.signals.is_told_to_stop() {
+        return Ok(());
     }
     let drained = stop::Drained::watch(&server, Arc::clone(gate.metrics()), Arc::clone(&departure));
-    let (signals, begun) = stop::Signals::new(Arc::clone(&departure));
-    let pingora = std::thread::Builder::new()
-        .name("pingora".to_owned())
-        .spawn(move || server.run(RunArgs { shutdown_signal: Box::new(signals) }))?;
-    begun.recv().map_err(|_| std::io::Error::other("the server ended before it had started"))??;
+    let (runtime, stop, work) = origin.signals.share();
+    let (signals, begun) = stop::Signals::new(stop, Arc::clone(&departure));
+    let pingora = start_pingora(server, signals)?;
+    begun.recv().map_err(|_| std::io::Error::other("the server ended before it had started"))?;
     vitals.wait_for_service()?;
     let desk = control::Desk {
         status,
@@ -202,10 +216,10 @@ fn serve(
         archivist: enforcement.archivist(),
         upgrader: Arc::clone(&upgrader),
         approvals: enforcement.approvals(),
-        reconfigure: reconfigure((origin.config_path, origin.routed), config, live, origins),
+        reloading,
         cache,
     };
-    let control = control::Control::start(&config.policy.state, desk)?;
+    let control = control::Control::start(&config.policy.state, desk, (runtime, work))?;
     let begun = take_place(origin.predecessor, &control, &banner, vitals, &departure);
     if begun.is_err() {
         // What was accepted until now is served all the same.
@@ -224,13 +238,19 @@ fn serve(
     begun
 }
 
-fn reconfigure(
+fn reloading(
     (path, routed): (&Path, Routed),
     config: &Config,
-    live: Arc<Live>,
-    origins: Arc<ArcSwap<Origins>>,
-) -> Arc<Reconfigure> {
-    Arc::new(Reconfigure::new(path.to_owned(), config.clone(), live, origins, routed))
+    (live, origins): (&Arc<Live>, Arc<ArcSwap<Origins>>),
+    enforcement: &Enforcement,
+) -> Arc<Reloading> {
+    let reconfigure = Reconfigure::new(path.to_owned(), config.clone(), Arc::clone(live), origins, routed);
+    Arc::new(Reloading::new(reconfigure, enforcement.reload_requests()))
+}
+
+fn start_pingora(server: Server, signals: stop::Signals) -> std::io::Result<JoinHandle<()>> {
+    let run = move || server.run(RunArgs { shutdown_signal: Box::new(signals) });
+    std::thread::Builder::new().name("pingora".to_owned()).spawn(run)
 }
 
 /// Becomes the edge that the commands and the service manager know.
@@ -251,6 +271,7 @@ fn take_place(
         announce(banner)?;
         systemd::ready();
     }
+    control.heed_signals();
     systemd::watch(vitals, Arc::clone(departure))?;
     Ok(())
 }
@@ -277,6 +298,12 @@ fn edge_app(
     h2.max_local_error_reset_streams(Some(HTTP2_MALFORMED_STREAMS));
     proxy.h2_options = Some(h2);
     EdgeApp::new(proxy, gate, listeners, Arc::clone(live))
+}
+
+fn add_admin(server: &mut Server, app: Admin, socket: BoundListener) {
+    let mut service = Listening::new("admin", app, vec![socket]);
+    service.use_threads(1);
+    server.add_service(service);
 }
 
 fn start_cache(cache: &config::Cache, gate: &Arc<Gate>, server: &mut Server) -> &'static Cache {

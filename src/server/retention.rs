@@ -4,6 +4,7 @@
 //! `error` when nothing, or not everything, was done.
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -67,7 +68,7 @@ pub(super) struct Archivist {
 
 impl Archivist {
     pub(super) fn new(audit: Arc<Audit>, gate: Option<Arc<Gate>>, options: &audit::Options) -> Self {
-        Self { audit, gate, retention: retention_of(options) }
+        Self { audit, gate, retention: Retention::new(&options.directory, keys_of(options)) }
     }
 
     /// Carries out one line of the control socket. Blocks until it is done.
@@ -113,12 +114,11 @@ fn answer_of(outcome: Result<impl Serialize, RetentionError>, done: &str) -> Val
     }
 }
 
-fn retention_of(options: &audit::Options) -> Retention {
-    let keys = match &options.client {
+fn keys_of(options: &audit::Options) -> Option<PathBuf> {
+    match &options.client {
         ClientPrivacy::Pseudonym(pseudonyms) => Some(pseudonyms.keys.clone()),
         ClientPrivacy::Full | ClientPrivacy::Truncated => None,
-    };
-    Retention::new(&options.directory, keys)
+    }
 }
 
 /// Why a request could be put to nobody.
@@ -127,6 +127,17 @@ pub enum RetainError {
     /// The log cannot be opened, and no edge has it.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// Whoever has the log could do it, and it is not known where to ask.
+    #[error(
+        "audit directory `{}` is in use by {holder}, which does this when it is asked: name its configuration with `--config`",
+        directory.display()
+    )]
+    InUse {
+        /// The audit directory.
+        directory: PathBuf,
+        /// What the holder wrote about itself.
+        holder: String,
+    },
     /// Whoever has the log does not answer.
     #[error("{held}; and it does not answer: {error}")]
     Silent {
@@ -144,39 +155,73 @@ pub enum RetainError {
     Close(#[source] io::Error),
 }
 
+/// A log whose records are kept or go.
+#[derive(Debug, Clone)]
+pub struct KeptLog {
+    options: audit::Options,
+    /// Where the keys of its pseudonyms are, if any may go.
+    keys: Option<PathBuf>,
+    /// The state directory of its edge, where that one can be asked.
+    state: Option<PathBuf>,
+}
+
+impl KeptLog {
+    /// The log of a configuration.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        let options = Options::from_config(config).audit(false);
+        Self { keys: keys_of(&options), options, state: Some(config.policy.state.clone()) }
+    }
+
+    /// The log in a directory, of which nothing else is known: `edge` is named in what is recorded there, and `keys` is
+    /// where the keys of its pseudonyms are, if any are to go.
+    #[must_use]
+    pub fn in_directory(directory: &Path, edge: &str, keys: Option<PathBuf>, spare: Option<PathBuf>) -> Self {
+        let options = audit::Options { spare, ..audit::Options::new(directory, edge) };
+        Self { options, keys, state: None }
+    }
+
+    fn retention(&self) -> Retention {
+        Retention::new(&self.options.directory, self.keys.clone())
+    }
+}
+
 /// Has a request carried out: by the edge that has the log, or here when none has it.
 ///
 /// # Errors
 /// When there is neither a log nor an edge that answers. That something was refused is in the answer.
-pub fn retain(config: &Config, request: &RetentionRequest) -> Result<Value, RetainError> {
-    let options = Options::from_config(config).audit(false);
+pub fn retain(log: &KeptLog, request: &RetentionRequest) -> Result<Value, RetainError> {
     if let RetentionRequest::Prune(rehearsal @ PruneOptions { dry_run: true, .. }) = request {
         // Nothing is changed or recorded, so that nobody needs to be asked.
-        let outcome = retention_of(&options).prune(rehearsal, SystemClock.now(), &mut |_, _| Ok(()));
+        let outcome = log.retention().prune(rehearsal, SystemClock.now(), &mut |_, _| Ok(()));
         return Ok(answer_of(outcome, "pruned"));
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    match Audit::open(options.clone(), clock) {
-        Ok((audit, _recovery)) => {
+    match (Audit::open(log.options.clone(), clock), &log.state) {
+        (Ok((audit, _recovery)), _) => {
             let audit = Arc::new(audit);
-            let answer = Archivist::new(Arc::clone(&audit), None, &options).carry_out(request);
+            let archivist = Archivist { audit: Arc::clone(&audit), gate: None, retention: log.retention() };
+            let answer = archivist.carry_out(request);
             audit.close().map_err(RetainError::Close)?;
             Ok(answer)
         }
-        Err(OpenError::Lock(held @ LockError::Held { .. })) => {
-            let answer = ask(&config.policy.state, &request.to_line());
+        (Err(OpenError::Lock(held @ LockError::Held { .. })), Some(state)) => {
+            let answer = ask(state, &request.to_line());
             Ok(serde_json::from_str(&answer.map_err(|error| RetainError::Silent { held, error })?)?)
         }
-        Err(error) => Err(error.into()),
+        (Err(OpenError::Lock(LockError::Held { directory, holder })), None) => {
+            Err(RetainError::InUse { directory, holder })
+        }
+        (Err(error), _) => Err(error.into()),
     }
 }
 
-/// The holds in force at the log of a configuration, read without asking anybody.
+/// The holds in force at a log, read without asking anybody.
 ///
 /// # Errors
 /// When they cannot be listed, or one cannot be read.
-pub fn holds(config: &Config) -> Result<Vec<Hold>, RetentionError> {
-    Retention::new(&config.audit.directory, None).holds()
+pub fn holds(directory: &Path) -> Result<Vec<Hold>, RetentionError> {
+    Retention::new(directory, None).holds()
 }
 
 #[cfg(test)]

@@ -1,18 +1,18 @@
 //! The signals that stop an edge, and knowing when it has served its last request.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use pingora::server::{ExecutionPhase, Server, ShutdownSignal, ShutdownSignalWatch};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::TryRecvError;
 
+use super::early::Stop;
 use crate::limits;
 use crate::listen::Leave;
 use crate::metrics::Metrics;
@@ -49,35 +49,31 @@ impl Departure {
     }
 }
 
-/// The signals of an edge. Says when they are heard: whoever is told `ready` may send one at once.
+/// The signals that stop an edge. Says when they are answered: whoever is told `ready` may send one at once.
 pub(super) struct Signals {
-    heard: Sender<std::io::Result<()>>,
+    /// Pingora waits for them once.
+    signals: Mutex<Option<Stop>>,
+    heard: Sender<()>,
     departure: Arc<Departure>,
 }
 
 impl Signals {
     /// The watch, and what tells that it has begun.
-    pub(super) fn new(departure: Arc<Departure>) -> (Self, mpsc::Receiver<std::io::Result<()>>) {
+    pub(super) fn new(signals: Stop, departure: Arc<Departure>) -> (Self, mpsc::Receiver<()>) {
         let (heard, begun) = mpsc::channel();
-        (Self { heard, departure }, begun)
+        (Self { signals: Mutex::new(Some(signals)), heard, departure }, begun)
     }
 }
 
 #[async_trait]
 impl ShutdownSignalWatch for Signals {
     async fn recv(&self) -> ShutdownSignal {
-        let signals = || -> std::io::Result<(Signal, Signal)> {
-            Ok((signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?))
+        let signals = self.signals.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(Stop { mut terminate, mut interrupt }) = signals else {
+            return ShutdownSignal::GracefulTerminate;
         };
-        let (mut terminate, mut interrupt) = match signals() {
-            Ok(signals) => signals,
-            Err(error) => {
-                // Whoever waits for the start gets the error; when nobody does, the edge is stopping anyway.
-                self.heard.send(Err(error)).ok();
-                return ShutdownSignal::FastShutdown;
-            }
-        };
-        self.heard.send(Ok(())).ok();
+        // When nobody waits for the start any more, the edge is stopping.
+        self.heard.send(()).ok();
         tokio::select! {
             _ = terminate.recv() => ShutdownSignal::GracefulTerminate,
             _ = interrupt.recv() => ShutdownSignal::FastShutdown,

@@ -88,6 +88,13 @@ fn a_mix_is_checked_and_held_against_the_log_while_policies_swap() {
     let (output, report) = load.run(0);
     assert_eq!(report["sent"], 240, "{}", output.stdout);
     assert_eq!(report["failures"], serde_json::json!([]));
+    let width = |line: &str| line.chars().count();
+    let heading = output.stdout.lines().find(|line| line.contains("p50")).unwrap();
+    assert!(heading.ends_with(" max"), "{}", output.stdout);
+    for row in ["all ", "blocked ", "refused ", "allowed "] {
+        let line = output.stdout.lines().find(|line| line.starts_with(row)).unwrap();
+        assert_eq!(width(line), width(heading), "{}", output.stdout);
+    }
     for part in ["blocked", "refused", "allowed"] {
         assert!(report[part]["count"].as_u64().unwrap() > 20, "{part}: {}", output.stdout);
     }

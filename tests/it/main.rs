@@ -55,6 +55,7 @@ mod smuggling;
 mod tls;
 mod upstream;
 mod wire;
+mod words;
 
 // Rules and records while things change or break.
 mod audit;
@@ -78,16 +79,19 @@ mod swap;
 mod syscalls;
 mod terminate;
 mod terminate_together;
+mod terminate_truth;
 mod trying;
 mod untouched;
 mod upgrade;
 
 // What a person runs.
 mod activation;
+mod admin;
 
 mod case_commands;
 mod commands;
 mod diff;
+mod early_signals;
 mod embed;
 mod exchange;
 mod fast_path;

@@ -217,3 +217,53 @@ fn segments_between_others_can_go_and_the_log_is_as_sound_as_before() {
     assert_sound(&mut edge, 1);
     edge.end_unchecked();
 }
+
+#[test]
+fn a_log_by_itself_is_held_and_pruned_by_its_directory_and_one_in_use_is_not() {
+    let mut edge = pseudonymous();
+    edge.get("site.example");
+    let directory = edge.audit_directory();
+    let on = |arguments: &[&str]| {
+        let fixed = ["--directory", directory.to_str().unwrap()];
+        interdict(["audit"].iter().chain(arguments).copied().chain(fixed))
+    };
+    let place = ["hold", "place", "letter-2", "--reason", "a letter"];
+    let refused = on(&place);
+    assert_eq!(refused.code, 3, "{refused:?}");
+    assert!(refused.stderr.contains("in use") && refused.stderr.contains("--config"), "{refused:?}");
+    assert!(lines(&on(&["hold", "list"])).is_empty());
+    edge.stop();
+
+    assert_eq!(on(&place).code, 0);
+    assert_eq!(lines(&on(&["hold", "list"]))[0]["name"], "letter-2");
+    let placed = only(&edge.records(), "hold.placed").0.clone();
+    assert_eq!(placed["edge"], "edge-under-test", "of the newest record");
+    let kept = on(&["prune", "--max-size", "1KiB"]);
+    assert_eq!((kept.code, &lines(&kept)[0]["pruned"]["runs"]), (0, &serde_json::json!([])), "{kept:?}");
+    let released = on(&["hold", "release", "letter-2", "--reason", "closed", "--edge", "by-hand"]);
+    assert_eq!(released.code, 0, "{released:?}");
+    assert_eq!(only(&edge.records(), "hold.released").text("edge"), "by-hand");
+
+    let key = old_key(&edge, "2020-01");
+    let unsaid = on(&["prune", "--keys-older-than", "30d"]);
+    assert_eq!(unsaid.code, 2, "{unsaid:?}");
+    assert!(unsaid.stderr.contains("--keys"), "{unsaid:?}");
+    let keys = edge.home().join("state/client.key");
+    let pruned = on(&["prune", "--keys-older-than", "30d", "--keys", keys.to_str().unwrap()]);
+    assert_eq!(pruned.code, 0, "{pruned:?}");
+    assert!(!key.exists());
+    // `edge.toml` is nowhere near.
+    let away = Command::new(BINARY)
+        .args(["audit", "reveal", "--directory", directory.to_str().unwrap()])
+        .current_dir(edge.home().join("policies"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&away.stderr);
+    assert_eq!(away.status.code(), Some(2), "{said}");
+    assert!(said.contains("--keys DIR"), "{said}");
+    let revealed = on(&["reveal", "--keys", keys.to_str().unwrap()]);
+    assert_eq!(lines(&revealed)[0]["address"], "127.0.0.1", "{revealed:?}");
+    let nowhere = interdict(["audit", "hold", "list", "--directory", "/nowhere/at/all"]);
+    assert_eq!(nowhere.code, 3, "{nowhere:?}");
+    edge.start_again().unwrap_or_else(|ended| panic!("{}", ended.stderr));
+}

@@ -115,7 +115,7 @@ fn a_bundle_of_a_case_is_verified_without_the_log_and_with_the_policies_in_force
     // Records are sealed within a second.
     let deadline = Instant::now() + Duration::from_secs(20);
     let mut made = make();
-    while !made.stdout.starts_with("3 records, policy sets of 1 revisions\n") && Instant::now() < deadline {
+    while !made.stdout.starts_with("3 records, policy sets of 1 revision\n") && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(50));
         made = make();
     }

@@ -86,7 +86,7 @@ fn a_set_is_tried_against_an_audit_log_and_against_lists_of_requests() {
     fs::write(&log, lines).unwrap();
     let said = against(log.to_str().unwrap());
     assert!(said.contains("3 requests of") && said.contains(": 2 blocked"), "{said}");
-    assert!(said.contains("1 lines name no host"), "{said}");
+    assert!(said.contains("no host is named by 1 line"), "{said}");
     assert_eq!(interdict(["check", "--policies", &policies, "--against", "/nowhere"]).code, 3);
     assert_eq!(only(&edge.finish(), "edge.stopped").kind(), "edge.stopped");
 }

@@ -10,6 +10,7 @@ use super::filters::Filters;
 use super::{Exit, LogSource, complain};
 use crate::audit::merkle::Verifier;
 use crate::audit::{self, About, BundleError, BundleReport, PackError};
+use crate::cli::plural::some;
 use crate::config::Config;
 use crate::policy::PolicyFiles;
 use crate::reload;
@@ -67,13 +68,14 @@ fn exit_of(error: &BundleError) -> Exit {
 }
 
 fn print(about: &About) {
-    say!("{} records, policy sets of {} revisions", about.records, about.revisions.len());
+    let (records, revisions) = (some(about.records, "record"), some(about.revisions.len(), "revision"));
+    say!("{records}, policy sets of {revisions}");
     if !about.missing_revisions.is_empty() {
         let missing: Vec<String> = about.missing_revisions.iter().map(u64::to_string).collect();
         say!("note: the policy sets of these revisions are not kept any more: {}", missing.join(", "));
     }
     if about.unsealed > 0 {
-        say!("note: {} records are not sealed yet and left out", about.unsealed);
+        say!("note: not sealed yet and left out: {}", some(about.unsealed, "record"));
     }
 }
 
@@ -86,17 +88,17 @@ pub(super) fn verify(bundle: &Path, trusted: Option<&Verifier>) -> Exit {
     let report = audit::verify_bundle(file, trusted);
     report.findings.iter().for_each(|finding| say!("{finding}"));
     tell(&report);
+    let records = some(report.records, "record");
     match report.findings.len() {
-        0 => say!("{} records: all is as it was signed", report.records),
-        1 => say!("{} records: 1 finding", report.records),
-        count => say!("{} records: {count} findings", report.records),
+        0 => say!("{records}: all is as it was signed"),
+        count => say!("{records}: {}", some(count, "finding")),
     }
     if report.findings.is_empty() { Exit::Fine } else { Exit::No }
 }
 
 fn tell(report: &BundleReport) {
     for (origin, size) in &report.checkpoints {
-        say!("checkpoint: log `{origin}` of {size} records");
+        say!("checkpoint: log `{origin}` of {}", some(*size, "record"));
     }
     for revision in &report.bound_revisions {
         say!("revision {revision}: the policies are those that came into force");

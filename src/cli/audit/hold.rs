@@ -3,11 +3,11 @@
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
-use super::quantity;
+use super::kept::KeptSource;
+use super::{LogSource, quantity};
 use crate::audit::{Hold, HoldRequest, Release};
-use crate::cli::{ConfigArgs, Exit, complain};
-use crate::config::Config;
-use crate::server::{self, HoldChange, RetentionRequest};
+use crate::cli::{Exit, complain};
+use crate::server::{self, HoldChange, KeptLog, RetentionRequest};
 
 #[derive(Debug, Args)]
 pub(super) struct HoldArgs {
@@ -22,13 +22,13 @@ enum HoldCommand {
     /// End a hold.
     Release(ReleaseArgs),
     /// Print the holds in force, one JSON object a line.
-    List(ConfigArgs),
+    List(LogSource),
 }
 
 #[derive(Debug, Args)]
 struct PlaceArgs {
     #[command(flatten)]
-    config: ConfigArgs,
+    log: KeptSource,
     /// Its name: letters, digits, `.`, `_` and `-`.
     name: String,
     /// Records of this case.
@@ -51,7 +51,7 @@ struct PlaceArgs {
 #[derive(Debug, Args)]
 struct ReleaseArgs {
     #[command(flatten)]
-    config: ConfigArgs,
+    log: KeptSource,
     /// Its name.
     name: String,
     /// Why; it is recorded.
@@ -60,18 +60,19 @@ struct ReleaseArgs {
 }
 
 pub(super) fn run(args: &HoldArgs) -> Exit {
-    match &args.command {
+    let outcome = match &args.command {
         HoldCommand::Place(args) => place(args),
-        HoldCommand::Release(args) => {
+        HoldCommand::Release(args) => args.log.locate().map(|log| {
             let release = Release { name: args.name.clone(), reason: args.reason.clone() };
-            retain(&args.config, &RetentionRequest::Hold(HoldChange::Release(release)))
-        }
-        HoldCommand::List(args) => list(args),
-    }
+            retain(&log, &RetentionRequest::Hold(HoldChange::Release(release)))
+        }),
+        HoldCommand::List(source) => list(source),
+    };
+    outcome.unwrap_or_else(|exit| exit)
 }
 
-fn place(args: &PlaceArgs) -> Exit {
-    let PlaceArgs { config, name, case, host, since, until, reason } = args;
+fn place(args: &PlaceArgs) -> Result<Exit, Exit> {
+    let PlaceArgs { log, name, case, host, since, until, reason } = args;
     let asked = HoldRequest {
         name: name.clone(),
         case: case.clone(),
@@ -82,32 +83,23 @@ fn place(args: &PlaceArgs) -> Exit {
     };
     // What makes no sense is said before anybody is asked.
     if let Err(error) = Hold::new(asked.clone(), Timestamp::UNIX_EPOCH) {
-        return complain(Exit::Usage, &error);
+        return Err(complain(Exit::Usage, &error));
     }
-    retain(config, &RetentionRequest::Hold(HoldChange::Place(asked)))
+    Ok(retain(&log.locate()?, &RetentionRequest::Hold(HoldChange::Place(asked))))
 }
 
-fn list(args: &ConfigArgs) -> Exit {
-    let config = match Config::load(&args.config) {
-        Ok(config) => config,
-        Err(error) => return complain(Exit::Usage, &error),
-    };
-    match server::holds(&config) {
-        Ok(holds) => {
-            holds.iter().for_each(|hold| say!("{}", serde_json::json!(hold)));
-            Exit::Fine
-        }
-        Err(error) => complain(Exit::Io, &error),
+fn list(source: &LogSource) -> Result<Exit, Exit> {
+    if let Some(directory) = source.directory.as_ref().filter(|directory| !directory.is_dir()) {
+        return Err(complain(Exit::Io, &format!("there is no directory `{}`", directory.display())));
     }
+    let holds = server::holds(&source.locate()?).map_err(|error| complain(Exit::Io, &error))?;
+    holds.iter().for_each(|hold| say!("{}", serde_json::json!(hold)));
+    Ok(Exit::Fine)
 }
 
 /// Has a request carried out and prints the answer.
-pub(super) fn retain(args: &ConfigArgs, request: &RetentionRequest) -> Exit {
-    let config = match Config::load(&args.config) {
-        Ok(config) => config,
-        Err(error) => return complain(Exit::Usage, &error),
-    };
-    match server::retain(&config, request) {
+pub(super) fn retain(log: &KeptLog, request: &RetentionRequest) -> Exit {
+    match server::retain(log, request) {
         Ok(answer) => match answer.get("error").and_then(|error| error.as_str()) {
             None => {
                 say!("{answer}");

@@ -1,17 +1,23 @@
 //! `audit prune`: old segments and keys go, never past a hold.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
+use super::kept::KeptSource;
 use super::{hold, quantity};
 use crate::audit::PruneOptions;
-use crate::cli::{ConfigArgs, Exit};
+use crate::cli::{Exit, complain};
 use crate::server::RetentionRequest;
 
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("limit").required(true).multiple(true))]
 pub(super) struct PruneArgs {
     #[command(flatten)]
-    config: ConfigArgs,
+    log: KeptSource,
+    /// With --directory, the directory of the keys; needed for --keys-older-than.
+    #[arg(long, value_name = "DIR", requires = "directory")]
+    keys: Option<PathBuf>,
     /// Remove segments whose latest record is older: `90d`, `12h`, `8w`.
     #[arg(long, value_name = "AGE", value_parser = quantity::seconds, group = "limit")]
     older_than: Option<u64>,
@@ -33,5 +39,11 @@ pub(super) fn run(args: &PruneArgs) -> Exit {
         keys_older_than_s: args.keys_older_than,
         dry_run: args.dry_run,
     };
-    hold::retain(&args.config, &RetentionRequest::Prune(options))
+    if args.keys_older_than.is_some() && args.keys.is_none() && args.log.is_directory() {
+        return complain(Exit::Usage, &"the keys are not in the log: name their directory with `--keys DIR`");
+    }
+    match args.log.locate_with_keys(args.keys.as_deref()) {
+        Ok(log) => hold::retain(&log, &RetentionRequest::Prune(options)),
+        Err(exit) => exit,
+    }
 }

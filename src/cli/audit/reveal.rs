@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use crate::audit::{self, ClientPrivacy, EventId, ReadError, Revealed, Revealer};
+use crate::audit::{self, ClientPrivacy, EventId, Problem, ReadError, Revealed, Revealer};
 use crate::cli::{Exit, complain};
 use crate::config::Config;
 
@@ -22,7 +22,7 @@ pub(super) struct RevealArgs {
     /// The audit directory, unless the configuration names it.
     #[arg(long, value_name = "DIR", conflicts_with = "records")]
     directory: Option<PathBuf>,
-    /// The directory of the keys, unless the configuration names it.
+    /// The directory of the keys, unless the configuration names it: needed with --directory alone.
     #[arg(long, value_name = "DIR")]
     keys: Option<PathBuf>,
     /// The configuration file that names both.
@@ -62,7 +62,14 @@ enum Lines {
 fn prepare(args: &RevealArgs) -> Result<(Revealer, Lines), Exit> {
     let needs_config = args.keys.is_none() || (args.records.is_none() && args.directory.is_none());
     let config = needs_config.then(|| Config::load(&args.config)).transpose();
-    let config = config.map_err(|error| complain(Exit::Usage, &error))?.map(|config| config.audit);
+    let config = config.map_err(|error| match args.directory.is_some() || args.records.is_some() {
+        true => complain(
+            Exit::Usage,
+            &format!("the keys are not in the log: name them with `--keys DIR`; {error}"),
+        ),
+        false => complain(Exit::Usage, &error),
+    });
+    let config = config?.map(|config| config.audit);
     let configured = config.as_ref().and_then(|audit| match &audit.client {
         ClientPrivacy::Pseudonym(pseudonyms) => Some(pseudonyms.keys.clone()),
         ClientPrivacy::Full | ClientPrivacy::Truncated => None,
@@ -91,7 +98,7 @@ fn open(path: &Path) -> Result<Box<dyn BufRead>, ReadError> {
 fn reveal(args: &RevealArgs, revealer: &mut Revealer, lines: Lines) -> Result<Tally, Exit> {
     let mut out = io::stdout().lock();
     let mut tally = Tally::default();
-    let mut one = |line: &[u8]| print(args, revealer, line, &mut out, &mut tally);
+    let mut one = |place, line: &[u8]| print(args, revealer, (place, line), &mut out, &mut tally);
     let outcome = match lines {
         Lines::Log(directory) => each_record(&directory, &mut one),
         Lines::Text(text) => each_line(text, &mut one),
@@ -102,13 +109,16 @@ fn reveal(args: &RevealArgs, revealer: &mut Revealer, lines: Lines) -> Result<Ta
     }
 }
 
+/// Where a line stands in a text, from 1; a record of the log has its own number.
+type Place = Option<u64>;
+
 fn each_record(
     directory: &Path,
-    one: &mut impl FnMut(&[u8]) -> Result<(), ReadError>,
+    one: &mut impl FnMut(Place, &[u8]) -> Result<(), ReadError>,
 ) -> Result<(), ReadError> {
     for item in audit::records(directory)? {
         match item? {
-            Ok(record) => one(&record.line)?,
+            Ok(record) => one(None, &record.line)?,
             Err(problem) => note!("interdict: {problem}"),
         }
     }
@@ -117,27 +127,29 @@ fn each_record(
 
 fn each_line(
     mut text: Box<dyn BufRead>,
-    one: &mut impl FnMut(&[u8]) -> Result<(), ReadError>,
+    one: &mut impl FnMut(Place, &[u8]) -> Result<(), ReadError>,
 ) -> Result<(), ReadError> {
     let failed = |error| ReadError::Io { path: "records".into(), error };
     let mut line = Vec::new();
+    let mut number = 1;
     loop {
         line.clear();
         // A longer line is read in pieces, none of which is a record.
         if io::Read::take(&mut text, MAX_LINE).read_until(b'\n', &mut line).map_err(failed)? == 0 {
             return Ok(());
         }
-        let line = line.trim_ascii();
-        if !line.is_empty() {
-            one(line)?;
+        let record = line.trim_ascii();
+        if !record.is_empty() {
+            one(Some(number), record)?;
         }
+        number += u64::from(line.ends_with(b"\n"));
     }
 }
 
 fn print(
     args: &RevealArgs,
     revealer: &mut Revealer,
-    line: &[u8],
+    (place, line): (Place, &[u8]),
     out: &mut impl Write,
     tally: &mut Tally,
 ) -> Result<(), ReadError> {
@@ -145,7 +157,10 @@ fn print(
         Ok(Some(revealed)) if is_wanted(args, &revealed) => revealed,
         Ok(_) => return Ok(()),
         Err(problem) => {
-            note!("interdict: {problem}");
+            match (place, problem) {
+                (Some(place), Problem::Record { what, .. }) => note!("interdict: line {place}: {what}"),
+                (_, problem) => note!("interdict: {problem}"),
+            }
             tally.seen += 1;
             tally.unknown += 1;
             return Ok(());

@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{Exit, LogSource, complain};
 use crate::audit::merkle::Verifier;
 use crate::audit::{self, Report, VerifyOptions};
+use crate::cli::plural::some;
 
 #[derive(Debug, Args)]
 pub(super) struct VerifyArgs {
@@ -81,9 +82,9 @@ fn print(report: &Report) {
     }
     for epoch in &report.epochs {
         say!(
-            "epoch {}: {} records from record {} on ({})",
+            "epoch {}: {} from record {} on ({})",
             epoch.epoch,
-            epoch.size,
+            some(epoch.size, "record"),
             epoch.first_seq,
             epoch.reason
         );
@@ -92,12 +93,12 @@ fn print(report: &Report) {
         say!("note: {note}");
     }
     if report.unsealed > 0 {
-        say!("note: {} records are not sealed yet", report.unsealed);
+        say!("note: not sealed yet: {}", some(report.unsealed, "record"));
     }
-    let read = format!("{} records in {} segments read", report.records, report.segments);
+    let read = format!("{} in {} read", some(report.records, "record"), some(report.segments, "segment"));
     let pruned = match report.pruned_segments {
         0 => String::new(),
-        count => format!(", {count} pruned segments by their hashes"),
+        count => format!(", {} by their hashes", some(count, "pruned segment")),
     };
     let verdict = match report.findings.len() as u64 + report.left_out {
         0 => "all is as it was signed".to_owned(),
@@ -117,11 +118,11 @@ fn verify_proof(args: &VerifyArgs, proof: &Path) -> Result<Exit, Exit> {
         Ok(proven) => {
             say!("{}", proven.record);
             note!(
-                "record {} ({}) is in the log `{}` of {} records",
+                "record {} ({}) is in the log `{}` of {}",
                 proven.seq,
                 proven.id,
                 proven.checkpoint.origin,
-                proven.checkpoint.size
+                some(proven.checkpoint.size, "record")
             );
             if trusted.is_none() {
                 note!("signed by the proof's own key; compare it: {}", proven.key.to_text());

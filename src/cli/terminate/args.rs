@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 
 use crate::cli::change::{ChangeArgs, operator};
+use crate::document::moment;
 use crate::policy::{CaseDraft, LegalDraft};
 
 /// Every key of a case file but `[[exempt]]` has its flag; what is not given is not written, and has the default of case files.
@@ -51,14 +52,14 @@ pub(in crate::cli) struct TerminateArgs {
     #[arg(long, value_name = "NAME")]
     decided_by: Vec<String>,
     /// When it was decided, as 2026-11-20T22:15:00Z [default: now]
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = moment)]
     decided: Option<Timestamp>,
     /// In force from then on [default: at once]
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = moment)]
     pub(super) effective: Option<Timestamp>,
     /// Ends by itself then.
-    #[arg(long, value_name = "TIME")]
-    expires: Option<Timestamp>,
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub(super) expires: Option<Timestamp>,
     /// The day on which somebody looks at it again, as 2026-12-20.
     #[arg(long, value_name = "DATE")]
     review: Option<Date>,
@@ -71,16 +72,16 @@ pub(in crate::cli) struct TerminateArgs {
     /// The block page: NAME for `pages/NAME.html`.
     #[arg(long, value_name = "NAME")]
     pub(super) page: Option<String>,
-    /// The court, regulator or rights holder; for legal bases.
+    /// The court, regulator or rights holder; the legal bases need it.
     #[arg(long)]
     authority: Option<String>,
-    /// Its reference number; for legal bases.
+    /// Its reference number; the legal bases need it.
     #[arg(long)]
     reference: Option<String>,
-    /// Where the order can be read; for legal bases.
+    /// Where the order can be read.
     #[arg(long)]
     url: Option<String>,
-    /// Only clients in this network are concerned; for legal bases.
+    /// Only clients in this network are concerned.
     #[arg(long, value_name = "NETWORK")]
     territory: Vec<String>,
     #[command(flatten)]

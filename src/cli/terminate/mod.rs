@@ -5,6 +5,7 @@
 //! is read here.
 
 mod args;
+mod flags;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -70,6 +71,12 @@ impl<'a> Termination<'a> {
     /// Reads the new file as the edge will, with what it refers to: that lists and pages are there is looked up, what
     /// they say is not read. Millions of names would have to be, for a case of one.
     fn check_alone(&self) -> Result<(), Exit> {
+        if let Some(end) = self.args.expires.filter(|end| *end <= Timestamp::now()) {
+            let said = format!(
+                "`--expires {end}` has passed: the case would never be in force; give a later moment"
+            );
+            return Err(complain(Exit::Usage, &said));
+        }
         let mut files = PolicyFiles::new();
         files.insert(self.name.clone(), self.toml.as_bytes());
         for list in &self.args.host_lists {
@@ -84,13 +91,14 @@ impl<'a> Termination<'a> {
             files.insert(page, Vec::new());
         }
         let (_, found) = parse_cases(&files);
+        let told = flags::told(&found, &self.name, &self.toml);
         if found.has_errors() {
-            note!("{found}");
+            note!("{told}");
             return Err(Exit::Usage);
         }
         // With lists that were not read, a warning may be wrong; the edge gives its own.
         if self.args.host_lists.is_empty() && !found.is_empty() {
-            note!("{found}");
+            note!("{told}");
         }
         if self.file().symlink_metadata().is_ok() {
             return Err(self.exists());
@@ -159,7 +167,7 @@ impl<'a> Termination<'a> {
             let is_there = |answer: &Value| {
                 self.is_elsewhere() || answer.get("case").is_some_and(|case| !case.is_null())
             };
-            let outcome = self.command.settle(conversation, &[], is_there);
+            let outcome = self.command.settle(conversation, &self.args.hosts, is_there);
             (outcome, syncing.join())
         });
         if let Ok(Err(error)) = synced {
@@ -215,10 +223,14 @@ impl<'a> Termination<'a> {
         let is_shadow = matches!(outcome, Outcome::Taken(answer)
             if answer.pointer("/case/mode") == Some(&"shadow".into()));
         let is_elsewhere = self.is_elsewhere();
+        let passing = passing(outcome);
         let sentence = match (outcome, from) {
             (Outcome::Taken(_), _) if is_elsewhere => format!("{id} is taken up, and not for this edge,"),
             (Outcome::Taken(_), Some(from)) => format!("{id} is in force from {from} on; known to the edge"),
             (Outcome::Taken(_), None) if is_shadow => format!("{id} is watched, not enforced,"),
+            (Outcome::Taken(_), None) if !passing.is_empty() => {
+                format!("{id} is in force, and names of it are let through,")
+            }
             (Outcome::Taken(_), None) => format!("{id} is enforced"),
             (Outcome::Refused(_), _) => {
                 format!("the edge refuses the set with {id}; `{name}` was taken back")
@@ -231,6 +243,7 @@ impl<'a> Termination<'a> {
         };
         let result = match (outcome, from) {
             (Outcome::Taken(_), _) if is_elsewhere => Some("elsewhere"),
+            (Outcome::Taken(_), _) if !passing.is_empty() => Some("partly"),
             (Outcome::Taken(_), Some(_)) => Some("scheduled"),
             (Outcome::Taken(_), None) => Some(if is_shadow { "watched" } else { "enforced" }),
             _ => None,
@@ -239,8 +252,20 @@ impl<'a> Termination<'a> {
         if let (Some(fields), Some(result)) = (fields.as_object_mut(), result) {
             fields.insert("result".to_owned(), result.into());
         }
-        self.command.report(outcome, &sentence, fields)
+        let exit = self.command.report(outcome, &sentence, fields);
+        for one in passing {
+            let text = |key| one.get(key).and_then(Value::as_str).unwrap_or_default();
+            let what = if text("verdict") == "shadow" { "watched and let through" } else { "let through" };
+            note!("  `{}` is {what}: {}", text("host"), text("why"));
+        }
+        if exit == Exit::Fine && !passing.is_empty() { Exit::No } else { exit }
     }
+}
+
+/// The names that the edge lets through although the case has them.
+fn passing(outcome: &Outcome) -> &[Value] {
+    let Outcome::Taken(answer) = outcome else { return &[] };
+    answer.get("passing").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
 fn refuse(errors: &Diagnostics) -> Exit {

@@ -82,6 +82,20 @@ fn no_answer_names_the_customer_the_summary_or_who_decided() {
 }
 
 #[test]
+fn an_order_behind_an_own_decision_is_shown_and_the_page_speaks_of_no_legal_reasons() {
+    let legal = legal_case("TS-2", &["a.example"]).legal;
+    let pages = pages(Case { legal, ..case("TS-1", &["a.example"]) });
+    for body in [&pages.html[0].body, &pages.problem, &pages.text] {
+        assert!(
+            text(body).contains("Regional Court of Example") && text(body).contains("403"),
+            "{}",
+            text(body)
+        );
+        assert!(!text(body).contains("legal reasons") && !text(body).contains("451"), "{}", text(body));
+    }
+}
+
+#[test]
 fn the_built_in_page_differs_by_kind_and_stands_alone() {
     let ended = pages(case("TS-1", &["a.example"]));
     let ordered = pages(legal_case("TS-2", &["a.example"]));

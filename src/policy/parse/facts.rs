@@ -112,18 +112,17 @@ pub(super) fn effect(top: &Table<'_>, basis: Option<Basis>, files: &PolicyFiles)
 
 /// RFC 7725 §3 keeps 451 for what the law demands.
 fn status(value: &Value<'_>, basis: Option<Basis>) -> Option<u16> {
-    match value.integer(100..=599).and_then(|number| u16::try_from(number).ok())? {
+    let known = "write 403, 410 or 451";
+    match value.integer_or(100..=599, known).and_then(|number| u16::try_from(number).ok())? {
         451 if basis.is_some_and(|basis| !basis.is_legal()) => {
             let basis = basis.map_or("", Basis::as_str);
             let message = format!("status 451 needs a legal basis, and `{basis}` is none");
             value.spot().error_with_hint(message, "write 403 or 410, or leave `status` out");
             None
         }
-        known @ (403 | 410 | 451) => Some(known),
+        status @ (403 | 410 | 451) => Some(status),
         other => {
-            value
-                .spot()
-                .error_with_hint(format_args!("status `{other}` is not allowed"), "write 403, 410 or 451");
+            value.spot().error_with_hint(format_args!("status `{other}` is not allowed"), known);
             None
         }
     }

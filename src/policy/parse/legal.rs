@@ -7,19 +7,15 @@ use crate::policy::{Basis, Exemption, Legal};
 
 use super::KEYS;
 
-/// The `[legal]` table: there exactly when the basis is a legal one.
+/// The `[legal]` table. A legal basis needs it; any other may have it too, when an authority has its part in an own
+/// decision: it is shown and limits whom the case concerns as an order does, and makes no status 451.
 pub(super) fn legal(top: &Table<'_>, basis: Option<Basis>) -> Option<Legal> {
     let value = top.optional("legal");
-    match (value, basis) {
-        (None, Some(basis)) if basis.is_legal() => top.spot().error_with_hint(
+    if let (None, Some(basis)) = (value, basis.filter(|basis| basis.is_legal())) {
+        top.spot().error_with_hint(
             format_args!("the basis `{}` needs a table `[legal]`", basis.as_str()),
             "add `[legal]` with `authority` and `reference` at the end of the file",
-        ),
-        (Some(value), Some(basis)) if !basis.is_legal() => value.key_spot().error_with_hint(
-            format_args!("`[legal]` is for legal bases, and `{}` is none", basis.as_str()),
-            "remove `[legal]`, or write one of `court-order`, `regulator-order`, `sanctions`, `copyright` as `basis`",
-        ),
-        _ => {}
+        );
     }
     let table = value?.table()?;
     let line = |key, example| table.required(key, example)?.string()?.line(limits::SHORT_TEXT_CHARS);
