@@ -37,6 +37,7 @@ const FLOORS: &[&[&str]] = &[
 /// Imports between neighbours on one floor; they must not form a cycle.
 const SAME_FLOOR: &[(&str, &str)] = &[
     ("document", "diagnostic"),
+    ("background", "limits"),
     ("hostname", "limits"),
     ("traffic", "hostname"),
     ("traffic", "limits"),
