@@ -6,7 +6,7 @@
 
 mod aside;
 
-pub use aside::{Awaited, come_forward, step_aside};
+pub use aside::{Awaited, aside, come_forward, prepare, step_aside};
 
 /// Items of work between two offers of the processor.
 #[derive(Debug)]

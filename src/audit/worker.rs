@@ -38,12 +38,12 @@ pub(super) fn start(shared: &Arc<Shared>, interval: Duration) -> io::Result<Vec<
         let shared = Arc::clone(shared);
         std::thread::Builder::new().name(name.to_owned()).spawn(move || work(shared))
     };
+    background::prepare();
     let mut threads = vec![
         spawn(
             "audit-seal",
             Box::new(|shared| {
                 while shared.alarm.sleep(SEAL_EVERY, Some(Bell::Seal)) {
-                    background::step_aside(limits::RECORDS_ASIDE_AT_MOST);
                     shared.seal();
                 }
             }),
@@ -52,7 +52,6 @@ pub(super) fn start(shared: &Arc<Shared>, interval: Duration) -> io::Result<Vec<
             "audit-archive",
             Box::new(|shared| {
                 while shared.alarm.sleep(SEAL_EVERY, None) {
-                    background::step_aside(limits::RECORDS_ASIDE_AT_MOST);
                     shared.archive();
                 }
             }),
@@ -148,7 +147,8 @@ impl Shared {
     pub(super) fn seal(&self) {
         let now = self.clock.now();
         let own = self.lock().own_lane();
-        let outcome = self.sealing.pass(&own, now);
+        // Not the locks that request threads take, too.
+        let outcome = background::aside(limits::RECORDS_ASIDE_AT_MOST, || self.sealing.pass(&own, now));
         let mut state = self.lock();
         match outcome {
             Ok(passed) => {
@@ -174,7 +174,7 @@ impl Shared {
 
     /// Compresses full segments.
     pub(super) fn archive(&self) {
-        if let Err(error) = self.sealing.archive() {
+        if let Err(error) = background::aside(limits::RECORDS_ASIDE_AT_MOST, || self.sealing.archive()) {
             let now = self.clock.now();
             self.lock().note(&error, now);
         }

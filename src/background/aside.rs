@@ -55,7 +55,7 @@ impl Drop for Awaited {
 /// [`limits::ASIDE_AT_MOST`]; both at once when somebody waits ([`Awaited`]). Where the system would not let it come
 /// forward, nothing happens.
 pub fn step_aside(at_most: Duration) {
-    if may_come_forward() && (is_aside() || change(libc::SCHED_IDLE).is_ok()) {
+    if !is_awaited() && may_come_forward() && (is_aside() || change(libc::SCHED_IDLE).is_ok()) {
         STAND.set(Stand::AsideUntil(Instant::now() + at_most));
     }
 }
@@ -63,11 +63,26 @@ pub fn step_aside(at_most: Duration) {
 /// Has the calling thread compete as it did before it stepped aside.
 pub fn come_forward() {
     if is_aside() {
-        match change(libc::SCHED_OTHER) {
-            Ok(()) => STAND.set(Stand::Forward),
-            Err(error) => tracing::warn!(%error, "work in the background has to wait for every other thread"),
+        if let Err(error) = change(libc::SCHED_OTHER) {
+            tracing::warn!(%error, "work in the background has to wait for every other thread");
         }
+        // Where it is refused once, it always is.
+        STAND.set(Stand::Forward);
     }
+}
+
+/// Does work aside, and comes forward after it: what others wait for, such as a lock, is no part of the work.
+pub fn aside<T>(at_most: Duration, work: impl FnOnce() -> T) -> T {
+    step_aside(at_most);
+    let done = work();
+    come_forward();
+    done
+}
+
+/// Finds out whether threads may step aside, from a thread that is as nice as any: the system asks more of those that are
+/// less nice.
+pub fn prepare() {
+    may_come_forward();
 }
 
 /// For a thread that offers the processor: comes forward when it has been aside for long enough.
@@ -167,9 +182,17 @@ mod tests {
             step_aside(Duration::from_secs(60));
             let _waiting = Awaited::new();
             super::super::breathe();
-            (early, again, late, is_idle())
+            let awaited = is_idle();
+            step_aside(Duration::from_secs(60));
+            (early, again, late, awaited, is_idle())
         });
-        assert_eq!(stands, (true, true, false, false));
+        assert_eq!(stands, (true, true, false, false, false));
+    }
+
+    #[test]
+    fn what_is_done_aside_is_over_when_others_are_met() {
+        let stands = apart(|| (aside(Duration::from_secs(60), is_idle), is_idle()));
+        assert!(!stands.1, "{stands:?}");
     }
 
     #[test]

@@ -10,12 +10,10 @@ pub(super) fn run(args: &RunArgs) -> Exit {
     let log = log::start(args.log_format);
     let ended = server::run(&args.config.config);
     // Its last lines before what is said of the end.
-    drop(log);
-    match ended {
-        Ok(()) => Exit::Fine,
-        Err(error) if error.is_configuration() => complain(Exit::Usage, &error),
-        Err(error) => complain(Exit::Io, &error),
-    }
+    let is_heard = log.end();
+    let Err(error) = ended else { return Exit::Fine };
+    let exit = if error.is_configuration() { Exit::Usage } else { Exit::Io };
+    if is_heard { complain(exit, &error) } else { exit }
 }
 
 pub(super) fn ask(args: &ConfigArgs, command: &str) -> Exit {

@@ -4,6 +4,7 @@
 //! thread that does nothing else. When that one cannot keep up, lines are lost and counted; nothing else is.
 
 use std::io::{self, Write};
+use std::panic;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -29,7 +30,7 @@ struct Log {
     lost: Arc<AtomicU64>,
 }
 
-/// The end of the log: dropped, it waits until its lines are written, if anybody takes them.
+/// How the log is ended.
 pub(super) struct Ending(Log);
 
 /// Starts it. Pingora's own lines are shown from warnings upwards.
@@ -48,6 +49,8 @@ pub(super) fn start(format: LogFormat) -> Ending {
         LogFormat::Text => lines.init(),
         LogFormat::Json => lines.json().init(),
     }
+    // What a panic says by itself, it says on standard error, and waits until that is taken.
+    panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a thread has ended in a panic")));
     Ending(log)
 }
 
@@ -62,13 +65,13 @@ impl Log {
     }
 }
 
-impl Drop for Ending {
-    fn drop(&mut self) {
+impl Ending {
+    /// Waits a while until all lines are written; false when nobody takes them: then nothing else can be said on standard
+    /// error either, whose lock the writing thread may hold for ever.
+    pub(super) fn end(self) -> bool {
         let (written, all) = sync_channel(1);
-        // Not when the queue is full: whoever reads the lines has stopped.
-        if self.0.words.try_send(Word::Asked(written)).is_ok() {
-            all.recv_timeout(limits::LOG_ENDING).ok();
-        }
+        let is_asked = self.0.words.try_send(Word::Asked(written)).is_ok();
+        is_asked && all.recv_timeout(limits::LOG_ENDING).is_ok()
     }
 }
 

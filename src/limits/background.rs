@@ -5,8 +5,8 @@ use std::time::Duration;
 /// How long work in the background may have to wait for all other threads before it competes with them. New policies of
 /// many names are compiled that much later on an edge that is busy on every processor.
 pub const ASIDE_AT_MOST: Duration = Duration::from_secs(10);
-/// The same of a pass of sealing and of the compressing of a segment.
-pub const RECORDS_ASIDE_AT_MOST: Duration = Duration::from_secs(2);
+/// The same of a pass of sealing and of compressing: records are sealed within a second.
+pub const RECORDS_ASIDE_AT_MOST: Duration = Duration::from_millis(300);
 
 /// Merging of names: what it makes is only smaller in memory, and nobody waits for it.
 pub const MERGE_NICENESS: i32 = 10;
@@ -14,7 +14,7 @@ pub const MERGE_NICENESS: i32 = 10;
 pub const COMPILE_NICENESS: i32 = 5;
 /// Octets of lists that are compiled at once, by the keeper itself.
 pub const COMPILED_AT_ONCE_BYTES: u64 = 1 << 20;
-/// Sets with fewer names are held against each other by the keeper itself.
+/// Changes of fewer names are held against what was by the keeper itself.
 pub const COMPARED_BY_ONE_NAMES: u64 = 100_000;
 /// Files of the journal that are not sealed: with more of them, sealing offers the processor no longer. A full file is
 /// some eighty thousand records, and beyond 128 of them events are only counted.

@@ -151,6 +151,12 @@ fn typed(content_type: &'static str, body: Vec<u8>) -> Response<Vec<u8>> {
 impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
         let request = session.req_header();
+        // Without a token, any page that is open on this machine could have a browser send it.
+        let is_from_a_page =
+            request.headers.contains_key(header::ORIGIN) || request.headers.contains_key("sec-fetch-site");
+        if request.method == Method::POST && is_from_a_page {
+            return plain(StatusCode::FORBIDDEN, "no page in a browser may ask for that");
+        }
         let authorization = request.headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
         self.answer(&request.method, request.uri.path(), authorization).await
     }

@@ -182,7 +182,7 @@ impl Door {
             for (descriptor, open) in shard.lock().open.iter_mut().filter(|(_, open)| !open.ended) {
                 let is_closed = open.users.are_kept_from(open.address, &self.gate, open.shared);
                 if is_closed || open.has_served_what_is_blocked(&self.gate) {
-                    tracing::info!(address = %open.address, descriptor, "a connection to an origin ends");
+                    tracing::debug!(address = %open.address, descriptor, "a connection to an origin ends");
                     end(&open.socket);
                     open.ended = true;
                     ended += 1;

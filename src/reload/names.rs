@@ -161,6 +161,7 @@ impl NamesKeeper {
     /// ends soon, since that process makes its own; it has nothing to do with the disk, and is not waited for.
     pub(super) fn let_go(&mut self) {
         self.cancelled.store(true, Ordering::Relaxed);
+        let _waiting = background::Awaited::new();
         if self.writes
             && let Some(work) = self.work.take()
             && work.join().is_err()

@@ -30,6 +30,7 @@ pub struct ApprovalRequest {
 
 /// Asks for a reload and waits for its report; nothing when the keeper has ended.
 pub async fn request_reload(requests: &mpsc::Sender<ReloadRequest>) -> Option<Report> {
+    let _waiting = background::Awaited::new();
     let (answer, report) = oneshot::channel();
     requests.send(ReloadRequest { answer, note: None }).await.ok()?;
     report.await.ok()

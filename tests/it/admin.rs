@@ -54,6 +54,20 @@ fn another_method_is_told_which_ones_there_are_and_does_nothing() {
 }
 
 #[test]
+fn no_page_in_a_browser_asks_for_a_reload() {
+    let edge = Setup::new().case(CaseFile::new("a", &["a.example"])).start();
+    for field in ["Origin: http://localhost", "Sec-Fetch-Site: cross-site"] {
+        let head = format!(
+            "POST /reload HTTP/1.1\r\nHost: localhost\r\n{field}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        );
+        let mut client = Client::connect(edge.process().admin, Ledger::default()).unwrap();
+        let told = client.send(head).response().expect("an answer from the admin listener");
+        assert_eq!(told.status, 403, "{field}");
+    }
+    assert_eq!(edge.status().last_result(), "applied", "nothing was read again");
+}
+
+#[test]
 fn the_token_is_asked_for_everywhere_and_its_scheme_is_written_in_any_case() {
     let setup = Setup::new().admin("token_file = \"token\"").case(CaseFile::new("a", &["a.example"]));
     fs::write(setup.home().join("token"), TOKEN).unwrap();

@@ -51,6 +51,15 @@ fn a_log_that_nobody_reads_holds_nothing_up() {
     goes_on(LogReader::Asleep, "trace");
 }
 
+#[test]
+fn an_edge_that_fails_ends_though_nobody_reads_why() {
+    let setup = Setup::new().environment("INTERDICT_LOG", "trace").log_read_by(LogReader::Asleep);
+    setup.policies().write_case("broken", "id = ");
+    let Err((_home, ended)) = setup.try_start() else { panic!("it has no set to start with") };
+    assert_ne!(ended.status.code(), Some(0));
+    assert!(ended.status.code().is_some(), "it ended by itself: {}", ended.status);
+}
+
 /// How a command ends whose standard output, and standard error if `both`, are not taken.
 fn ended(arguments: &[&str], out: impl Fn() -> Stdio, both: bool) -> Option<i32> {
     let errors = if both { out() } else { Stdio::null() };

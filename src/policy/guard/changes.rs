@@ -5,7 +5,7 @@ use std::thread::{self, ScopedJoinHandle};
 use jiff::Timestamp;
 
 use super::compared::{Compared, Way};
-use super::facts::SetFacts;
+use super::facts::{CaseFacts, SetFacts};
 use super::{Finding, Rail, Settings, percent};
 use crate::{background, limits};
 
@@ -43,10 +43,14 @@ impl Changes {
     pub fn between(before: &dyn SetFacts, after: &dyn SetFacts, now: Timestamp) -> Self {
         let counted = before.cases().iter().filter(|case| case.counts(now));
         let names: u64 = counted.map(|case| case.names).sum();
+        let walked = changed(before, after).saturating_add(changed(after, before));
         let added = || Compared::new(after, before, Way::Added, now).difference();
         let removed = || Compared::new(before, after, Way::Removed, now).difference();
-        let (added, removed) =
-            if names < limits::COMPARED_BY_ONE_NAMES { (added(), removed()) } else { both(&added, &removed) };
+        let (added, removed) = if walked < limits::COMPARED_BY_ONE_NAMES {
+            (added(), removed())
+        } else {
+            both(&added, &removed)
+        };
         Self { before: names, added, removed }
     }
 
@@ -86,6 +90,16 @@ impl Changes {
         }
         found
     }
+}
+
+/// How many names the cases of one side have that are not just so on the other.
+fn changed(one: &dyn SetFacts, other: &dyn SetFacts) -> u64 {
+    let is_there = |case: &CaseFacts| {
+        let found = other.cases().binary_search_by(|their| their.id.cmp(&case.id));
+        found.ok().and_then(|at| other.cases().get(at)) == Some(case)
+    };
+    let changed = one.cases().iter().filter(|case| !is_there(case));
+    changed.fold(0, |names, case| names.saturating_add(case.names))
 }
 
 /// Both at once, each on a thread that stands back behind requests.
