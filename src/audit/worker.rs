@@ -146,9 +146,17 @@ impl Shared {
     /// Seals what is in the journal.
     pub(super) fn seal(&self) {
         let now = self.clock.now();
-        let own = self.lock().own_lane();
-        // Not the locks that request threads take, too.
-        let outcome = background::aside(limits::RECORDS_ASIDE_AT_MOST, || self.sealing.pass(&own, now));
+        let (own, failing) = {
+            let state = self.lock();
+            (state.own_lane(), state.failing)
+        };
+        let pass = || self.sealing.pass(&own, now);
+        // Not with the locks that request threads take, too; and not where the disk may be full: sealing makes room on it.
+        let outcome = if failing || !self.sealing.is_ok() {
+            pass()
+        } else {
+            background::aside(limits::RECORDS_ASIDE_AT_MOST, pass)
+        };
         let mut state = self.lock();
         match outcome {
             Ok(passed) => {
@@ -255,6 +263,8 @@ impl Shared {
 
     /// Seals everything and ends the sealed log.
     pub(super) fn seal_last(&self) -> io::Result<()> {
+        // No file follows any more: the one made ahead of time holds space that sealing may need.
+        self.lock().drop_prepared();
         // Another process may record faster than this: what is its own is its own to seal.
         let mut others = PASSES_FOR_OTHERS;
         let passes = loop {
