@@ -8,7 +8,7 @@ use std::mem::MaybeUninit;
 use std::time::Duration;
 
 use http::HeaderName;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 
 use super::framing::{Framing, FramingError, Length};
 use super::stream::{Budget, EdgeStream};
@@ -54,17 +54,18 @@ pub(super) async fn read_head(stream: &mut EdgeStream, whole: Duration, max: usi
     if let Some(next) = classify(stream.buffered(), &mut scan, max) {
         return Ok(next);
     }
-    let deadline = Instant::now() + whole;
-    loop {
-        match timeout_at(deadline, stream.fill()).await {
-            Err(_) => return Ok(Next::Slow),
-            Ok(Ok(0)) => return Ok(Next::Broken),
-            Ok(read) => read?,
-        };
-        if let Some(next) = classify(stream.buffered(), &mut scan, max) {
-            return Ok(next);
+    let rest = async {
+        loop {
+            if stream.fill().await? == 0 {
+                return Ok(Next::Broken);
+            }
+            if let Some(next) = classify(stream.buffered(), &mut scan, max) {
+                return Ok(next);
+            }
         }
-    }
+    };
+    // One timer for all of it: a client that sends an octet at a time does not set one with each.
+    timeout(whole, rest).await.unwrap_or(Ok(Next::Slow))
 }
 
 /// Where the search for the end of a head has got to, so that no byte is looked at twice.

@@ -193,7 +193,10 @@ impl EdgeStream {
         if self.ended {
             return Ok(0);
         }
-        self.buffer.reserve(limits::READ_BUFFER_BYTES);
+        // What comes an octet at a time needs no more room with each: some clients do that on thousands of connections.
+        if self.buffer.capacity() - self.buffer.len() < limits::SMALL_READ_BYTES {
+            self.buffer.reserve(limits::READ_BUFFER_BYTES);
+        }
         let count = self.inner.read_buf(&mut self.buffer).await?;
         self.ended = count == 0;
         Ok(count)

@@ -64,3 +64,20 @@ async fn a_client_that_takes_nothing_is_given_up_after_one_wait() {
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     assert!(began.elapsed() >= STALL);
 }
+
+#[tokio::test]
+async fn what_comes_an_octet_at_a_time_needs_no_more_room_with_each() {
+    let (mut edge, mut client) = connection(0);
+    for count in 1..=limits::SMALL_READ_BYTES {
+        client.write_all(b"x").await.unwrap();
+        assert_eq!((edge.fill().await.unwrap(), edge.buffered().len()), (1, count));
+        assert!(edge.buffer.capacity() <= limits::READ_BUFFER_BYTES, "{count} octets");
+    }
+    // Nothing is lost where there has to be more.
+    for _ in 0..limits::READ_BUFFER_BYTES {
+        client.write_all(b"y").await.unwrap();
+        edge.fill().await.unwrap();
+    }
+    let came = [vec![b'x'; limits::SMALL_READ_BYTES], vec![b'y'; limits::READ_BUFFER_BYTES]].concat();
+    assert_eq!(edge.buffered(), came);
+}
