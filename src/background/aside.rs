@@ -19,8 +19,46 @@ enum Stand {
     /// As the thread does that started it.
     Inherited,
     Forward,
-    /// Aside, but not for longer than until then.
-    AsideUntil(Instant),
+    Aside(Patience),
+}
+
+/// For how long a thread that stands aside waits for the processor.
+///
+/// Only waiting counts: where nobody else wants the processor, work that takes longer than this is done no sooner in
+/// front of the others, and disturbs them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Patience {
+    at_most: Duration,
+    began: Instant,
+    /// Processor time that the thread had used by then.
+    used: Duration,
+    /// It cannot be over before.
+    not_before: Instant,
+}
+
+impl Patience {
+    /// From now on.
+    fn new(at_most: Duration) -> Self {
+        let began = Instant::now();
+        Self { at_most, began, used: used(), not_before: began + at_most }
+    }
+
+    /// Whether it is over; `used` is asked when it may be.
+    fn is_over(&mut self, now: Instant, used: impl FnOnce() -> Duration) -> bool {
+        if now < self.not_before {
+            return false;
+        }
+        let worked = used().saturating_sub(self.used);
+        let left = self.at_most.saturating_sub((now - self.began).saturating_sub(worked));
+        self.not_before = now + left;
+        left.is_zero()
+    }
+}
+
+/// Processor time that the calling thread has used so far.
+fn used() -> Duration {
+    let used = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    used.try_into().unwrap_or_default()
 }
 
 /// How many wait for work that may stand aside.
@@ -51,12 +89,12 @@ impl Drop for Awaited {
 }
 
 /// Has the calling thread run only while nobody else wants the processor, and come forward by itself when it offers the
-/// processor ([`breathe`](super::breathe)) after `at_most`. So do the threads that it starts, after
-/// [`limits::ASIDE_AT_MOST`]; both at once when somebody waits ([`Awaited`]). Where the system would not let it come
-/// forward, nothing happens.
+/// processor ([`breathe`](super::breathe)) and has waited for it for `at_most` in all. So do the threads that it starts,
+/// after [`limits::ASIDE_AT_MOST`]; both at once when somebody waits ([`Awaited`]). Where the system would not let it
+/// come forward, nothing happens.
 pub fn step_aside(at_most: Duration) {
     if !is_awaited() && may_come_forward() && (is_aside() || change(libc::SCHED_IDLE).is_ok()) {
-        STAND.set(Stand::AsideUntil(Instant::now() + at_most));
+        STAND.set(Stand::Aside(Patience::new(at_most)));
     }
 }
 
@@ -89,9 +127,14 @@ pub fn prepare() {
 pub(super) fn come_forward_in_time() {
     match STAND.get() {
         Stand::Forward => {}
-        Stand::AsideUntil(then) if Instant::now() < then && !is_awaited() => {}
-        Stand::AsideUntil(_) => come_forward(),
-        Stand::Inherited if is_idle() => STAND.set(Stand::AsideUntil(Instant::now() + limits::ASIDE_AT_MOST)),
+        Stand::Aside(mut patience) => {
+            if is_awaited() || patience.is_over(Instant::now(), used) {
+                come_forward();
+            } else {
+                STAND.set(Stand::Aside(patience));
+            }
+        }
+        Stand::Inherited if is_idle() => STAND.set(Stand::Aside(Patience::new(limits::ASIDE_AT_MOST))),
         Stand::Inherited => STAND.set(Stand::Forward),
     }
 }
@@ -103,7 +146,7 @@ fn is_awaited() -> bool {
 fn is_aside() -> bool {
     match STAND.get() {
         Stand::Forward => false,
-        Stand::AsideUntil(_) => true,
+        Stand::Aside(_) => true,
         Stand::Inherited => is_idle(),
     }
 }
@@ -190,6 +233,37 @@ mod tests {
     }
 
     #[test]
+    fn only_waiting_takes_patience() {
+        let mut patience = Patience::new(Duration::from_secs(10));
+        let (began, used) = (patience.began, patience.used);
+        let mut is_over = |elapsed, worked| {
+            let [elapsed, worked] = [elapsed, worked].map(Duration::from_secs);
+            patience.is_over(began + elapsed, || used + worked)
+        };
+        // Before it could have waited so long, nobody asks what it has done.
+        assert!(!is_over(9, 0));
+        assert!(!is_over(12, 8), "it has waited four seconds");
+        assert!(!is_over(17, 8), "it is not asked before six more are over");
+        assert!(is_over(18, 8));
+        assert!(is_over(40, 30));
+    }
+
+    #[test]
+    fn a_thread_that_does_not_run_waits_and_one_that_runs_does_not() {
+        let (asleep, busy) = apart(|| {
+            let before = used();
+            thread::sleep(Duration::from_millis(20));
+            let asleep = used() - before;
+            let mut number = 0_u64;
+            while used() - before < Duration::from_millis(5) {
+                number = std::hint::black_box(number + 1);
+            }
+            (asleep, number)
+        });
+        assert!(asleep < Duration::from_millis(20) && busy > 0, "{asleep:?}, {busy}");
+    }
+
+    #[test]
     fn what_is_done_aside_is_over_when_others_are_met() {
         let stands = apart(|| (aside(Duration::from_secs(60), is_idle), is_idle()));
         assert!(!stands.1, "{stands:?}");
@@ -205,7 +279,7 @@ mod tests {
             apart(|| {
                 let inherited = (is_idle(), STAND.get());
                 come_forward_in_time();
-                let learnt = matches!(STAND.get(), Stand::AsideUntil(_));
+                let learnt = matches!(STAND.get(), Stand::Aside(_));
                 come_forward();
                 (inherited, learnt, is_idle())
             })
