@@ -4,6 +4,8 @@
 //! memory: one bit in each of the eight words of a line. Which bits these are depends on how far the name reaches: a
 //! parent that is listed by itself alone says nothing of the names below it, and they are not searched for its sake.
 
+use super::pages::Pages;
+
 /// Twelve bits a name let about 0.5 % of the names that are not listed through, for the names themselves to say no.
 const BITS_A_NAME: u64 = 12;
 const WORDS: usize = 8;
@@ -22,13 +24,12 @@ pub(super) enum Reach {
 
 /// A Bloom filter over the hashes of names. Which bits a hash sets is part of the format of images; a test holds it.
 ///
-/// Its words are asked for as zeros, which the system hands out as they are touched: whoever fills it from a disk touches
-/// each of them once, on as many processors as there are.
+/// It lies in memory as it does on disk, each word with its least significant octet first. Its pages are handed out as they
+/// are touched: whoever fills it from a disk touches each of them once, on as many processors as there are.
 #[derive(Debug)]
 pub(super) struct Filter {
-    words: Vec<u64>,
-    /// Where the first line begins, so that each lies in one line of the cache.
-    start: usize,
+    /// Pages, so that each line of the filter lies in one line of the cache.
+    octets: Pages,
     lines: usize,
 }
 
@@ -42,23 +43,18 @@ impl Filter {
         Self::with_lines(usize::try_from(lines).unwrap_or(usize::MAX).max(1))
     }
 
-    /// An empty filter of so many lines, to be [filled](Self::words_mut) with what [`Self::bytes`] has given.
+    /// An empty filter of so many lines, to be [filled](Self::octets_mut) with what [`Self::octets`] has given.
     pub(super) fn with_lines(lines: usize) -> Self {
-        let words = vec![0_u64; lines.saturating_mul(WORDS).saturating_add(WORDS - 1)];
-        // Where alignment cannot be told, a line may lie in two lines of the cache.
-        let start = Some(words.as_ptr().align_offset(Self::LINE)).filter(|start| *start < WORDS);
-        Self { words, start: start.unwrap_or_default(), lines }
+        Self { octets: Pages::zeroed(lines.saturating_mul(Self::LINE)), lines }
     }
 
-    /// All words, line by line.
-    pub(super) fn words_mut(&mut self) -> &mut [u64] {
-        let words = self.words.get_mut(self.start..).unwrap_or_default();
-        words.get_mut(..self.lines * WORDS).unwrap_or_default()
+    /// All of it, line by line.
+    pub(super) fn octets(&self) -> &[u8] {
+        &self.octets
     }
 
-    fn words(&self) -> &[u64] {
-        let words = self.words.get(self.start..).unwrap_or_default();
-        words.get(..self.lines * WORDS).unwrap_or_default()
+    pub(super) fn octets_mut(&mut self) -> &mut [u8] {
+        &mut self.octets
     }
 
     pub(super) fn lines(&self) -> usize {
@@ -67,39 +63,29 @@ impl Filter {
 
     /// Bytes of memory it holds.
     pub(super) fn memory_bytes(&self) -> usize {
-        size_of_val(self.words.as_slice())
-    }
-
-    /// The lines as they lie on disk, so many octets at a time.
-    pub(super) fn bytes(&self, piece: usize) -> impl Iterator<Item = Vec<u8>> + '_ {
-        let lines = (piece / Self::LINE).max(1);
-        self.words()
-            .chunks(lines * WORDS)
-            .map(|words| words.iter().flat_map(|word| word.to_le_bytes()).collect())
-    }
-
-    /// Puts words back as [`Self::bytes`] has given them; octets that make no whole word are left out.
-    pub(super) fn fill(words: &mut [u64], bytes: &[u8]) {
-        let (from, _) = bytes.as_chunks::<{ size_of::<u64>() }>();
-        words.iter_mut().zip(from).for_each(|(word, bytes)| *word = u64::from_le_bytes(*bytes));
+        self.octets.memory_bytes()
     }
 
     /// Adds a name that reaches so far. It takes the same room however far that is.
     pub(super) fn insert(&mut self, hash: u64, reach: Reach) {
-        let at = self.start + WORDS * place(hash, self.lines);
-        let line = self.words.get_mut(at..).and_then(<[u64]>::first_chunk_mut::<WORDS>);
-        for (word, bit) in line.into_iter().flatten().zip(bits(hash, reach)) {
-            *word |= 1 << bit;
+        let at = Self::LINE * place(hash, self.lines);
+        let line = self.octets.get_mut(at..).and_then(<[u8]>::first_chunk_mut::<{ Self::LINE }>);
+        let words = line.into_iter().flat_map(|line| line.as_chunks_mut().0);
+        for (word, bit) in words.zip(bits(hash, reach)) {
+            *word = (u64::from_le_bytes(*word) | 1 << bit).to_le_bytes();
         }
     }
 
     /// Whether a name may be in it that was added with this reach.
     #[inline]
     pub(super) fn may_hold(&self, hash: u64, reach: Reach) -> bool {
-        let at = self.start + WORDS * place(hash, self.lines);
+        let at = Self::LINE * place(hash, self.lines);
         // An empty filter has lines as well; one without any knows nothing.
-        let Some(line) = self.words.get(at..).and_then(<[u64]>::first_chunk::<WORDS>) else { return true };
-        let all = line.iter().zip(bits(hash, reach)).fold(1, |all, (word, bit)| all & (word >> bit));
+        let Some(line) = self.octets.get(at..).and_then(<[u8]>::first_chunk::<{ Self::LINE }>) else {
+            return true;
+        };
+        let words = line.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word));
+        let all = words.zip(bits(hash, reach)).fold(1, |all, (word, bit)| all & (word >> bit));
         all == 1
     }
 
@@ -144,15 +130,9 @@ mod tests {
         let reach = |number: usize| if number.is_multiple_of(3) { Reach::Below } else { Reach::Itself };
         names(seed, 0, 20_000).enumerate().for_each(|(number, hash)| filter.insert(hash, reach(number)));
         let mut again = Filter::with_lines(filter.lines());
-        let pieces = filter.bytes(1_000);
-        again
-            .words_mut()
-            .chunks_mut(960 / 8)
-            .zip(pieces)
-            .for_each(|(words, bytes)| Filter::fill(words, &bytes));
-        assert_eq!(again.words(), filter.words());
+        again.octets_mut().copy_from_slice(filter.octets());
         assert_eq!(
-            again.words().as_ptr().align_offset(Filter::LINE),
+            again.octets().as_ptr().align_offset(Filter::LINE),
             0,
             "a line lies in one line of the cache"
         );
@@ -176,8 +156,7 @@ mod tests {
         let mut filter = Filter::with_room(100);
         [1, 0x0123_4567_89ab_cdef, u64::MAX].into_iter().for_each(|hash| filter.insert(hash, Reach::Itself));
         [2, 0xfedc_ba98_7654_3210].into_iter().for_each(|hash| filter.insert(hash, Reach::Below));
-        let bytes: Vec<u8> = filter.bytes(1 << 20).flatten().collect();
-        assert_eq!(crate::policy::Digest::of(&bytes).to_string(), PINNED);
+        assert_eq!(crate::policy::Digest::of(filter.octets()).to_string(), PINNED);
     }
 
     const PINNED: &str = "e54ef9658b453b4118e42aa2b4e88b50af75da2afdb4d078e19044dda6f15164";

@@ -12,6 +12,7 @@ mod image;
 mod layer;
 mod layers;
 mod pace;
+mod pages;
 mod posting;
 mod run;
 mod table;

@@ -28,6 +28,7 @@ use crate::background::breathe;
 use crate::policy::Digest;
 use crate::policy::names::filter::Filter;
 use crate::policy::names::hash::{Depths, Seed};
+use crate::policy::names::pages::Pages;
 use crate::policy::names::posting::Link;
 
 const MAGIC: &[u8; 18] = b"interdict names 3\n";
@@ -114,7 +115,7 @@ pub(in crate::policy::names) fn write(
         covering: image.labels.covering.to_words(),
         parts: image.parts.iter().map(head_of).collect(),
         filter_lines: image.filter.lines(),
-        filter: image.filter.bytes(FILTER_SECTION).map(|bytes| Section::of(&bytes)).collect(),
+        filter: image.filter.octets().chunks(FILTER_SECTION).map(Section::of).collect(),
     })?;
     let mut begin = MAGIC.to_vec();
     begin.extend((head.len() as u64).to_le_bytes());
@@ -125,10 +126,7 @@ pub(in crate::policy::names) fn write(
         to.write_all(part.bytes())?;
         to.write_all(&links(part))?;
     }
-    for bytes in image.filter.bytes(FILTER_SECTION) {
-        to.write_all(&bytes)?;
-    }
-    Ok(())
+    image.filter.octets().chunks(FILTER_SECTION).try_for_each(|octets| to.write_all(octets))
 }
 
 /// Reads an image of `length` octets in all, and the note that was written with it.
@@ -154,15 +152,14 @@ pub(in crate::policy::names) fn read<N: for<'n> Deserialize<'n>>(
     let mut made = Filter::with_lines(filter_lines);
     let mut octets = Vec::with_capacity(parts.len());
     for part in &parts {
-        octets.push(vec![0_u8; usize::try_from(part.section.bytes).map_err(|_| damaged())?]);
+        octets.push(Pages::zeroed(usize::try_from(part.section.bytes).map_err(|_| damaged())?));
     }
     let mut tasks = Tasks { at, tasks: Vec::with_capacity(parts.len() + filter.len()) };
     for (part, octets) in parts.iter().zip(&mut octets) {
-        tasks.add(&part.section, Place::Octets(octets));
+        tasks.add(&part.section, octets);
     }
-    for (section, words) in filter.iter().zip(made.words_mut().chunks_mut(FILTER_SECTION / size_of::<u64>()))
-    {
-        tasks.add(section, Place::Words(words));
+    for (section, octets) in filter.iter().zip(made.octets_mut().chunks_mut(FILTER_SECTION)) {
+        tasks.add(section, octets);
     }
     tasks.carry_out(from)?;
     let parts = parts.into_iter().zip(octets).map(|(part, octets)| settle(part.plan, octets));
@@ -203,7 +200,7 @@ fn read_head(from: &dyn ReadAt, length: u64) -> io::Result<(Vec<u8>, u64)> {
 }
 
 /// A part and the links behind it.
-fn settle(plan: Plan, mut bytes: Vec<u8>) -> Option<Part> {
+fn settle(plan: Plan, mut bytes: Pages) -> Option<Part> {
     let own = usize::try_from(plan.bytes()?).ok()?;
     let (links, rest) = bytes.get(own..)?.as_chunks::<{ Link::BYTES }>();
     let links = links.iter().map(|link| Link::from_bytes(*link)).collect();
@@ -214,44 +211,25 @@ fn settle(plan: Plan, mut bytes: Vec<u8>) -> Option<Part> {
     Part::new(plan, bytes, links)
 }
 
-/// Where a section goes.
-enum Place<'t> {
-    Octets(&'t mut [u8]),
-    /// Lines of the filter.
-    Words(&'t mut [u64]),
-}
-
 /// A section that is to be read.
 struct Task<'t> {
     at: u64,
     section: &'t Section,
-    to: Place<'t>,
+    to: &'t mut [u8],
 }
 
 impl Task<'_> {
     /// Reads and hashes it, a piece at a time.
-    fn carry_out(self, from: &dyn ReadAt, room: &mut [u8]) -> io::Result<()> {
-        let (mut hash, mut at, mut bytes) = (Sha256::new(), self.at, 0);
-        let mut read = |piece: &mut [u8]| {
+    fn carry_out(self, from: &dyn ReadAt) -> io::Result<()> {
+        let (mut hash, mut at) = (Sha256::new(), self.at);
+        let is_whole = self.to.len() as u64 == self.section.bytes;
+        for piece in self.to.chunks_mut(PIECE) {
             from.read_exact_at(piece, at)?;
             hash.update(&*piece);
-            let read = piece.len() as u64;
-            (at, bytes) = (at + read, bytes + read);
-            io::Result::Ok(())
-        };
-        match self.to {
-            Place::Octets(octets) => octets.chunks_mut(PIECE).try_for_each(read)?,
-            Place::Words(words) => {
-                for words in words.chunks_mut(PIECE / size_of::<u64>()) {
-                    let piece = room.get_mut(..size_of_val(words)).ok_or_else(damaged)?;
-                    read(piece)?;
-                    Filter::fill(words, piece);
-                }
-            }
+            at += piece.len() as u64;
         }
-        let sound =
-            bytes == self.section.bytes && hash.finalize().as_slice() == self.section.sha256.as_bytes();
-        if sound { Ok(()) } else { Err(damaged()) }
+        let is_sound = is_whole && hash.finalize().as_slice() == self.section.sha256.as_bytes();
+        if is_sound { Ok(()) } else { Err(damaged()) }
     }
 }
 
@@ -263,7 +241,7 @@ struct Tasks<'t> {
 }
 
 impl<'t> Tasks<'t> {
-    fn add(&mut self, section: &'t Section, to: Place<'t>) {
+    fn add(&mut self, section: &'t Section, to: &'t mut [u8]) {
         self.tasks.push(Task { at: self.at, section, to });
         // The sum of all is in the file.
         self.at = self.at.saturating_add(section.bytes);
@@ -275,9 +253,8 @@ impl<'t> Tasks<'t> {
         let tasks = Mutex::new(self.tasks.into_iter());
         let next = || tasks.lock().unwrap_or_else(PoisonError::into_inner).next();
         let work = || {
-            let mut room = vec![0; PIECE];
             while let Some(task) = next() {
-                task.carry_out(from, &mut room)?;
+                task.carry_out(from)?;
             }
             Ok(())
         };

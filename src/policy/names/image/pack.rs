@@ -6,6 +6,7 @@ use super::code::{Encoder, Lengths, MOST_SYMBOLS, Writer};
 use super::part::{BLOCK, LONG_SPAN, LONG_SPAN_BITS, NODE, Part, Plan};
 use crate::background::Breath;
 use crate::hostname::MAX_NAME_OCTETS;
+use crate::policy::names::pages::Pages;
 use crate::policy::names::posting::{Link, Posting};
 
 /// So many names make a part: enough that its codes fit it, few enough that they can wait until the codes are known. Tests
@@ -93,7 +94,7 @@ impl Waiting {
         self.bytes.clear();
         self.last.clear();
         self.names = 0;
-        Part::new(plan, bytes, links)
+        Part::new(plan, Pages::holding(&bytes), links)
     }
 
     fn entries(&self) -> Entries<'_> {
@@ -321,7 +322,7 @@ mod tests {
                 let at = at.index(bytes.len());
                 bytes[at] = octet;
             }
-            if let Some(part) = Part::new(part.plan.clone(), bytes, Vec::new()) {
+            if let Some(part) = Part::new(part.plan.clone(), Pages::holding(&bytes), Vec::new()) {
                 names.keys().for_each(|name| { std::hint::black_box(part.find(name)); });
                 let (mut walk, mut name) = (part.walk(), Vec::new());
                 while walk.advance(&mut name).is_some() {

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::code::{Decoder, Lengths, Reader};
 use crate::hostname::MAX_NAME_OCTETS;
+use crate::policy::names::pages::Pages;
 use crate::policy::names::posting::{Link, Posting};
 
 /// Names in a block: in a larger one a name takes less, and longer to find.
@@ -80,7 +81,7 @@ impl Plan {
 pub(super) struct Part {
     pub(super) plan: Plan,
     layout: Layout,
-    bytes: Vec<u8>,
+    bytes: Pages,
     pub(super) links: Vec<Link>,
     octets: Decoder,
     shared: Decoder,
@@ -94,7 +95,7 @@ pub(super) struct Part {
 
 impl Part {
     /// Nothing when the octets are not those of the plan.
-    pub(super) fn new(plan: Plan, bytes: Vec<u8>, links: Vec<Link>) -> Option<Self> {
+    pub(super) fn new(plan: Plan, bytes: Pages, links: Vec<Link>) -> Option<Self> {
         let layout = plan.layout().filter(|layout| layout.nodes.end == bytes.len())?;
         let valid = plan.posting_bits <= u32::BITS;
         let mut part = Self {
@@ -127,7 +128,7 @@ impl Part {
 
     /// Bytes of memory it holds.
     pub(super) fn memory_bytes(&self) -> usize {
-        self.bytes.capacity()
+        self.bytes.memory_bytes()
             + self.links.capacity() * size_of::<Link>()
             + self.keys.capacity() * size_of::<u64>()
             + 4 * Decoder::MEMORY
