@@ -28,8 +28,8 @@ pub(super) fn line(text: &str, taken: &mut Taken) {
     }
     let Some((names, target)) = value.strip_prefix('/').and_then(|rest| rest.rsplit_once('/')) else {
         // `server=192.0.2.1` is for every name; anything else lacks a slash.
-        let reason = if value.starts_with('/') { Reason::Malformed } else { Reason::Resolver };
-        return taken.skip(entry, reason, "");
+        let is_for_all = setting == "server" && !value.starts_with(['/', '"']);
+        return taken.skip(entry, if is_for_all { Reason::Resolver } else { Reason::Malformed }, "");
     };
     let effect = effect(setting, target);
     for name in names.split('/') {
@@ -69,7 +69,11 @@ fn one(name: &str, effect: &Effect, entry: &str, taken: &mut Taken) {
     match effect {
         Effect::Block => taken.block(pattern, entry),
         Effect::Pass => taken.except(pattern, entry),
-        Effect::Skip(reason) => taken.skip(entry, *reason, ""),
+        // It leads somewhere, though a wider line denies it.
+        Effect::Skip(reason) => {
+            taken.pass(pattern);
+            taken.skip(entry, *reason, "");
+        }
     }
 }
 

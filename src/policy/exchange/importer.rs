@@ -1,6 +1,6 @@
 //! Reads a list line by line, in pieces as they come.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::Serialize;
 
@@ -141,8 +141,10 @@ impl Importer {
         if let Reader::Rpz(reader) = &mut self.reader {
             reader.finish(&mut self.taken);
         }
-        let Taken { line, patterns, except, doubled, counts, skipped, .. } = self.taken;
+        let Taken { line, patterns, except, off, doubled, counts, skipped, .. } = self.taken;
         let (mut patterns, mut except) = (patterns.into_patterns(), except.into_patterns());
+        patterns.retain(|pattern| !off.blocks.contains(pattern));
+        except.retain(|pattern| !off.exceptions.contains(pattern));
         if matches!(self.reader, Reader::Rpz(_)) {
             (patterns, except) = (rpz::joined(patterns), rpz::joined(except));
         }
@@ -168,6 +170,11 @@ impl Importer {
             taken.skip(text, Reason::TooLong, format!("more than {} bytes", limits::IMPORT_LINE_BYTES));
             return;
         }
+        if text.contains('\r') {
+            // What stands behind one is a line of its own to whoever wrote it, and part of this one to us.
+            let detail = "a carriage return within the line: its lines end in `\\n` or `\\r\\n`";
+            return taken.skip(text, Reason::Malformed, detail);
+        }
         match &mut self.reader {
             Reader::Hosts => hosts::line(text, taken),
             Reader::Domains { subdomains } => domains::line(text, *subdomains, taken),
@@ -178,6 +185,13 @@ impl Importer {
     }
 }
 
+/// Rules that other rules of the list switch off, wherever they stand.
+#[derive(Debug, Default)]
+struct SwitchedOff {
+    blocks: HashSet<Pattern>,
+    exceptions: HashSet<Pattern>,
+}
+
 /// What was taken so far; the readers of the formats put it in.
 #[derive(Debug, Default)]
 pub(super) struct Taken {
@@ -185,6 +199,7 @@ pub(super) struct Taken {
     pub(super) line: u64,
     patterns: Distinct,
     except: Distinct,
+    off: SwitchedOff,
     doubled: u64,
     counts: BTreeMap<Reason, u64>,
     skipped: Vec<Skipped>,
@@ -204,10 +219,24 @@ impl Taken {
 
     /// A name that is let pass. A list of ours has no place for it, so it counts as skipped as well.
     pub(super) fn except(&mut self, pattern: Pattern, text: &str) {
+        self.pass(pattern);
+        self.skip(text, Reason::Exception, "");
+    }
+
+    /// A name that the list itself does not block, though a wider line of it does. Whoever counts it says why.
+    pub(super) fn pass(&mut self, pattern: Pattern) {
         if self.except.len() < limits::HOSTS_PER_SET {
             self.except.insert(pattern);
         }
-        self.skip(text, Reason::Exception, "");
+    }
+
+    /// A rule, or an exception, that does not hold.
+    pub(super) fn switch_off(&mut self, pattern: Pattern, is_exception: bool, text: &str) {
+        let off = if is_exception { &mut self.off.exceptions } else { &mut self.off.blocks };
+        if off.len() < limits::HOSTS_PER_SET {
+            off.insert(pattern);
+        }
+        self.skip(text, Reason::SwitchedOff, "");
     }
 
     pub(super) fn skip(&mut self, text: &str, reason: Reason, detail: impl Into<String>) {

@@ -58,6 +58,8 @@ reasons! {
         Malformed = "malformed", "the line is not of this format";
         TooLong = "too-long", "the line is too long";
         TooMany = "too-many", "the policy set could not hold more names";
+        SwitchedOff = "switched-off", "it switches another rule of the list off";
+        PartException = "part-exception", "an exception for some requests only, which no case can express: what it is about is blocked whole";
         Exception = "exception", "an exception, which a list cannot hold: write it into `except` of the case";
         ExceptionAround = "exception-around", "an exception with blocked names inside it, which no case can express";
         Excepted = "excepted", "an exception of the list takes the whole of it away";

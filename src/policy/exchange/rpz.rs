@@ -55,6 +55,17 @@ struct Record {
     open: u32,
 }
 
+/// What a record does with its name.
+enum Effect {
+    Block,
+    Pass,
+    /// It leads the name somewhere, though a wider record denies it.
+    Led(Reason, &'static str),
+}
+
+/// Types of records that lead a name to an address.
+const LEADING: [&str; 6] = ["A", "AAAA", "CNAME", "DNAME", "HTTPS", "SVCB"];
+
 impl Reader {
     pub(super) fn new(zone: Option<&Hostname>) -> Self {
         let zone = zone.map(|zone| Name { absolute: true, text: zone.as_str().to_owned() });
@@ -113,7 +124,12 @@ impl Reader {
             self.zone.get_or_insert(owner);
             return;
         }
-        match self.act(&owner, &kind, rest.next().unwrap_or_default(), taken, record) {
+        let target = rest.next().unwrap_or_default();
+        let acted = match (kind.as_str(), rest.next()) {
+            ("CNAME", Some(_)) => Err((Reason::Malformed, "words behind the target".to_owned())),
+            _ => self.act(&owner, &kind, target, taken, record),
+        };
+        match acted {
             Ok(()) => {}
             Err((reason, detail)) => taken.skip_at(record.line, &record.text(), reason, detail),
         }
@@ -122,13 +138,13 @@ impl Reader {
     fn directive(&mut self, name: &str, value: Option<&str>, record: &Record, taken: &mut Taken) {
         match (name.to_ascii_uppercase().as_str(), value) {
             ("$ORIGIN", Some(origin)) => self.origin = self.resolve(origin),
-            ("$TTL", _) => {}
+            ("$TTL", Some(ttl)) if is_ttl(ttl) => {}
             ("$INCLUDE", _) => taken.skip_at(record.line, &record.text(), Reason::Include, ""),
             _ => taken.skip_at(
                 record.line,
                 &record.text(),
                 Reason::Malformed,
-                "a directive of another program",
+                "a directive of another program, or one without its value",
             ),
         }
     }
@@ -162,27 +178,29 @@ impl Reader {
         let trigger = owner.within(zone).ok_or((Reason::OutsideZone, String::new()))?;
         if trigger.is_empty() {
             // What stands at the apex is about the zone itself.
-            return Ok(());
+            let is_alias = matches!(kind, "CNAME" | "DNAME");
+            let detail = "at the apex of the zone, where it names nothing".to_owned();
+            return if is_alias { Err((Reason::Malformed, detail)) } else { Ok(()) };
         }
         if is_trigger(trigger) {
             return Err((Reason::OtherTrigger, String::new()));
         }
-        if kind != "CNAME" {
-            return Err((Reason::LocalData, String::new()));
-        }
         let is_own_name =
             |target: &str| target.strip_suffix('.') == Some(trigger) && !trigger.starts_with('*');
         let target = target.to_ascii_lowercase();
-        let passes = match target.as_str() {
-            "." | "*." | "rpz-drop." => false,
-            "rpz-passthru." => true,
-            "rpz-tcp-only." => return Err((Reason::OtherAction, String::new())),
+        let effect = match target.as_str() {
+            // It has no address, and none comes from elsewhere.
+            _ if !LEADING.contains(&kind) => return Err((Reason::LocalData, String::new())),
+            _ if kind != "CNAME" => Effect::Led(Reason::LocalData, ""),
+            "." | "*." | "rpz-drop." => Effect::Block,
+            "rpz-passthru." => Effect::Pass,
+            "rpz-tcp-only." => Effect::Led(Reason::OtherAction, ""),
             // The old way to write `rpz-passthru.`
-            own if is_own_name(own) => true,
+            own if is_own_name(own) => Effect::Pass,
             "rpz-passthru" | "rpz-drop" | "rpz-tcp-only" => {
-                return Err((Reason::LocalData, "the dot at its end is missing".to_owned()));
+                Effect::Led(Reason::LocalData, "the dot at its end is missing")
             }
-            _ => return Err((Reason::LocalData, String::new())),
+            _ => Effect::Led(Reason::LocalData, ""),
         };
         let (form, name) = match trigger.strip_prefix("*.") {
             Some(name) => (Form::Below, name),
@@ -192,10 +210,13 @@ impl Reader {
         let text = record.text();
         let Some(name) = taken.dns_name(name, &text) else { return Ok(()) };
         let pattern = Pattern { form, name };
-        if passes {
-            taken.except(pattern, &text)
-        } else {
-            taken.block(pattern, &text)
+        match effect {
+            Effect::Block => taken.block(pattern, &text),
+            Effect::Pass => taken.except(pattern, &text),
+            Effect::Led(reason, detail) => {
+                taken.pass(pattern);
+                return Err((reason, detail.to_owned()));
+            }
         }
         Ok(())
     }

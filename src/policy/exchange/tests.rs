@@ -180,6 +180,16 @@ fn a_line_without_end_and_a_record_without_end_are_skipped_once_and_not_kept() {
 }
 
 #[test]
+fn what_stands_behind_a_lone_carriage_return_is_no_line_of_its_own() {
+    let old_macintosh = b"0.0.0.0 a.example\r192.0.2.7 b.example\r0.0.0.0 c.example\r";
+    for format in Format::ALL {
+        let imported = Importer::read(format, &ImportOptions::default(), old_macintosh);
+        assert_eq!((imported.patterns, imported.except), (vec![], vec![]), "{format:?}");
+        assert_eq!(imported.counts, [(Reason::Malformed, 1)].into(), "{format:?}");
+    }
+}
+
+#[test]
 fn every_reason_has_a_word_of_its_own() {
     let mut words: Vec<&str> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
     words.sort_unstable();
