@@ -16,6 +16,17 @@ pub fn canonical_ip(address: IpAddr) -> IpAddr {
     address.to_canonical()
 }
 
+/// Where a connection to an address leads: the unspecified address is the machine itself to Linux, which connects to its
+/// loopback address.
+#[must_use]
+pub fn destination(address: IpAddr) -> IpAddr {
+    match canonical_ip(address) {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        address => address,
+    }
+}
+
 /// The network that a client's address counts for: an IPv4 address is one client, an IPv6 client has a /64 to choose
 /// its addresses from (RFC 6177, RFC 4291 §2.5.1).
 #[must_use]

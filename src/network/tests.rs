@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use proptest::prelude::*;
 
-use super::{NetworkMap, Networks, canonical_ip, canonical_network};
+use super::{NetworkMap, Networks, canonical_ip, canonical_network, destination};
 
 fn net(text: &str) -> IpNet {
     text.parse().unwrap()
@@ -89,5 +89,18 @@ proptest! {
         values.sort_unstable();
         let expected: Vec<usize> = (0..networks.len()).filter(|at| inside(&networks[*at])).collect();
         prop_assert_eq!(values, expected);
+    }
+}
+
+#[test]
+fn the_unspecified_address_leads_to_the_machine_itself_and_every_other_where_it_says() {
+    for (address, led) in [
+        ("0.0.0.0", "127.0.0.1"),
+        ("::", "::1"),
+        ("::ffff:0.0.0.0", "127.0.0.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8::1", "2001:db8::1"),
+    ] {
+        assert_eq!(destination(address.parse().unwrap()), led.parse::<IpAddr>().unwrap(), "{address}");
     }
 }

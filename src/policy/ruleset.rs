@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use crate::diagnostic::Diagnostics;
 use crate::hostname::Hostname;
 use crate::limits;
-use crate::network::NetworkMap;
+use crate::network::{NetworkMap, canonical_ip, destination};
 
 use super::book::{Book, ParsedCase};
 use super::case::{Case, CaseId};
@@ -247,9 +247,13 @@ impl Ruleset {
         self.hosts.each_name_of(wanted, each);
     }
 
-    /// The cases that close a network holding this address, with their position and that network.
+    /// The cases that close a network holding this address, or the one that a connection to it leads to, with their
+    /// position and that network.
     pub(crate) fn closing(&self, origin: IpAddr) -> impl Iterator<Item = (u32, &Arc<CompiledCase>, IpNet)> {
-        self.origins.holding(origin).filter_map(|(net, at)| Some((*at, self.cases.get(*at as usize)?, net)))
+        let led = Some(destination(origin)).filter(|led| *led != canonical_ip(origin));
+        let holding =
+            self.origins.holding(origin).chain(led.into_iter().flat_map(|led| self.origins.holding(led)));
+        holding.filter_map(|(net, at)| Some((*at, self.cases.get(*at as usize)?, net)))
     }
 }
 

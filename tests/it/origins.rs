@@ -211,6 +211,20 @@ fn a_closed_network_is_never_checked_not_even_for_one_territory() {
 }
 
 #[test]
+fn the_unspecified_address_leads_into_no_closed_loopback() {
+    let closed = Origin::named("closed", "127.0.0.1:0");
+    let port = closed.address().port();
+    for (address, network) in
+        [("0.0.0.0", "127.0.0.0/8"), ("0.0.0.0", "0.0.0.0/32"), ("[::ffff:0.0.0.0]", "127.0.0.1/32")]
+    {
+        let route = format!("[[route]]\nhosts = [\"*\"]\norigins = [\"{address}:{port}\"]\n");
+        let edge = Setup::new().table(&route).case(closes(&[network])).start();
+        assert_eq!(edge.get("shop.example").status, 403, "{address} in {network}");
+        closed.assert_untouched();
+    }
+}
+
+#[test]
 fn checks_stop_when_their_network_is_closed() {
     let (closed, free) = (Origin::named("closed", "127.0.0.2:0"), Origin::named("free", "127.0.0.1:0"));
     let edge = Setup::new().balanced(&[&closed, &free], HEALTH).start();
