@@ -100,6 +100,11 @@ fn sign(args: &SignArgs) -> Result<Exit, Exit> {
         Some(before) => before.serial.saturating_add(1),
         None => 1,
     });
+    if serial > limits::LARGEST_NUMBER {
+        let message =
+            format!("a serial is at most {}: after it there could be no other", limits::LARGEST_NUMBER);
+        return Err(complain(Exit::Usage, &message));
+    }
     // A line break in a name would make one line of the manifest two.
     if let Some(path) = files.files.keys().find(|path| path.contains(char::is_control)) {
         let message = format!("the file name `{}` holds a control character", path.escape_debug());

@@ -92,6 +92,11 @@ impl Signing {
         let wrong = |message: String, hint: String| {
             Err(Diagnostics::from(Diagnostic::error(MANIFEST, message).with_hint(hint)))
         };
+        if credential.serial > limits::LARGEST_NUMBER {
+            // After it there could be no other.
+            let message = format!("serial {} is above {}", credential.serial, limits::LARGEST_NUMBER);
+            return wrong(message, "sign the set with a lower one".to_owned());
+        }
         let text = match fs::read_to_string(&self.place) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -205,6 +210,18 @@ mod tests {
         signing.check(&files("a")).unwrap_err();
         put(directory.path(), &files("a"), 10);
         signing.check(&files("a")).unwrap();
+    }
+
+    #[test]
+    fn a_serial_after_which_there_could_be_no_other_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let signing = signing(directory.path());
+        for (serial, may_be) in
+            [(limits::LARGEST_NUMBER, true), (limits::LARGEST_NUMBER + 1, false), (u64::MAX, false)]
+        {
+            put(directory.path(), &files("a"), serial);
+            assert_eq!(signing.check(&files("a")).is_ok(), may_be, "{serial}");
+        }
     }
 
     #[test]

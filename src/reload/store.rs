@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -95,8 +95,7 @@ impl Store {
         let mut store =
             Self { root: root.to_path_buf(), newest: 0, kept: limits::KEPT_REVISIONS, _lock: lock };
         let kept = store.revisions()?.last().copied().unwrap_or(0);
-        let counted = fs::read_to_string(store.counter_path()).ok().and_then(|text| text.trim().parse().ok());
-        store.newest = kept.max(counted.unwrap_or(0));
+        store.newest = kept.max(counted(&store.counter_path()).unwrap_or(0));
         Ok(store)
     }
 
@@ -300,12 +299,20 @@ pub(super) fn manifests(root: &Path) -> Result<Vec<Manifest>, StoreError> {
     Ok(revisions_in(root)?.into_iter().filter_map(read).collect())
 }
 
+/// The counter as it was written last. One that is damaged says nothing: what is kept and the log know as well.
+fn counted(path: &Path) -> Option<u64> {
+    let mut text = String::new();
+    File::open(path).ok()?.take(limits::NUMBER_BYTES).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok().filter(|revision| *revision <= limits::LARGEST_NUMBER)
+}
+
 pub(super) fn revisions_in(root: &Path) -> Result<Vec<u64>, StoreError> {
     let path = root.join("revisions");
     let entries = fs::read_dir(&path).map_err(failed("list", &path))?;
     let mut found: Vec<u64> = entries
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".json")?.parse().ok())
+        .filter(|revision| *revision <= limits::LARGEST_NUMBER)
         .collect();
     found.sort_unstable();
     Ok(found)

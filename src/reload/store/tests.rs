@@ -62,6 +62,22 @@ fn a_revision_whose_set_could_not_be_kept_is_not_given_again() {
 }
 
 #[test]
+fn a_damaged_counter_never_makes_revisions_start_again() {
+    let home = tempfile::tempdir().unwrap();
+    let next = |counter: &str| {
+        std::fs::write(home.path().join("revision"), counter).unwrap();
+        Store::open(home.path()).unwrap().take_revision()
+    };
+    assert_eq!(next("6"), 7);
+    // What the log and the kept sets say of it is added by whoever opens it.
+    let too_long = format!("{}9", " ".repeat(100));
+    for damaged in ["", "-1", "1.5", "18446744073709551615", "9007199254740992", &too_long] {
+        assert_eq!(next(damaged), 1, "{damaged}");
+    }
+    assert_eq!(next("9007199254740990\n"), 9_007_199_254_740_991);
+}
+
+#[test]
 fn a_kept_set_is_read_beside_the_edge_that_holds_the_lock() {
     let directory = tempfile::tempdir().unwrap();
     let mut store = Store::open(directory.path()).unwrap();
