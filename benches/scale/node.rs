@@ -35,7 +35,8 @@ pub fn measure(count: usize) {
         "  p99 of allowed requests, during to before, median of {RELOADS} reloads: {:.2}",
         ratios[RELOADS / 2]
     );
-    memory("after the reloads", &edge, base, count);
+    wait_until_at_rest(&edge);
+    memory("after the reloads, at rest", &edge, base, count);
 }
 
 fn write_lists(policies: &Path, count: usize, last: &str) {

@@ -59,14 +59,14 @@ impl PolicySource {
 }
 
 fn compile(directory: &Path, options: &CompileOptions) -> Result<(Ruleset, Diagnostics), Diagnostics> {
-    compile_files(&read_whole(directory)?, options)
+    compile_files(&read_whole(directory)?.files, options)
 }
 
 /// The files of a policy directory that nobody is changing.
-fn read_whole(directory: &Path) -> Result<PolicyFiles, Diagnostics> {
+fn read_whole(directory: &Path) -> Result<Snapshot, Diagnostics> {
     match reload::cut_off(directory) {
         Some(errors) => Err(errors),
-        None => read(directory),
+        None => snapshot(directory),
     }
 }
 
@@ -124,8 +124,9 @@ fn check_alone(args: &CheckArgs) -> Result<Exit, Exit> {
         tell(&errors);
         Exit::No
     };
-    let files = read_whole(&directory).map_err(refuse)?;
+    let Snapshot { files, warnings, .. } = read_whole(&directory).map_err(refuse)?;
     let (ruleset, mut found) = compile_files(&files, &options).map_err(refuse)?;
+    found.extend(warnings);
     found.extend(unguarded(&ruleset, &files));
     tell(&found);
     say!("{}", summary(&ruleset));

@@ -175,7 +175,9 @@ impl Reinstatement<'_> {
                 format!("the edge refuses the set without {id}; `{name}` is back in its place")
             }
             Outcome::Held(_) => {
-                format!("the guard holds this back, and {id} is enforced as before; its file is `{to}`")
+                format!(
+                    "the guard holds this back: what is in force stays so, {id} with it if it was; its file is `{to}`"
+                )
             }
             Outcome::Nobody => format!("{id} has ended, its file is `{to}`"),
             Outcome::Unknown(_) => {

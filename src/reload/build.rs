@@ -113,8 +113,12 @@ impl Builder {
             }
         };
         let known = Known::of(&snapshot);
-        let built = self.build_beside(&snapshot.files, before);
-        (built.map(|built| Built { known, ..built }), snapshot.fingerprint)
+        let mut built = self.build_beside(&snapshot.files, before);
+        if let Ok(built) = &mut built {
+            built.known = known;
+            built.warnings.extend(snapshot.warnings);
+        }
+        (built, snapshot.fingerprint)
     }
 
     /// Long lists that are new take seconds, on every processor there is: a thread that stands back reads them. One that does

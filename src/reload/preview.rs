@@ -6,11 +6,11 @@ use super::build::compile_whole;
 use super::guarding::Rules;
 use super::rollback;
 use super::signing::Signing;
-use super::source::{self, SourceError};
+use super::source::{self, Snapshot, SourceError};
 use super::store;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::policy::guard::{self, Changes, Finding, Reach, SetFacts, Suffixes, violation_spot};
-use crate::policy::{CompileOptions, PolicyFiles, Revision, Ruleset};
+use crate::policy::{CompileOptions, Revision, Ruleset};
 use jiff::Timestamp;
 
 /// What would come of a set.
@@ -41,8 +41,9 @@ pub fn preview(
     rules: &Rules,
     now: Timestamp,
 ) -> Result<Preview, Diagnostics> {
-    let files = read_whole(directory)?;
-    let (ruleset, facts, warnings) = compile_whole(&files, options)?;
+    let Snapshot { files, warnings: strays, .. } = read_whole(directory)?;
+    let (ruleset, facts, mut warnings) = compile_whole(&files, options)?;
+    warnings.extend(strays);
     let mut refusal = Diagnostics::new();
     let signing = Signing::new(rules.signers.clone(), directory.to_owned(), state);
     if let Err(errors) = signing.check(&files) {
@@ -74,11 +75,11 @@ pub fn preview(
     })
 }
 
-fn read_whole(directory: &Path) -> Result<PolicyFiles, Diagnostics> {
+fn read_whole(directory: &Path) -> Result<Snapshot, Diagnostics> {
     if let Some(errors) = rollback::cut_off(directory) {
         return Err(errors);
     }
-    source::read(directory).map(|snapshot| snapshot.files).map_err(|error| match error {
+    source::read(directory).map_err(|error| match error {
         SourceError::Unreadable(errors, _) => errors,
         unsettled @ SourceError::Unsettled => {
             Diagnostic::error(directory.display().to_string(), unsettled.to_string()).into()

@@ -27,6 +27,8 @@ pub struct Snapshot {
     pub files: PolicyFiles,
     /// What tells this state of the directory from another without reading it.
     pub fingerprint: Fingerprint,
+    /// What is legal and hardly meant: files that look like cases and are none.
+    pub warnings: Diagnostics,
     /// When it was looked at.
     pub(super) at: SystemTime,
 }
@@ -119,7 +121,7 @@ fn read_with(
         if diagnostics.has_errors() {
             return Err(SourceError::Unreadable(diagnostics, after.fingerprint()));
         }
-        return Ok(Snapshot { files, fingerprint: after.fingerprint(), at });
+        return Ok(Snapshot { files, fingerprint: after.fingerprint(), warnings: diagnostics, at });
     }
     Err(SourceError::Unsettled)
 }
@@ -224,6 +226,11 @@ fn scan_directory(scan: &mut Scan, directory: &Path, name: &str, part: Part, dep
 
 fn scan_entry(scan: &mut Scan, path: &Path, name: &str, part: Part, depth: usize) {
     if !PolicyFiles::belongs(name) {
+        if is_stray_case(name, path) {
+            let message = "this belongs to no policy set: what stands in it is not carried out";
+            let hint = "a case is a file of its own in `cases/`, its name ends in `.toml`; move what is none elsewhere";
+            scan.problems.push(Diagnostic::warning(name, message).with_hint(hint));
+        }
         return;
     }
     match fs::metadata(path) {
@@ -247,6 +254,14 @@ fn scan_entry(scan: &mut Scan, path: &Path, name: &str, part: Part, depth: usize
         Err(error) if error.kind() == io::ErrorKind::NotFound && !path.is_symlink() => {}
         Err(error) => scan.problem(name, format!("cannot read the file: {error}"), "correct or remove it"),
     }
+}
+
+/// Whether somebody may take it for a case, or for a directory of cases. Hidden files and what editors leave are left alone.
+fn is_stray_case(name: &str, path: &Path) -> bool {
+    let Some(name) = name.strip_prefix("cases/").filter(|name| !name.starts_with(['.', '#'])) else {
+        return false;
+    };
+    !name.ends_with('~') && (name.to_lowercase().contains(".toml") || path.is_dir())
 }
 
 fn load(
