@@ -66,7 +66,10 @@ fn rule(entry: &str, taken: &mut Taken) {
         Err(reason) if switches_off => taken.skip(entry, Reason::SwitchedOff, reason.meaning()),
         Err(reason) => taken.skip(entry, reason, ""),
         Ok((form, name)) => {
-            let Some(pattern) = taken.name(name, entry).and_then(|name| of_form(form, name)) else { return };
+            let Some(name) = taken.name(name, entry) else { return };
+            let Some(pattern) = of_form(form, name) else {
+                return taken.skip(entry, Reason::AddressAsName, "");
+            };
             if switches_off {
                 taken.switch_off(pattern, is_exception, entry);
             } else if is_exception {
