@@ -76,38 +76,6 @@ fn check_counts_skipped_list_entries_and_is_content() {
     assert!(words.contains("lists/l.txt:2"), "{words}");
 }
 
-/// Files in the directory of cases that look like cases and are none, and others that nobody takes for one.
-fn strays(policies: &std::path::Path) -> [&'static str; 4] {
-    let cases = policies.join("cases");
-    let case = CaseFile::new("stray", &["stray.example"]).toml();
-    fs::create_dir(cases.join("team")).unwrap();
-    for name in ["NEW.TOML", "renamed.toml.txt", "team/one.toml", ".hidden.toml", "old.toml~", "README"] {
-        fs::write(cases.join(name), &case).unwrap();
-    }
-    ["cases/NEW.TOML", "cases/renamed.toml.txt", "cases/team", "belongs to no policy set"]
-}
-
-#[test]
-fn check_warns_of_files_that_look_like_cases_and_are_none() {
-    let policies = Policies::of(&[site()]);
-    let expected = strays(policies.directory.path());
-    let output = policies.command(&["check"]);
-    assert_eq!(output.code, 0, "{output:?}");
-    expected.iter().for_each(|words| assert!(output.stderr.contains(words), "no `{words}` in {output:?}"));
-    assert_eq!(output.stderr.matches(": warning: ").count(), 3, "{output:?}");
-}
-
-#[test]
-fn a_running_edge_warns_of_them_with_the_next_set() {
-    let origin = Origin::start();
-    let edge = Setup::new().origin(&origin).case(site()).start();
-    let expected = strays(edge.policies().path());
-    let status = edge.change(|policies| policies.write(&CaseFile::new("other", &["other.example"])));
-    let warnings = status.0["last_reload"].to_string();
-    expected.iter().for_each(|words| assert!(warnings.contains(words), "no `{words}` in {warnings}"));
-    assert_eq!(edge.get("stray.example").status, 200);
-}
-
 #[test]
 fn explain_says_verdict_case_and_pattern_in_words() {
     let policies = Policies::of(&[site()]);

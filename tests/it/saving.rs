@@ -69,7 +69,9 @@ fn a_decision_does_not_wait_for_a_list_that_is_being_written() {
         edge.get("terminated.example").assert_blocked(403);
         assert!(!writing.is_finished());
         assert_ne!(edge.get("three.example").status, 403);
-        assert!(edge.status().0["last_reload"].to_string().contains("is being written"));
+        wait_until("the report says so", || {
+            edge.status().0["last_reload"].to_string().contains("is being written")
+        });
         done.store(true, Ordering::Relaxed);
     });
     wait_until("the whole list is in force", || edge.get("three.example").status == 403);

@@ -1,9 +1,10 @@
 //! What commands say, to the letter: to people who read it, and without an edge.
 
 use std::fs;
+use std::path::Path;
 
 use crate::harness::tools::{Output, interdict, interdict_with_input};
-use crate::harness::{CaseFile, Origin, PolicyDir, Setup};
+use crate::harness::{CaseFile, Origin, PolicyDir, Setup, wait_until};
 use crate::terminate::{answer, edge, terminate};
 
 /// `check` of a directory with this one case.
@@ -82,4 +83,40 @@ fn a_case_for_ever_may_end_with_the_calendar() {
     let case = CaseFile::new("TS-3", &["third.example"]).key("expires = 9999-12-31T23:59:59Z");
     edge.change(|policies| policies.write(&case));
     edge.get("third.example").assert_blocked(403);
+}
+
+/// Files in the directory of cases that look like cases and are none, and others that nobody takes for one.
+fn strays(policies: &Path) -> [&'static str; 4] {
+    let cases = policies.join("cases");
+    let case = CaseFile::new("stray", &["stray.example"]).toml();
+    fs::create_dir(cases.join("team")).unwrap();
+    for name in ["NEW.TOML", "renamed.toml.txt", "team/one.toml", ".hidden.toml", "old.toml~", "README"] {
+        fs::write(cases.join(name), &case).unwrap();
+    }
+    ["cases/NEW.TOML", "cases/renamed.toml.txt", "cases/team", "belongs to no policy set"]
+}
+
+#[test]
+fn check_warns_of_files_that_look_like_cases_and_are_none() {
+    let home = tempfile::tempdir().unwrap();
+    let policies = PolicyDir::create(home.path().join("policies"));
+    policies.write(&CaseFile::new("site", &[".site.example"]));
+    let expected = strays(policies.path());
+    let output = interdict(["check", "--policies", policies.path().to_str().unwrap()]);
+    assert_eq!(output.code, 0, "{output:?}");
+    expected.iter().for_each(|words| assert!(output.stderr.contains(words), "no `{words}` in {output:?}"));
+    assert_eq!(output.stderr.matches(": warning: ").count(), 3, "{output:?}");
+}
+
+#[test]
+fn a_running_edge_warns_of_them_with_the_next_set() {
+    let origin = Origin::start();
+    let edge = Setup::new().origin(&origin).case(CaseFile::new("site", &[".site.example"])).start();
+    let expected = strays(edge.policies().path());
+    edge.policies().write(&CaseFile::new("other", &["other.example"]));
+    wait_until("it warns of all of them", || {
+        let warnings = edge.status().0["last_reload"]["warnings"].to_string();
+        expected.iter().all(|words| warnings.contains(words))
+    });
+    assert_eq!(edge.get("stray.example").status, 200);
 }
