@@ -7,7 +7,7 @@ use super::guarding::Candidate;
 use super::names::Restored;
 use super::rollback;
 use super::source::known::{DirectoryContents, Known};
-use super::source::{self, Fingerprint, SourceError, Still};
+use super::source::{self, Fingerprint, SourceError};
 use super::spool::DiskSpool;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::policy::guard::CaseSet;
@@ -83,34 +83,26 @@ impl Builder {
     /// Lists are read after the directory was looked at, so it may have changed by then: what could not be taken is
     /// read again when it has. And what is remembered of files may be wrong, which must not refuse every set from then
     /// on: a set that cannot be taken is read once more without it.
-    pub(super) fn read(
-        &mut self,
-        before: Option<&Ruleset>,
-        still: &Still,
-    ) -> (Result<Built, Diagnostics>, Fingerprint) {
-        let mut last = self.read_once(before, still);
+    pub(super) fn read(&mut self, before: Option<&Ruleset>) -> (Result<Built, Diagnostics>, Fingerprint) {
+        let mut last = self.read_once(before);
         for _ in 1..limits::SOURCE_ATTEMPTS {
             if last.0.is_ok() || source::fingerprint(self.directory()) == last.1 {
                 break;
             }
-            last = self.read_once(before, still);
+            last = self.read_once(before);
         }
         if last.0.is_err() && !self.known.is_empty() {
             self.known = Known::default();
-            last = self.read_once(before, still);
+            last = self.read_once(before);
         }
         last
     }
 
-    fn read_once(
-        &self,
-        before: Option<&Ruleset>,
-        still: &Still,
-    ) -> (Result<Built, Diagnostics>, Fingerprint) {
+    fn read_once(&self, before: Option<&Ruleset>) -> (Result<Built, Diagnostics>, Fingerprint) {
         if let Some(errors) = rollback::cut_off(self.directory()) {
             return (Err(errors), source::fingerprint(self.directory()));
         }
-        let snapshot = match source::read_changed(self.directory(), &self.known, still) {
+        let snapshot = match source::read_changed(self.directory(), &self.known) {
             Ok(snapshot) => snapshot,
             Err(SourceError::Unreadable(errors, fingerprint)) => return (Err(errors), fingerprint),
             // An empty fingerprint makes the next comparison read it again.
@@ -159,7 +151,7 @@ impl Builder {
         if let Some(errors) = rollback::cut_off(self.directory()) {
             return Err(errors);
         }
-        match source::read_changed(self.directory(), &self.known, &Still::new()) {
+        match source::read_changed(self.directory(), &self.known) {
             Ok(snapshot) => Ok(snapshot.files),
             Err(SourceError::Unreadable(errors, _)) => Err(errors),
             Err(unsettled @ SourceError::Unsettled) => {
@@ -286,7 +278,7 @@ mod tests {
     }
 
     fn read(builder: &mut Builder) -> Built {
-        builder.read(None, &Still::new()).0.unwrap_or_else(|errors| panic!("{errors}"))
+        builder.read(None).0.unwrap_or_else(|errors| panic!("{errors}"))
     }
 
     #[test]
@@ -354,7 +346,7 @@ mod tests {
         let mark = files.files.get("lists/l.txt").unwrap().digest;
         assert_eq!(mark, Digest::of(b"something else"), "the mark is believed");
         for _ in 0..2 {
-            let (built, _) = builder.read(None, &Still::new());
+            let (built, _) = builder.read(None);
             let built = built.unwrap_or_else(|errors| panic!("{errors}"));
             assert_eq!(built.ruleset.host_count(), 2);
             assert!(builder.known().is_empty(), "and then it is not");

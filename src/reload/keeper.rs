@@ -18,7 +18,6 @@ use super::rehearsal::RehearsalRequest;
 use super::report::Report;
 use super::requests::{ApprovalRequest, Inbox, ReloadRequest};
 use super::schedule::Schedule;
-use super::source::Still;
 use super::swap::Swapper;
 use super::watch::{Change, Settling, Watcher};
 use crate::clock::Clock;
@@ -169,7 +168,7 @@ impl Keeper {
         loop {
             inbox.pulse.beat();
             let held = work.hold.is_some();
-            let due = work.due().filter(|_| !held);
+            let due = work.settling.due().filter(|_| !held);
             let transition = work.next_transition();
             tokio::select! {
                 _ = &mut stopped => return,
@@ -238,30 +237,14 @@ impl Work {
         self.settling.note(change, Instant::now());
     }
 
-    /// When the directory is to be read, if anything has changed.
-    fn due(&self) -> Option<Instant> {
-        let is_apart = self.settling.is_being_written() && self.still().is_some();
-        self.settling.due(is_apart)
-    }
-
-    /// Lists that are being written, as they were; nothing when something else is being written, which is waited for.
-    fn still(&self) -> Option<Still> {
-        self.swapper.still(&self.settling.being_written(Instant::now()))
-    }
-
     fn reload(&mut self) -> Report {
-        let still = self.still().unwrap_or_default();
-        if still.is_empty() {
-            self.settling.clear();
-        } else {
-            self.settling.clear_but_written();
-        }
+        self.settling.clear();
         // What the set in force has to say of its cases comes before the set that replaces it.
         self.announce();
         // Directories first: what changes in a new one while the set is read must be heard.
         self.watcher.refresh();
         let notes: Vec<Note> = self.waiting.iter().filter_map(|request| request.note.clone()).collect();
-        let report = self.swapper.reload(&notes, &still);
+        let report = self.swapper.reload(&notes);
         self.swapper.authority().note_announced(self.schedule.announced());
         for request in self.waiting.drain(..) {
             // Whoever asked may have gone away; the reload stands.
@@ -287,7 +270,7 @@ impl Work {
         let value = match self.swapper.approve(&digest, note.as_deref(), &user) {
             Err(error) => json!({ "error": error.to_string() }),
             // Half a list is a valid, shorter list: a directory that is being written to is read when it has settled.
-            Ok(held) if held.is_approved() && self.still().is_some() => json!(self.reload()),
+            Ok(held) if held.is_approved() && !self.settling.is_being_written() => json!(self.reload()),
             Ok(held) => {
                 json!({ "result": "noted", "approvals": held.approvals, "needed": held.needed })
             }
@@ -296,17 +279,17 @@ impl Work {
         answer.send(value).ok();
     }
 
-    /// Now, unless somebody is in the middle of writing a file that cannot stay what it was: half a list is a valid,
-    /// shorter list. What settles then is read anyway.
+    /// Now, unless somebody is in the middle of writing a file: half a list is a valid, shorter list. What
+    /// settles then is read anyway.
     fn reload_soon(&mut self) {
-        if self.still().is_some() {
+        if !self.settling.is_being_written() {
             self.reload();
         }
     }
 
     /// Catches what inotify cannot tell: network file systems, links whose target changed, lost events.
     fn look(&mut self) {
-        if self.hold.is_none() && self.due().is_none() && self.swapper.is_stale() {
+        if self.hold.is_none() && self.settling.due().is_none() && self.swapper.is_stale() {
             self.settling.note(Change::Unknown, Instant::now());
         }
     }

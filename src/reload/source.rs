@@ -78,26 +78,16 @@ const PARTS: [Part; 3] = [
 /// # Errors
 /// All files that cannot be taken, at once; or that the directory never stood still.
 pub fn read(root: &Path) -> Result<Snapshot, SourceError> {
-    let still = Still::new();
-    read_with(root, &still, |found| load(found, |path, bytes| read_bounded(path, bytes).map(PolicyFile::new)))
+    read_with(root, |found| load(found, |path, bytes| read_bounded(path, bytes).map(PolicyFile::new)))
 }
-
-/// Lists that somebody is writing: how each looked when it was read last, and what it was.
-pub(super) type Still = BTreeMap<String, (FileMark, PolicyFile)>;
 
 /// The same, but lists that `known` knows are not read, and long ones are left on the disk once they are hashed: a reload
 /// costs what has changed, and never takes the memory of all lists at once.
-///
-/// Lists in `still` stay what they were: a decision does not wait until they are written, and half of one is never taken.
-/// They look to the next comparison as they did, so that it finds them changed.
-pub(super) fn read_changed(root: &Path, known: &Known, still: &Still) -> Result<Snapshot, SourceError> {
-    let read = read_with(root, still, |found| {
+pub(super) fn read_changed(root: &Path, known: &Known) -> Result<Snapshot, SourceError> {
+    read_with(root, |found| {
         let room = Cell::new(limits::LISTS_AT_HAND_BYTES);
         load(found, |path, bytes| {
             let name = path.strip_prefix(root).ok().and_then(Path::to_str).unwrap_or_default();
-            if let Some((_, file)) = still.get(name) {
-                return Ok(file.clone());
-            }
             let mark = found.get(name).map(|found| mark(&found.metadata));
             if !name.starts_with("lists/") {
                 return read_bounded(path, bytes).map(PolicyFile::new);
@@ -111,19 +101,11 @@ pub(super) fn read_changed(root: &Path, known: &Known, still: &Still) -> Result<
                 None => known::hash(path, bytes),
             }
         })
-    });
-    read.map(|mut snapshot| {
-        for name in still.keys().filter(|name| snapshot.files.files.contains_key(*name)) {
-            let message = "this list is being written: it stays what it was until that is done";
-            snapshot.warnings.push(Diagnostic::warning(name.as_str(), message));
-        }
-        snapshot
     })
 }
 
 fn read_with(
     root: &Path,
-    still: &Still,
     load: impl Fn(&BTreeMap<String, Found>) -> (PolicyFiles, Diagnostics),
 ) -> Result<Snapshot, SourceError> {
     for _ in 0..limits::SOURCE_ATTEMPTS {
@@ -131,15 +113,15 @@ fn read_with(
         let before = scan(root);
         let (files, problems) = load(&before.found);
         let after = scan(root);
-        if before.fingerprint_but(still) != after.fingerprint_but(still) {
+        if before.fingerprint() != after.fingerprint() {
             continue;
         }
         let mut diagnostics = before.problems;
         diagnostics.extend(problems);
         if diagnostics.has_errors() {
-            return Err(SourceError::Unreadable(diagnostics, after.fingerprint_but(still)));
+            return Err(SourceError::Unreadable(diagnostics, after.fingerprint()));
         }
-        return Ok(Snapshot { files, fingerprint: after.fingerprint_but(still), warnings: diagnostics, at });
+        return Ok(Snapshot { files, fingerprint: after.fingerprint(), warnings: diagnostics, at });
     }
     Err(SourceError::Unsettled)
 }
@@ -190,17 +172,6 @@ impl Scan {
     fn fingerprint(&self) -> Fingerprint {
         let marked = self.found.iter().map(|(name, found)| (name.clone(), mark(&found.metadata)));
         Fingerprint(marked.collect())
-    }
-
-    /// The same, with these lists as they looked.
-    fn fingerprint_but(&self, still: &Still) -> Fingerprint {
-        let mut fingerprint = self.fingerprint();
-        for (name, mark) in &mut fingerprint.0 {
-            if let Some((then, _)) = still.get(name) {
-                *mark = *then;
-            }
-        }
-        fingerprint
     }
 
     fn problem(&mut self, file: &str, message: impl Into<String>, hint: &str) {

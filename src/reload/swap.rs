@@ -1,6 +1,5 @@
 //! One reload: read, compile, swap, record, keep.
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,7 +19,7 @@ use super::note::Note;
 use super::rehearsal::{Asked, RehearsalRequest};
 use super::report::{Report, Result as ReloadResult, SharedReport, identified, log_report, report};
 use super::rollback;
-use super::source::{self, Fingerprint, Still};
+use super::source::{self, Fingerprint};
 use super::store::{Store, StoreError};
 use crate::audit::Audit;
 use crate::clock::Clock;
@@ -84,7 +83,7 @@ impl Swapper {
         let shadow = options.here.shadow;
         let (names, restored) = NamesKeeper::open(store.root());
         let mut builder = Builder::new(directory, options, store.root(), restored);
-        let (built, fingerprint) = builder.read(None, &Still::new());
+        let (built, fingerprint) = builder.read(None);
         let now = clock.now();
         metrics.lists_read(built.as_ref().map_or(0, |built| built.lists_read));
         let first = match built {
@@ -192,20 +191,13 @@ impl Swapper {
             || self.guarding.is_stale()
     }
 
-    /// Lists as they are in the set in force; nothing when one of these files is no list, or not known by its looks.
-    pub(super) fn still(&self, paths: &HashSet<PathBuf>) -> Option<Still> {
-        let name = |path: &PathBuf| path.strip_prefix(self.directory()).ok()?.to_str().map(str::to_owned);
-        let names = paths.iter().map(name).collect::<Option<Vec<String>>>()?;
-        self.builder.known().still(names.iter().map(String::as_str))
-    }
-
     /// Reads the directory and, when it holds a good set that is not in force, swaps it in. The record of that says
-    /// what `notes` say. Lists in `still` are being written, and stay what they were.
-    pub(super) fn reload(&mut self, notes: &[Note], still: &Still) -> Report {
+    /// what `notes` say.
+    pub fn reload(&mut self, notes: &[Note]) -> Report {
         let began = Instant::now();
         self.guarding.look();
         self.cut_off = rollback::cut_off(self.directory()).is_some();
-        let (built, fingerprint) = self.builder.read(Some(&self.gate.ruleset()), still);
+        let (built, fingerprint) = self.builder.read(Some(&self.gate.ruleset()));
         self.gate.metrics().lists_read(built.as_ref().map_or(0, |built| built.lists_read));
         self.fingerprint = fingerprint;
         self.awaited = false;

@@ -142,21 +142,16 @@ pub(super) struct Settling {
     last: Option<Instant>,
     removed: bool,
     being_written: HashSet<PathBuf>,
-    /// The last change that was no piece of a file that is being written.
-    apart: Option<Instant>,
 }
 
 impl Settling {
     pub(super) fn new(quiet: Duration) -> Self {
-        Self { quiet, first: None, last: None, removed: false, being_written: HashSet::new(), apart: None }
+        Self { quiet, first: None, last: None, removed: false, being_written: HashSet::new() }
     }
 
     pub(super) fn note(&mut self, change: Change, now: Instant) {
         self.first.get_or_insert(now);
         self.last = Some(now);
-        if !matches!(change, Change::Begun(_)) {
-            self.apart = Some(now);
-        }
         match change {
             Change::Begun(path) => {
                 self.being_written.insert(path);
@@ -173,30 +168,16 @@ impl Settling {
         }
     }
 
-    /// When to read the directory, if anything has changed. Where what is being written `may_stay` what it was, the
-    /// rest does not wait for it.
-    pub(super) fn due(&self, may_stay: bool) -> Option<Instant> {
+    /// When to read the directory, if anything has changed.
+    pub(super) fn due(&self) -> Option<Instant> {
         let (first, last) = (self.first?, self.last?);
-        let quiet = if self.removed { self.quiet.max(limits::SETTLE_AFTER_REMOVAL) } else { self.quiet };
         if self.is_being_written() {
             // Counted from the last piece: half a list must not come into force because the other half is slow.
-            let given_up = last + limits::SETTLE_AT_MOST;
-            let apart = self.apart.filter(|_| may_stay).map(|apart| apart + quiet);
-            return Some(apart.map_or(given_up, |apart| apart.min(given_up)));
+            return Some(last + limits::SETTLE_AT_MOST);
         }
         let at_the_latest = first + limits::SETTLE_AT_MOST.max(self.quiet);
+        let quiet = if self.removed { self.quiet.max(limits::SETTLE_AFTER_REMOVAL) } else { self.quiet };
         Some(at_the_latest.min(last + quiet))
-    }
-
-    /// The files that somebody has begun and not closed, unless that was too long ago to wait for more of them.
-    pub(super) fn being_written(&self, now: Instant) -> HashSet<PathBuf> {
-        let is_over = self.last.is_none_or(|last| last + limits::SETTLE_AT_MOST <= now);
-        if is_over { HashSet::new() } else { self.being_written.clone() }
-    }
-
-    /// All has been read but what is being written.
-    pub(super) fn clear_but_written(&mut self) {
-        (self.first, self.removed, self.apart) = (self.last, false, None);
     }
 
     /// Whether somebody has begun a file and not closed it.
@@ -226,7 +207,7 @@ mod tests {
 
     fn due_ms(changes: &[(u64, Change)]) -> u128 {
         let (start, settling) = settling(changes);
-        settling.due(false).unwrap().duration_since(start).as_millis()
+        settling.due().unwrap().duration_since(start).as_millis()
     }
 
     #[test]
@@ -246,26 +227,6 @@ mod tests {
     }
 
     #[test]
-    fn what_else_changes_does_not_wait_for_a_file_that_may_stay_what_it_was() {
-        let longest = limits::SETTLE_AT_MOST;
-        let (start, mut settling) =
-            settling(&[(0, Change::Begun("l".into())), (50, Change::Complete("c".into()))]);
-        let written = HashSet::from([PathBuf::from("l")]);
-        settling.note(Change::Begun("l".into()), start + Duration::from_millis(60));
-        let last = start + Duration::from_millis(60);
-        assert_eq!(settling.due(true), Some(start + Duration::from_millis(70)));
-        assert_eq!(settling.due(false), Some(last + longest));
-        assert_eq!(settling.being_written(last), written);
-        settling.clear_but_written();
-        assert_eq!((settling.due(true), settling.being_written(last)), (Some(last + longest), written));
-        // Nobody waits for the rest of a file for ever, and none is taken for unwritten then.
-        assert!(settling.being_written(last + longest).is_empty());
-        settling.note(Change::Complete("l".into()), last);
-        assert_eq!(settling.due(true), Some(last + QUIET));
-        assert!(settling.being_written(last).is_empty());
-    }
-
-    #[test]
     fn what_takes_away_waits_longer() {
         let removal = limits::SETTLE_AFTER_REMOVAL.as_millis();
         assert_eq!(due_ms(&[(0, Change::Gone("a".into()))]), removal);
@@ -282,6 +243,6 @@ mod tests {
     fn nothing_is_due_when_nothing_changed() {
         let (_, mut settling) = settling(&[(0, Change::Unknown)]);
         settling.clear();
-        assert_eq!(settling.due(false), None);
+        assert_eq!(settling.due(), None);
     }
 }

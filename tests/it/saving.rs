@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::Write;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::harness::{CaseFile, Edge, Origin, Setup, wait_until};
@@ -30,50 +29,6 @@ fn a_list_that_is_written_slowly_frees_no_name() {
     }
     writeln!(file, "two.example\nthree.example").unwrap();
     drop(file);
-    wait_until("the whole list is in force", || edge.get("three.example").status == 403);
-    edge.get("two.example").assert_blocked(403);
-}
-
-#[test]
-fn a_decision_does_not_wait_for_a_list_that_is_being_written() {
-    let origin = Origin::start();
-    let case = CaseFile::new("list", &[]).key("host_lists = [\"lists/l.txt\"]");
-    let setup = Setup::new().origin(&origin);
-    setup.policies().write_list("l.txt", "one.example\ntwo.example\n");
-    let edge = setup.case(case).start();
-    // What is older than the clock of a file system is coarse is known by its looks.
-    let began = Instant::now();
-    wait_until("the list is old enough", || began.elapsed() > Duration::from_millis(1100));
-    edge.change(|policies| policies.write(&CaseFile::new("before", &["before.example"])));
-    let path = edge.policies().path().join("lists/l.txt");
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let writing = scope.spawn(|| {
-            let mut file = fs::File::create(&path).unwrap();
-            while !done.load(Ordering::Relaxed) {
-                writeln!(file, "# still coming").unwrap();
-                std::thread::sleep(Duration::from_micros(200));
-            }
-            writeln!(file, "one.example\ntwo.example\nthree.example").unwrap();
-        });
-        for round in 0..3 {
-            let host = format!("urgent-{round}.example");
-            edge.policies().write(&CaseFile::new(&format!("urgent-{round}"), &[&host]));
-            wait_until("the decision is in force", || edge.get(&host).status == 403);
-            assert!(!writing.is_finished());
-            edge.get("two.example").assert_blocked(403);
-        }
-        let who = ["--customer", "c", "--basis", "abuse", "--host", "terminated.example"];
-        let output = edge.command(&[&["terminate", "--id", "T-1"][..], &who].concat());
-        assert_eq!(output.code, 0, "{output:?}");
-        edge.get("terminated.example").assert_blocked(403);
-        assert!(!writing.is_finished());
-        assert_ne!(edge.get("three.example").status, 403);
-        wait_until("the report says so", || {
-            edge.status().0["last_reload"].to_string().contains("is being written")
-        });
-        done.store(true, Ordering::Relaxed);
-    });
     wait_until("the whole list is in force", || edge.get("three.example").status == 403);
     edge.get("two.example").assert_blocked(403);
 }

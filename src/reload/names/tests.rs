@@ -62,10 +62,7 @@ fn a_list_that_is_known_by_its_looks_only_later_is_known_to_the_disk_then() {
     let home = tempfile::tempdir().unwrap();
     let mut builder = listed(home.path());
     let read = |builder: &mut Builder| {
-        let built = builder
-            .read(None, &std::collections::BTreeMap::new())
-            .0
-            .unwrap_or_else(|errors| panic!("{errors}"));
+        let built = builder.read(None).0.unwrap_or_else(|errors| panic!("{errors}"));
         Arc::new(builder.settle(built).ruleset)
     };
     // The file has just been written: one more change in the same moment would not show.
@@ -107,10 +104,7 @@ fn names_are_merged_again_when_their_merging_was_cancelled() {
     let options = CompileOptions { image_from_names: 1, ..CompileOptions::default() };
     let mut builder = Builder::new(policies.clone(), options, home.path(), Restored::default());
     let mut read = |before: Option<&Ruleset>| {
-        let built = builder
-            .read(before, &std::collections::BTreeMap::new())
-            .0
-            .unwrap_or_else(|errors| panic!("{errors}"));
+        let built = builder.read(before).0.unwrap_or_else(|errors| panic!("{errors}"));
         builder.settle(built).ruleset
     };
     write("a");

@@ -10,7 +10,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{FileMark, Snapshot, Still, read_bounded};
+use super::{FileMark, Snapshot, read_bounded};
 use crate::background::breathe;
 use crate::limits;
 use crate::policy::{Contents, Digest, PolicyFile};
@@ -53,16 +53,6 @@ impl Known {
 
     pub(in crate::reload) fn is_empty(&self) -> bool {
         self.0.is_empty()
-    }
-
-    /// These lists as they were when they were read last; nothing when one of them is not known.
-    pub(in crate::reload) fn still<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> Option<Still> {
-        let still = names.into_iter().map(|name| {
-            let KnownFile { mark, sha256 } = self.0.get(name)?;
-            let file = PolicyFile { digest: *sha256, bytes: mark.bytes, content: None };
-            Some((name.to_owned(), (*mark, file)))
-        });
-        still.collect()
     }
 
     pub(super) fn digest(&self, name: &str, mark: &FileMark) -> Option<Digest> {
