@@ -11,6 +11,8 @@ enum Effect {
     Block,
     /// They are asked of the usual servers, though a wider line blocks them.
     Pass,
+    /// They lead somewhere, though a wider line denies them.
+    Lead(Reason),
     Skip(Reason),
 }
 
@@ -43,9 +45,11 @@ fn effect(setting: &str, target: &str) -> Effect {
     match (setting, target) {
         // `#` stands for the null address.
         ("address", "" | "#" | "0.0.0.0" | "::") | ("server" | "local", "") => Effect::Block,
-        ("address", _) => Effect::Skip(Reason::OtherAddress),
+        // Some lists lead nowhere this way; on a machine with a server it is somewhere.
+        ("address", "127.0.0.1" | "::1") => Effect::Skip(Reason::OtherAddress),
+        ("address", _) => Effect::Lead(Reason::OtherAddress),
         (_, "#") => Effect::Pass,
-        _ => Effect::Skip(Reason::Resolver),
+        _ => Effect::Lead(Reason::Resolver),
     }
 }
 
@@ -69,8 +73,8 @@ fn one(name: &str, effect: &Effect, entry: &str, taken: &mut Taken) {
     match effect {
         Effect::Block => taken.block(pattern, entry),
         Effect::Pass => taken.except(pattern, entry),
-        // It leads somewhere, though a wider line denies it.
-        Effect::Skip(reason) => {
+        Effect::Skip(reason) => taken.skip(entry, *reason, ""),
+        Effect::Lead(reason) => {
             taken.pass(pattern);
             taken.skip(entry, *reason, "");
         }

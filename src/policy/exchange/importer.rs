@@ -163,7 +163,7 @@ impl Importer {
             if self.taken.line == 1 { line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line) } else { line };
         // Octets that are no text become characters that no name has, and in a comment nobody minds them.
         let shown = String::from_utf8_lossy(line.get(..limits::IMPORT_LINE_BYTES).unwrap_or(line));
-        let text = shown.strip_suffix('\r').unwrap_or(&shown);
+        let text = shown.trim_end_matches('\r');
         let taken = &mut self.taken;
         if line.len() > limits::IMPORT_LINE_BYTES {
             let text = text.trim_start();

@@ -191,6 +191,10 @@ impl Reader {
         let effect = match target.as_str() {
             // It has no address, and none comes from elsewhere.
             _ if !LEADING.contains(&kind) => return Err((Reason::LocalData, String::new())),
+            // Some zones lead nowhere this way.
+            "0.0.0.0" | "::" | "127.0.0.1" | "::1" if kind != "CNAME" => {
+                return Err((Reason::LocalData, String::new()));
+            }
             _ if kind != "CNAME" => Effect::Led(Reason::LocalData, ""),
             "." | "*." | "rpz-drop." => Effect::Block,
             "rpz-passthru." => Effect::Pass,
