@@ -24,14 +24,14 @@ enum Stand {
 
 /// For how long a thread that stands aside waits for the processor.
 ///
-/// Only waiting counts: where nobody else wants the processor, work that takes longer than this is done no sooner in
-/// front of the others, and disturbs them.
+/// Of long work only waiting counts: where nobody else wants the processor, it is done no sooner in front of the others, and
+/// disturbs them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Patience {
     at_most: Duration,
     began: Instant,
-    /// Processor time that the thread had used by then.
-    used: Duration,
+    /// Processor time that the thread had used by then, where only waiting counts.
+    used: Option<Duration>,
     /// It cannot be over before.
     not_before: Instant,
 }
@@ -40,7 +40,12 @@ impl Patience {
     /// From now on.
     fn new(at_most: Duration) -> Self {
         let began = Instant::now();
-        Self { at_most, began, used: used(), not_before: began + at_most }
+        Self { at_most, began, used: Some(used()), not_before: began + at_most }
+    }
+
+    /// The same for short work, of which all the time counts.
+    fn of_short(at_most: Duration) -> Self {
+        Self { used: None, ..Self::new(at_most) }
     }
 
     /// Whether it is over; `used` is asked when it may be.
@@ -48,7 +53,8 @@ impl Patience {
         if now < self.not_before {
             return false;
         }
-        let worked = used().saturating_sub(self.used);
+        let Some(before) = self.used else { return true };
+        let worked = used().saturating_sub(before);
         let left = self.at_most.saturating_sub((now - self.began).saturating_sub(worked));
         self.not_before = now + left;
         left.is_zero()
@@ -93,8 +99,12 @@ impl Drop for Awaited {
 /// after [`limits::ASIDE_AT_MOST`]; both at once when somebody waits ([`Awaited`]). Where the system would not let it
 /// come forward, nothing happens.
 pub fn step_aside(at_most: Duration) {
+    stand_aside(Patience::new(at_most));
+}
+
+fn stand_aside(patience: Patience) {
     if !is_awaited() && may_come_forward() && (is_aside() || change(libc::SCHED_IDLE).is_ok()) {
-        STAND.set(Stand::Aside(Patience::new(at_most)));
+        STAND.set(Stand::Aside(patience));
     }
 }
 
@@ -109,9 +119,10 @@ pub fn come_forward() {
     }
 }
 
-/// Does work aside, and comes forward after it: what others wait for, such as a lock, is no part of the work.
+/// Does short work aside, for `at_most` of any time, and comes forward after it: what others wait for, such as a lock, is no
+/// part of the work.
 pub fn aside<T>(at_most: Duration, work: impl FnOnce() -> T) -> T {
-    step_aside(at_most);
+    stand_aside(Patience::of_short(at_most));
     let done = work();
     come_forward();
     done
@@ -235,7 +246,7 @@ mod tests {
     #[test]
     fn only_waiting_takes_patience() {
         let mut patience = Patience::new(Duration::from_secs(10));
-        let (began, used) = (patience.began, patience.used);
+        let (began, used) = (patience.began, patience.used.unwrap());
         let mut is_over = |elapsed, worked| {
             let [elapsed, worked] = [elapsed, worked].map(Duration::from_secs);
             patience.is_over(began + elapsed, || used + worked)
@@ -246,6 +257,10 @@ mod tests {
         assert!(!is_over(17, 8), "it is not asked before six more are over");
         assert!(is_over(18, 8));
         assert!(is_over(40, 30));
+        let mut short = Patience::of_short(Duration::from_secs(10));
+        let began = short.began;
+        assert!(!short.is_over(began + Duration::from_secs(9), || Duration::ZERO));
+        assert!(short.is_over(began + Duration::from_secs(10), || Duration::from_secs(10)));
     }
 
     #[test]

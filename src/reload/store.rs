@@ -101,7 +101,9 @@ impl Store {
 
     /// Raises the counter, when a record of a higher revision was found elsewhere.
     pub fn seen(&mut self, revision: u64) {
-        self.newest = self.newest.max(revision);
+        if revision < limits::LARGEST_NUMBER {
+            self.newest = self.newest.max(revision);
+        }
     }
 
     /// The newest revision ever given.
@@ -303,7 +305,7 @@ pub(super) fn manifests(root: &Path) -> Result<Vec<Manifest>, StoreError> {
 fn counted(path: &Path) -> Option<u64> {
     let mut text = String::new();
     File::open(path).ok()?.take(limits::NUMBER_BYTES).read_to_string(&mut text).ok()?;
-    text.trim().parse().ok().filter(|revision| *revision <= limits::LARGEST_NUMBER)
+    text.trim().parse().ok().filter(|revision| *revision < limits::LARGEST_NUMBER)
 }
 
 pub(super) fn revisions_in(root: &Path) -> Result<Vec<u64>, StoreError> {
