@@ -5,7 +5,7 @@ use std::time::Duration;
 /// How long work in the background may have to wait for all other threads before it competes with them. New policies of
 /// many names are compiled that much later on an edge that is busy on every processor.
 pub const ASIDE_AT_MOST: Duration = Duration::from_secs(10);
-/// The same of a pass of sealing and of compressing: records are sealed within a second.
+/// How long a pass of sealing or of compressing stands aside, waiting or not: records are sealed within a second.
 pub const RECORDS_ASIDE_AT_MOST: Duration = Duration::from_millis(300);
 
 /// Merging of names: what it makes is only smaller in memory, and nobody waits for it.

@@ -27,7 +27,7 @@ pub struct Snapshot {
     pub files: PolicyFiles,
     /// What tells this state of the directory from another without reading it.
     pub fingerprint: Fingerprint,
-    /// What is legal and hardly meant: files that look like cases and are none.
+    /// What is legal and hardly meant: files that look like cases and are none. No errors.
     pub warnings: Diagnostics,
     /// When it was looked at.
     pub(super) at: SystemTime,
