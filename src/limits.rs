@@ -229,6 +229,8 @@ pub const CACHE_ROLL_SWEEP: usize = 1024;
 
 /// Octets of file changes read from inotify at once.
 pub const INOTIFY_BUFFER_BYTES: usize = 16 * 1024;
+/// How many of these are read without a pause: more than the kernel ever keeps.
+pub const INOTIFY_BUFFERS_AT_ONCE: usize = 256;
 /// How often a directory that changes while it is read is read again.
 pub const SOURCE_ATTEMPTS: usize = 5;
 /// How deep lists may lie in directories.
@@ -239,6 +241,8 @@ pub const SETTLE_QUIET: Duration = Duration::from_millis(20);
 pub const SETTLE_AFTER_REMOVAL: Duration = Duration::from_millis(200);
 /// How long changes are waited out at most.
 pub const SETTLE_AT_MOST: Duration = Duration::from_secs(2);
+/// How long a list is waited for whose writer has stopped in the middle: a download may stall.
+pub const LIST_STALLS_AFTER: Duration = Duration::from_secs(10);
 /// How often the directory is compared with what was read, for changes inotify cannot tell.
 pub const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// How often replaced rulesets, gaps of the log and the clock are looked after.

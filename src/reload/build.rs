@@ -5,9 +5,10 @@ use std::thread;
 
 use super::guarding::Candidate;
 use super::names::Restored;
+use super::partial::Partial;
 use super::rollback;
 use super::source::known::{DirectoryContents, Known};
-use super::source::{self, Fingerprint, SourceError};
+use super::source::{self, Fingerprint, Snapshot, SourceError, Unheard, Writers};
 use super::spool::DiskSpool;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::policy::guard::CaseSet;
@@ -26,6 +27,8 @@ pub(super) struct Built {
     pub(super) warnings: Diagnostics,
     /// How many lists had to be read for it.
     pub(super) lists_read: usize,
+    /// Whether lists are what they were, because somebody is writing them.
+    pub(super) is_partial: bool,
     cases: Vec<ParsedCase>,
     known: Known,
 }
@@ -44,25 +47,38 @@ pub(super) struct Settled {
     pub(super) warnings: Diagnostics,
 }
 
+/// Who writes to the directory while it is read, and what comes of that.
+pub(super) struct Around<'a> {
+    pub(super) writers: &'a mut dyn Writers,
+    pub(super) partial: Partial<'a>,
+}
+
+/// The directory cannot be read before somebody has written what he is writing.
+#[derive(Debug)]
+pub(super) struct Unfinished(pub(super) Diagnostics);
+
+/// What was read, and the directory as it was then.
+pub(super) type Read = (Result<Built, Diagnostics>, Fingerprint);
+
 /// Reads and compiles the policy directory. It remembers what it has read, so that a change costs its own size.
 #[derive(Debug)]
 pub(super) struct Builder {
     contents: DirectoryContents,
     options: CompileOptions,
-    /// Where names wait while they are compiled.
-    spool: PathBuf,
     book: Book,
     known: Known,
 }
 
 impl Builder {
-    pub(super) fn new(directory: PathBuf, options: CompileOptions, spool: &Path, restored: Restored) -> Self {
+    /// Reads `directory`; names wait in the state directory `state` while they are compiled.
+    pub(super) fn new(directory: PathBuf, options: CompileOptions, state: &Path, restored: Restored) -> Self {
         let Restored { book, known } = restored;
-        Self { contents: DirectoryContents(directory), options, spool: spool.to_owned(), book, known }
+        let contents = DirectoryContents { directory, state: state.to_owned() };
+        Self { contents, options, book, known }
     }
 
     pub(super) fn directory(&self) -> &Path {
-        &self.contents.0
+        &self.contents.directory
     }
 
     /// Has the files of the directory that a set was built from.
@@ -79,46 +95,82 @@ impl Builder {
     }
 
     /// Reads the directory and compiles what it holds, beside the set in force.
+    pub(super) fn read(&mut self, before: Option<&Ruleset>) -> Read {
+        let mut around = Around { writers: &mut Unheard, partial: Partial::Never };
+        self.read_around(before, &mut around)
+            .unwrap_or_else(|Unfinished(awaited)| (Err(awaited), Fingerprint::default()))
+    }
+
+    /// The same while somebody may be writing to it.
     ///
     /// Lists are read after the directory was looked at, so it may have changed by then: what could not be taken is
     /// read again when it has. And what is remembered of files may be wrong, which must not refuse every set from then
     /// on: a set that cannot be taken is read once more without it.
-    pub(super) fn read(&mut self, before: Option<&Ruleset>) -> (Result<Built, Diagnostics>, Fingerprint) {
-        let mut last = self.read_once(before);
+    pub(super) fn read_around(
+        &mut self,
+        before: Option<&Ruleset>,
+        around: &mut Around<'_>,
+    ) -> Result<Read, Unfinished> {
+        let mut last = self.read_once(before, around)?;
         for _ in 1..limits::SOURCE_ATTEMPTS {
             if last.0.is_ok() || source::fingerprint(self.directory()) == last.1 {
                 break;
             }
-            last = self.read_once(before);
+            last = self.read_once(before, around)?;
         }
         if last.0.is_err() && !self.known.is_empty() {
             self.known = Known::default();
-            last = self.read_once(before);
+            last = self.read_once(before, around)?;
         }
-        last
+        Ok(last)
     }
 
-    fn read_once(&self, before: Option<&Ruleset>) -> (Result<Built, Diagnostics>, Fingerprint) {
-        if let Some(errors) = rollback::cut_off(self.directory()) {
-            return (Err(errors), source::fingerprint(self.directory()));
-        }
-        let snapshot = match source::read_changed(self.directory(), &self.known) {
+    fn read_once(&self, before: Option<&Ruleset>, around: &mut Around<'_>) -> Result<Read, Unfinished> {
+        let mut snapshot = match self.snapshot(around)? {
             Ok(snapshot) => snapshot,
-            Err(SourceError::Unreadable(errors, fingerprint)) => return (Err(errors), fingerprint),
-            // An empty fingerprint makes the next comparison read it again.
-            Err(unsettled @ SourceError::Unsettled) => {
-                let name = self.directory().display().to_string();
-                let error = Diagnostic::error(name, unsettled.to_string());
-                return (Err(error.into()), Fingerprint::default());
-            }
+            Err(unread) => return Ok((Err(unread.0), unread.1)),
         };
         let known = Known::of(&snapshot);
-        let mut built = self.build_beside(&snapshot.files, before);
-        if let Ok(built) = &mut built {
-            built.known = known;
-            built.warnings.extend(snapshot.warnings);
+        around.partial.complete(&mut snapshot).map_err(Unfinished)?;
+        let is_partial = !snapshot.unfinished.is_empty();
+        let built = match self.build_beside(&snapshot.files, before) {
+            Ok(mut built) => {
+                (built.known, built.is_partial) = (known, is_partial);
+                built.warnings.extend(snapshot.warnings);
+                Ok(built)
+            }
+            // It may be for want of what is still to come.
+            Err(errors) if is_partial => return Err(Unfinished(errors)),
+            Err(mut errors) => {
+                errors.extend(snapshot.warnings);
+                Err(errors)
+            }
+        };
+        Ok((built, snapshot.fingerprint))
+    }
+
+    /// The files of the directory as they are now, read as far as they must be.
+    fn snapshot(
+        &self,
+        around: &mut Around<'_>,
+    ) -> Result<Result<Snapshot, (Diagnostics, Fingerprint)>, Unfinished> {
+        let directory = self.directory();
+        if let Some(errors) = rollback::cut_off(directory) {
+            return Ok(Err((errors, source::fingerprint(directory))));
         }
-        (built, snapshot.fingerprint)
+        match source::read_changed(directory, &self.known, around.writers) {
+            Ok(snapshot) => Ok(Ok(snapshot)),
+            Err(SourceError::Unreadable(errors, fingerprint)) => Ok(Err((errors, fingerprint))),
+            Err(unsettled @ SourceError::Unsettled) => {
+                let error = Diagnostic::error(directory.display().to_string(), unsettled.to_string()).into();
+                // What was heard is read when it has settled. An empty fingerprint has it read again by the next look.
+                if around.writers.is_heard() {
+                    Err(Unfinished(error))
+                } else {
+                    Ok(Err((error, Fingerprint::default())))
+                }
+            }
+        }
     }
 
     /// Long lists that are new take seconds, on every processor there is: a thread that stands back reads them. One that does
@@ -146,19 +198,14 @@ impl Builder {
         new.map(|(_, file)| file.bytes).sum::<u64>() > limits::COMPILED_AT_ONCE_BYTES
     }
 
-    /// The files of the directory as they are now, read as far as they must be.
-    pub(super) fn files(&self) -> Result<PolicyFiles, Diagnostics> {
-        if let Some(errors) = rollback::cut_off(self.directory()) {
-            return Err(errors);
-        }
-        match source::read_changed(self.directory(), &self.known) {
-            Ok(snapshot) => Ok(snapshot.files),
-            Err(SourceError::Unreadable(errors, _)) => Err(errors),
-            Err(unsettled @ SourceError::Unsettled) => {
-                let name = self.directory().display().to_string();
-                Err(Diagnostic::error(name, unsettled.to_string()).into())
-            }
-        }
+    /// The files of the directory as they would be read now.
+    pub(super) fn files(&self, around: &mut Around<'_>) -> Result<PolicyFiles, Diagnostics> {
+        let read = self
+            .snapshot(around)
+            .unwrap_or_else(|Unfinished(awaited)| Err((awaited, Fingerprint::default())));
+        let mut snapshot = read.map_err(|(errors, _)| errors)?;
+        around.partial.complete(&mut snapshot)?;
+        Ok(snapshot.files)
     }
 
     /// Compiles files beside the set in force; `contents` has those that are not at hand.
@@ -175,7 +222,8 @@ impl Builder {
         match built {
             Ok((ruleset, ParsedSet { cases, found: warnings, lists_read })) => {
                 let facts = CaseSet::new(&ruleset, &cases);
-                Ok(Built { files, ruleset, facts, warnings, lists_read, cases, known: Known::default() })
+                let (known, is_partial) = (Known::default(), false);
+                Ok(Built { files, ruleset, facts, warnings, lists_read, is_partial, cases, known })
             }
             Err(CompileError::Faulty(errors)) => Err(errors),
             Err(CompileError::Forgotten) => Err(lost()),
@@ -189,7 +237,7 @@ impl Builder {
         before: Option<&Ruleset>,
         book: &Book,
     ) -> Result<(Ruleset, ParsedSet), CompileError> {
-        let mut spool = DiskSpool::new(&self.spool);
+        let mut spool = DiskSpool::new(&self.contents.state);
         let set = policy::parse_set(files, contents, book, &mut spool);
         if set.found.has_errors() {
             return Err(CompileError::Faulty(set.found));
@@ -250,106 +298,4 @@ fn lost() -> Diagnostics {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::os::unix::fs::MetadataExt;
-
-    use serde_json::json;
-
-    use super::*;
-    use crate::policy::Digest;
-
-    /// A policy directory with one case and one list.
-    fn policies(home: &Path, list: &str) -> PathBuf {
-        let policies = home.join("policies");
-        for (name, text) in [
-            (
-                "cases/a.toml",
-                "id = \"a\"\ncustomer = \"c\"\nbasis = \"fraud\"\ndecided = 2026-11-20T22:15:00Z\n\
-                 decided_by = [\"j\"]\nhost_lists = [\"lists/l.txt\"]\n",
-            ),
-            ("lists/l.txt", list),
-        ] {
-            let path = policies.join(name);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        }
-        policies
-    }
-
-    fn read(builder: &mut Builder) -> Built {
-        builder.read(None).0.unwrap_or_else(|errors| panic!("{errors}"))
-    }
-
-    #[test]
-    fn a_kept_set_is_compiled_from_what_is_remembered_of_its_lists() {
-        let home = tempfile::tempdir().unwrap();
-        let policies = policies(home.path(), "one.example\ntwo.example\n");
-        let restored = Restored::default();
-        let mut builder = Builder::new(policies, CompileOptions::default(), home.path(), restored);
-        let built = read(&mut builder);
-        let mut kept = built.files.clone();
-        builder.settle(built);
-        // Nobody could read the list.
-        let list = kept.files.get_mut("lists/l.txt").unwrap();
-        list.content = None;
-        let (ruleset, _) = builder.compile_kept(&kept).unwrap_or_else(|errors| panic!("{errors}"));
-        assert_eq!(ruleset.host_count(), 2);
-        // A list that it does not know is not taken for one that it does.
-        kept.files.get_mut("lists/l.txt").unwrap().digest = Digest::of(b"something else");
-        assert!(builder.compile_kept(&kept).is_err());
-        let mut other = builder.files().unwrap();
-        other.insert("lists/l.txt", b"three.example\n".to_vec());
-        let (ruleset, _) = builder.compile_kept(&other).unwrap_or_else(|errors| panic!("{errors}"));
-        assert_eq!(ruleset.host_count(), 1);
-    }
-
-    #[test]
-    fn long_lists_that_are_new_are_compiled_by_a_thread_that_stands_back_and_not_by_the_keeper() {
-        let own = || rustix::process::getpriority_process(None).unwrap();
-        let before = own();
-        let home = tempfile::tempdir().unwrap();
-        let long: String = (0..50_000).map(|number| format!("{number}.long-list.example\n")).collect();
-        let policies = policies(home.path(), &long);
-        let restored = Restored::default();
-        let mut builder = Builder::new(policies, CompileOptions::default(), home.path(), restored);
-        let built = read(&mut builder);
-        assert!(builder.is_much(&built.files));
-        assert_eq!((built.ruleset.host_count(), own()), (50_000, before));
-        let files = built.files.clone();
-        builder.settle(built);
-        assert!(!builder.is_much(&files), "the list is known");
-        let mut small = files;
-        small.insert("lists/l.txt", b"one.example\n".to_vec());
-        assert!(!builder.is_much(&small));
-    }
-
-    #[test]
-    fn a_wrong_mark_of_a_list_refuses_no_set_from_then_on() {
-        let home = tempfile::tempdir().unwrap();
-        let policies = policies(home.path(), "one.example\ntwo.example\n");
-        // What an earlier process has left: the list looks as it does, and is said to hold something else.
-        let there = fs::metadata(policies.join("lists/l.txt")).unwrap();
-        let known = json!({ "lists/l.txt": {
-            "mark": {
-                "device": there.dev(),
-                "inode": there.ino(),
-                "bytes": there.size(),
-                "modified": [there.mtime(), there.mtime_nsec()],
-                "changed": [there.ctime(), there.ctime_nsec()],
-            },
-            "sha256": Digest::of(b"something else").to_string(),
-        }});
-        let restored = Restored { book: Book::default(), known: serde_json::from_value(known).unwrap() };
-        let mut builder = Builder::new(policies, CompileOptions::default(), home.path(), restored);
-        let files = builder.files().unwrap();
-        let mark = files.files.get("lists/l.txt").unwrap().digest;
-        assert_eq!(mark, Digest::of(b"something else"), "the mark is believed");
-        for _ in 0..2 {
-            let (built, _) = builder.read(None);
-            let built = built.unwrap_or_else(|errors| panic!("{errors}"));
-            assert_eq!(built.ruleset.host_count(), 2);
-            assert!(builder.known().is_empty(), "and then it is not");
-        }
-    }
-}
+mod tests;

@@ -2,7 +2,6 @@
 //! wherever it comes from.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,16 +13,15 @@ use super::approval::{ApprovalError, Approvers};
 use super::checked::Checked;
 use super::held::{Held, Place};
 use super::note::Note;
+use super::reaching::reach;
 use super::replacement::Replacement;
 use super::signing::{Credential, Signers, Signing};
-use crate::decide::{Subject, Verdict, decide};
 use crate::diagnostic::Diagnostics;
-use crate::hostname::Hostname;
 use crate::limits;
 use crate::policy::guard::{
-    self, CaseSet, Changes, Finding, Reach, SetFacts, Settings, Share, Suffixes, Violations, violation_spot,
+    self, CaseSet, Changes, Finding, SetFacts, Settings, Suffixes, Violations, violation_spot,
 };
-use crate::policy::{Contents, Form, Pattern, PolicyFiles, Ruleset, TransitionKind};
+use crate::policy::{Contents, Pattern, PolicyFiles, Ruleset};
 use crate::traffic::Traffic;
 
 /// What sets are held against.
@@ -72,8 +70,22 @@ pub(super) struct Weighed {
     credential: Option<Credential>,
     /// How the set is known, when it was held against the rails that nobody can approve of.
     checked: Option<String>,
+    /// How many names it takes out.
+    removed: u64,
     /// Why it is to be held back, and who has approved of it so far.
     pub(super) held: Option<Held>,
+}
+
+impl Weighed {
+    /// Whether it comes into force without anybody being asked, and frees no name.
+    pub(super) fn only_adds(&self) -> bool {
+        self.held.is_none() && self.removed == 0
+    }
+
+    /// Whether it comes into force.
+    pub(super) fn is_taken(&self) -> bool {
+        self.held.as_ref().is_none_or(Held::is_approved)
+    }
 }
 
 /// Why a set may come into force, for its record.
@@ -127,6 +139,11 @@ impl Guarding {
         self.signing.is_stale()
     }
 
+    /// Whether sets are taken only as they were signed: whole.
+    pub(super) fn is_signed(&self) -> bool {
+        self.signing.is_on()
+    }
+
     /// The directory is about to be read.
     pub(super) fn look(&mut self) {
         self.signing.look();
@@ -145,7 +162,13 @@ impl Guarding {
         traffic: Option<&Traffic>,
         now: Timestamp,
     ) -> Judgement {
-        let weighed = match self.weigh(candidate, before, traffic, now) {
+        let weighed = self.weigh(candidate, before, traffic, now);
+        self.conclude(weighed)
+    }
+
+    /// What comes of a set that was weighed.
+    pub(super) fn conclude(&mut self, weighed: Result<Weighed, Refusal>) -> Judgement {
+        let weighed = match weighed {
             Ok(weighed) => weighed,
             Err(refusal) => return Judgement::Refused(refusal),
         };
@@ -179,7 +202,7 @@ impl Guarding {
         // Which cases of a set are there depends on the name of the edge.
         let (cases, hosts) = (candidate.ruleset.cases().len(), candidate.ruleset.host_count());
         let set = format!("{digest} {cases} {hosts}");
-        let mut weighed = Weighed { credential, checked: None, held: None };
+        let mut weighed = Weighed { credential, checked: None, removed: 0, held: None };
         if before.is_some() || !self.known.knows(&self.rules.settings, &set) {
             let violations = guard::violations(&after, checked, &self.rules.settings, &self.suffixes);
             if violations.total > 0 {
@@ -191,6 +214,7 @@ impl Guarding {
         let reach = reach(before, candidate.ruleset, traffic, &self.routed.0.load(), now);
         let (settings, known) = (&self.rules.settings, self.in_force.with(before));
         let changes = Changes::between(&known, &after, now);
+        weighed.removed = changes.removed.names;
         let mut findings = guard::changes_too_large(&known, &after, &changes, &reach, settings, now);
         let (in_force, revision) = (before.digest().to_string(), before.revision().0);
         // What was held back is of this change only while the same sets stand against each other.
@@ -346,52 +370,4 @@ pub(super) fn held_detail(held: &Held) -> Map<String, Value> {
         "findings": held.findings,
         "approvals_needed": held.needed,
     }))
-}
-
-/// What `after` would block of the last hour's requests, and of the hosts that routes name, that `before` does not.
-///
-/// Asked as a client in no network, now and at the start of each case to come: a large case is one whenever it starts.
-fn reach(
-    before: &Ruleset,
-    after: &Ruleset,
-    traffic: Option<&Traffic>,
-    routed: &[Pattern],
-    now: Timestamp,
-) -> Reach {
-    let starts = after.transitions(now, Timestamp::MAX).iter();
-    let starts = starts.filter(|one| one.kind == TransitionKind::Effective).map(|one| one.at);
-    let moments: BTreeSet<Timestamp> = starts.take(limits::GUARD_STARTS).chain([now]).collect();
-    let blocks = |ruleset: &Ruleset, host: &Hostname, at: Timestamp| {
-        let names = std::slice::from_ref(host);
-        let subject = Subject { names, client: IpAddr::V4(Ipv4Addr::UNSPECIFIED) };
-        matches!(decide(ruleset, &subject, at), Verdict::Block(_))
-    };
-    let newly =
-        |host: &Hostname| moments.iter().any(|at| blocks(after, host, *at) && !blocks(before, host, *at));
-    let mut reach = Reach::default();
-    if let Some(traffic) = traffic {
-        let sampled = traffic.sampled();
-        let (blocked, hosts) = sampled.count(newly);
-        let first = hosts.into_iter().take(limits::GUARD_NAMES_TOLD).map(ToString::to_string).collect();
-        reach.requests = Share { blocked, all: sampled.requests, first };
-    }
-    let mut routes = Share { all: routed.len() as u64, ..Share::default() };
-    for pattern in routed {
-        if subject_of(pattern).is_some_and(|host| newly(&host)) {
-            routes.blocked += 1;
-            if routes.first.len() < limits::GUARD_NAMES_TOLD {
-                routes.first.push(pattern.to_string());
-            }
-        }
-    }
-    reach.routes = routes;
-    reach
-}
-
-/// A host that a route's pattern leads: the name itself, or for `*.a.example` some name below it.
-fn subject_of(pattern: &Pattern) -> Option<Hostname> {
-    match pattern.form {
-        Form::Exact | Form::Subtree => Some(pattern.name.clone()),
-        Form::Below => Hostname::parse(&format!("any.{}", pattern.name)).ok(),
-    }
 }

@@ -13,13 +13,13 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::authority::{StateHold, StateRequest};
 use super::change::{self, Changes, Hold};
+use super::ear::Ear;
 use super::note::Note;
 use super::rehearsal::RehearsalRequest;
 use super::report::Report;
 use super::requests::{ApprovalRequest, Inbox, ReloadRequest};
 use super::schedule::Schedule;
 use super::swap::Swapper;
-use super::watch::{Change, Settling, Watcher};
 use crate::clock::Clock;
 use crate::gate::Gate;
 use crate::limits;
@@ -168,7 +168,7 @@ impl Keeper {
         loop {
             inbox.pulse.beat();
             let held = work.hold.is_some();
-            let due = work.settling.due().filter(|_| !held);
+            let due = work.ear.due().filter(|_| !held);
             let transition = work.next_transition();
             tokio::select! {
                 _ = &mut stopped => return,
@@ -177,10 +177,10 @@ impl Keeper {
                 Some(request) = inbox.changes.recv(), if !held => work.hold = request.hold(),
                 Some(request) = inbox.reloads.recv(), if !held => work.reload_for(request),
                 Some(request) = inbox.approving.recv(), if !held => work.approve(request),
-                Some(request) = inbox.rehearsing.recv(), if !held => work.swapper.rehearse_for(request),
-                change = work.watcher.change() => work.note(change),
+                Some(request) = inbox.rehearsing.recv(), if !held => work.rehearse(request),
+                () = work.ear.stirs() => work.ear.hear(),
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => drop(work.reload()),
-                () = hung_up(&mut work.hangup), if !held => work.reload_soon(),
+                () = hung_up(&mut work.hangup), if !held => drop(work.reload()),
                 () = sleep_until(transition) => work.announce(),
                 _ = look.tick() => work.look(),
                 _ = tend.tick() => work.tend(),
@@ -203,10 +203,9 @@ struct Work {
     swapper: Swapper,
     gate: Arc<Gate>,
     schedule: Schedule,
-    watcher: Watcher,
-    settling: Settling,
+    ear: Ear,
     hangup: Option<Signal>,
-    /// Asked for while a file was being written; they get the report of the reload that follows.
+    /// Asked for while a file was being written that has to be waited for; they get the report of the reload that follows.
     waiting: Vec<ReloadRequest>,
     /// A command is changing the directory: nothing is read until it has done so.
     hold: Option<Hold>,
@@ -217,45 +216,45 @@ impl Work {
     fn new(keeper: Keeper, gate: Arc<Gate>) -> io::Result<Self> {
         let schedule = Schedule::new(keeper.announced, keeper.swapper.authority().ahead());
         Ok(Self {
-            watcher: Watcher::new(keeper.swapper.directory())?,
+            ear: Ear::new(keeper.swapper.directory(), keeper.debounce)?,
             hangup: keeper.hangup.then(|| signal(SignalKind::hangup())).transpose()?,
             swapper: keeper.swapper,
             gate,
             schedule,
-            settling: Settling::new(keeper.debounce),
             waiting: Vec::new(),
             hold: None,
             clock: keeper.clock,
         })
     }
 
-    fn note(&mut self, change: io::Result<Change>) {
-        let change = change.unwrap_or_else(|error| {
-            tracing::error!(%error, "cannot read file changes");
-            Change::Unknown
-        });
-        self.settling.note(change, Instant::now());
-    }
-
-    fn reload(&mut self) -> Report {
-        self.settling.clear();
+    /// Reads the directory now, but for what somebody is in the middle of writing: half a list is a valid, shorter list.
+    /// Nothing comes back when the rest has to wait for that; another reading follows then.
+    fn reload(&mut self) -> Option<Report> {
+        self.ear.begin();
         // What the set in force has to say of its cases comes before the set that replaces it.
         self.announce();
-        // Directories first: what changes in a new one while the set is read must be heard.
-        self.watcher.refresh();
         let notes: Vec<Note> = self.waiting.iter().filter_map(|request| request.note.clone()).collect();
-        let report = self.swapper.reload(&notes);
+        let Some(report) = self.swapper.reload(&notes, &mut self.ear) else {
+            if self.ear.due().is_none() {
+                self.ear.suspect();
+            }
+            return None;
+        };
         self.swapper.authority().note_announced(self.schedule.announced());
         for request in self.waiting.drain(..) {
             // Whoever asked may have gone away; the reload stands.
             request.answer.send(report.clone()).ok();
         }
-        report
+        Some(report)
+    }
+
+    fn rehearse(&mut self, request: RehearsalRequest) {
+        self.swapper.rehearse_for(request, &mut self.ear);
     }
 
     fn reload_for(&mut self, request: ReloadRequest) {
         self.waiting.push(request);
-        self.reload_soon();
+        self.reload();
     }
 
     /// What a command has changed is read at once. What it has abandoned is read when it has settled, like any change.
@@ -269,28 +268,21 @@ impl Work {
         let ApprovalRequest { digest, note, user, answer } = request;
         let value = match self.swapper.approve(&digest, note.as_deref(), &user) {
             Err(error) => json!({ "error": error.to_string() }),
-            // Half a list is a valid, shorter list: a directory that is being written to is read when it has settled.
-            Ok(held) if held.is_approved() && !self.settling.is_being_written() => json!(self.reload()),
             Ok(held) => {
-                json!({ "result": "noted", "approvals": held.approvals, "needed": held.needed })
+                let reloaded = if held.is_approved() { self.reload() } else { None };
+                let noted =
+                    || json!({ "result": "noted", "approvals": held.approvals, "needed": held.needed });
+                reloaded.map_or_else(noted, |report| json!(report))
             }
         };
         // Whoever asked may have gone away; the approval stands.
         answer.send(value).ok();
     }
 
-    /// Now, unless somebody is in the middle of writing a file: half a list is a valid, shorter list. What
-    /// settles then is read anyway.
-    fn reload_soon(&mut self) {
-        if !self.settling.is_being_written() {
-            self.reload();
-        }
-    }
-
     /// Catches what inotify cannot tell: network file systems, links whose target changed, lost events.
     fn look(&mut self) {
-        if self.hold.is_none() && self.settling.due().is_none() && self.swapper.is_stale() {
-            self.settling.note(Change::Unknown, Instant::now());
+        if self.hold.is_none() && self.ear.due().is_none() && self.swapper.is_stale() {
+            self.ear.suspect();
         }
     }
 

@@ -1,8 +1,10 @@
 //! Why a policy set was changed, in the words of whoever changed it.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 
 use crate::diagnostic::excerpt_of;
+use crate::gate::object;
 use crate::limits;
 
 /// What a command says of the change that it makes. It goes into the `policy.applied` record of that change, under
@@ -39,4 +41,15 @@ impl Note {
             uid,
         }
     }
+}
+
+/// What a record says of those who asked for a change.
+pub(super) fn changes(notes: &[Note]) -> Map<String, Value> {
+    if notes.is_empty() { Map::new() } else { object(json!({ "changes": notes })) }
+}
+
+/// The same beside what else a record says.
+pub(super) fn with_changes(mut detail: Map<String, Value>, notes: &[Note]) -> Map<String, Value> {
+    detail.append(&mut changes(notes));
+    detail
 }

@@ -13,9 +13,10 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
 use super::authority::Authority;
-use super::build::Builder;
+use super::build::{Around, Builder};
 use super::guarding::Guarding;
 use super::report::lines;
+use super::source::known::kept_list;
 use super::store;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::gate::Gate;
@@ -61,13 +62,14 @@ pub async fn request_rehearsal(
 /// Whom a rehearsal asks.
 pub(super) struct Asked<'a> {
     pub(super) builder: &'a Builder,
+    pub(super) around: Around<'a>,
     pub(super) guarding: &'a Guarding,
     pub(super) gate: &'a Gate,
 }
 
 impl RehearsalRequest {
     /// Finds out and answers.
-    pub(super) fn answer(self, asked: Asked<'_>, authority: &Authority, now: Timestamp) {
+    pub(super) fn answer(self, mut asked: Asked<'_>, authority: &Authority, now: Timestamp) {
         let answer = if authority.is_own() {
             asked.outcome(&self.rehearsal, authority.root(), now)
         } else {
@@ -79,7 +81,7 @@ impl RehearsalRequest {
 }
 
 impl Asked<'_> {
-    fn outcome(&self, rehearsal: &Rehearsal, state: &Path, now: Timestamp) -> Value {
+    fn outcome(&mut self, rehearsal: &Rehearsal, state: &Path, now: Timestamp) -> Value {
         let files = match self.files(rehearsal, state) {
             Ok(files) => files,
             Err(errors) => return refused(&errors),
@@ -110,18 +112,18 @@ impl Asked<'_> {
     }
 
     /// The files as they would be.
-    fn files(&self, rehearsal: &Rehearsal, state: &Path) -> Result<PolicyFiles, Diagnostics> {
+    fn files(&mut self, rehearsal: &Rehearsal, state: &Path) -> Result<PolicyFiles, Diagnostics> {
         match rehearsal {
             Rehearsal::With { file, .. } if !PolicyFiles::belongs(file) => {
                 Err(Diagnostic::error(file.as_str(), "no file of a policy set has this path").into())
             }
             Rehearsal::With { file, content } => {
-                let mut files = self.builder.files()?;
+                let mut files = self.builder.files(&mut self.around)?;
                 files.insert(file.clone(), content.as_bytes());
                 Ok(files)
             }
             Rehearsal::Without { file } => {
-                let mut files = self.builder.files()?;
+                let mut files = self.builder.files(&mut self.around)?;
                 files.files.remove(file);
                 Ok(files)
             }
@@ -159,9 +161,7 @@ fn kept(state: &Path, revision: u64) -> Result<PolicyFiles, Diagnostics> {
         };
         let read = || store::object(state, &sha256).map_err(|error| wrong(error.to_string()));
         let file = if name.starts_with("lists/") {
-            let path = state.join("objects").join(&sha256);
-            let bytes = path.metadata().map_err(|error| wrong(format!("`{name}`: {error}")))?.len();
-            PolicyFile { digest, bytes, content: None }
+            kept_list(state, digest).map_err(|error| wrong(format!("`{name}`: {error}")))?
         } else {
             PolicyFile::new(read()?)
         };

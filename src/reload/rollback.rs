@@ -16,7 +16,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::policy::{PolicyFile, PolicyFiles};
 
 /// The mark, in the policy directory.
-const MARK: &str = "rollback.unfinished";
+pub(super) const MARK: &str = "rollback.unfinished";
 
 /// A step of a rollback failed.
 #[derive(Debug, thiserror::Error)]

@@ -54,9 +54,14 @@ impl Signing {
         Self { signers, directory, place: state.join("serial"), marks: [None, None] }
     }
 
+    /// Whether sets need signatures.
+    pub(super) fn is_on(&self) -> bool {
+        !self.signers.keys.is_empty()
+    }
+
     /// Whether the files of the signature have changed since they were last read.
     pub(super) fn is_stale(&self) -> bool {
-        !self.signers.keys.is_empty() && self.marks != self.marks_now()
+        self.is_on() && self.marks != self.marks_now()
     }
 
     /// The set is about to be read, whatever comes of it: what changes in the files after this is new.

@@ -1,7 +1,7 @@
 //! The policy directory as it is on disk at one moment, read whole.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
@@ -29,8 +29,32 @@ pub struct Snapshot {
     pub fingerprint: Fingerprint,
     /// What is legal and hardly meant: files that look like cases and are none. No errors.
     pub warnings: Diagnostics,
+    /// The files that were left out, because somebody was writing them.
+    pub(super) unfinished: BTreeSet<String>,
     /// When it was looked at.
     pub(super) at: SystemTime,
+}
+
+/// Knows who is in the middle of writing a file of the directory.
+pub(super) trait Writers {
+    /// The files that somebody has begun and not closed, by their path in the directory, as of this moment.
+    fn at_work(&mut self) -> BTreeSet<String>;
+
+    /// Whether anything has happened since the reading began, so that another one follows.
+    fn is_heard(&self) -> bool;
+}
+
+/// Nobody is known to write: what reads the directory without listening to it.
+pub(super) struct Unheard;
+
+impl Writers for Unheard {
+    fn at_work(&mut self) -> BTreeSet<String> {
+        BTreeSet::new()
+    }
+
+    fn is_heard(&self) -> bool {
+        false
+    }
 }
 
 /// Names, sizes, inodes and times of the files of a policy directory. The time of the last status change is in
@@ -78,13 +102,19 @@ const PARTS: [Part; 3] = [
 /// # Errors
 /// All files that cannot be taken, at once; or that the directory never stood still.
 pub fn read(root: &Path) -> Result<Snapshot, SourceError> {
-    read_with(root, |found| load(found, |path, bytes| read_bounded(path, bytes).map(PolicyFile::new)))
+    let whole = |path: &Path, bytes| read_bounded(path, bytes).map(PolicyFile::new);
+    read_with(root, &mut Unheard, |found| load(found, whole))
 }
 
 /// The same, but lists that `known` knows are not read, and long ones are left on the disk once they are hashed: a reload
-/// costs what has changed, and never takes the memory of all lists at once.
-pub(super) fn read_changed(root: &Path, known: &Known) -> Result<Snapshot, SourceError> {
-    read_with(root, |found| {
+/// costs what has changed, and never takes the memory of all lists at once. And what `writers` are at is left out: half a
+/// list is a valid, shorter list.
+pub(super) fn read_changed(
+    root: &Path,
+    known: &Known,
+    writers: &mut dyn Writers,
+) -> Result<Snapshot, SourceError> {
+    read_with(root, writers, |found| {
         let room = Cell::new(limits::LISTS_AT_HAND_BYTES);
         load(found, |path, bytes| {
             let name = path.strip_prefix(root).ok().and_then(Path::to_str).unwrap_or_default();
@@ -106,14 +136,17 @@ pub(super) fn read_changed(root: &Path, known: &Known) -> Result<Snapshot, Sourc
 
 fn read_with(
     root: &Path,
+    writers: &mut dyn Writers,
     load: impl Fn(&BTreeMap<String, Found>) -> (PolicyFiles, Diagnostics),
 ) -> Result<Snapshot, SourceError> {
     for _ in 0..limits::SOURCE_ATTEMPTS {
         let at = SystemTime::now();
-        let before = scan(root);
+        let unfinished = writers.at_work();
+        let before = scan(root).without(&unfinished);
         let (files, problems) = load(&before.found);
-        let after = scan(root);
-        if before.fingerprint() != after.fingerprint() {
+        let after = scan(root).without(&unfinished);
+        // A file that was cut to nothing looks the same before and after: only its writer tells.
+        if before.fingerprint() != after.fingerprint() || !writers.at_work().is_subset(&unfinished) {
             continue;
         }
         let mut diagnostics = before.problems;
@@ -121,7 +154,8 @@ fn read_with(
         if diagnostics.has_errors() {
             return Err(SourceError::Unreadable(diagnostics, after.fingerprint()));
         }
-        return Ok(Snapshot { files, fingerprint: after.fingerprint(), warnings: diagnostics, at });
+        let (fingerprint, warnings) = (after.fingerprint(), diagnostics);
+        return Ok(Snapshot { files, fingerprint, warnings, unfinished, at });
     }
     Err(SourceError::Unsettled)
 }
@@ -169,6 +203,11 @@ struct Scan {
 }
 
 impl Scan {
+    fn without(mut self, unfinished: &BTreeSet<String>) -> Self {
+        self.found.retain(|name, _| !unfinished.contains(name));
+        self
+    }
+
     fn fingerprint(&self) -> Fingerprint {
         let marked = self.found.iter().map(|(name, found)| (name.clone(), mark(&found.metadata)));
         Fingerprint(marked.collect())
@@ -303,4 +342,42 @@ pub(super) fn read_bounded(path: &Path, expected: u64) -> io::Result<Arc<[u8]>> 
         breathe();
     }
     Ok(bytes.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Tells of a writer from the second time on that it is asked.
+    struct Late(usize, &'static str);
+
+    impl Writers for Late {
+        fn at_work(&mut self) -> BTreeSet<String> {
+            self.0 += 1;
+            if self.0 > 1 { [self.1.to_owned()].into() } else { BTreeSet::new() }
+        }
+
+        fn is_heard(&self) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn a_list_that_was_cut_to_nothing_just_before_it_was_read_is_left_out() {
+        let root = tempfile::tempdir().unwrap();
+        for (name, text) in [("cases/a.toml", "x"), ("lists/l", ""), ("lists/m", "m.example")] {
+            fs::create_dir_all(root.path().join(name).parent().unwrap()).unwrap();
+            fs::write(root.path().join(name), text).unwrap();
+        }
+        let read = |writers: &mut dyn Writers| read_changed(root.path(), &Known::default(), writers).unwrap();
+        assert!(read(&mut Unheard).files.has("lists/l"));
+        let snapshot = read(&mut Late(0, "lists/l"));
+        assert_eq!(snapshot.unfinished, ["lists/l".to_owned()].into());
+        assert!(!snapshot.files.has("lists/l") && snapshot.files.has("lists/m"));
+        assert_ne!(
+            snapshot.fingerprint,
+            fingerprint(root.path()),
+            "the next look sees that something is missing"
+        );
+    }
 }

@@ -141,8 +141,7 @@ impl Store {
     /// What was in force last, whether or not its files can be read back.
     #[must_use]
     pub fn newest_manifest(&self) -> Option<Manifest> {
-        let revision = self.revisions().ok()?.pop()?;
-        serde_json::from_slice(&fs::read(self.manifest_path(revision)).ok()?).ok()
+        newest_manifest(&self.root)
     }
 
     /// Whether every file of a set is kept as it is. A list that is not at hand is taken by its length.
@@ -324,9 +323,13 @@ pub(super) fn revisions_in(root: &Path) -> Result<Vec<u64>, StoreError> {
 /// either: an edge that drains follows the one that succeeded it, and takes no older set because it lies there again.
 #[must_use]
 pub(super) fn newest_revision_of(root: &Path, digest: &str) -> Option<u64> {
+    newest_manifest(root).filter(|newest| newest.digest == digest).map(|newest| newest.revision)
+}
+
+/// What the state directory `root` has kept last, whether or not its files can be read back.
+pub(super) fn newest_manifest(root: &Path) -> Option<Manifest> {
     let newest = revisions_in(root).ok()?.pop()?;
-    let manifest: Manifest = serde_json::from_slice(&fs::read(manifest_path(root, newest)).ok()?).ok()?;
-    (manifest.digest == digest).then_some(newest)
+    serde_json::from_slice(&fs::read(manifest_path(root, newest)).ok()?).ok()
 }
 
 /// The policy set of a revision as the state directory `root` keeps it, or `None` when it does not any more. It needs

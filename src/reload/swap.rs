@@ -5,26 +5,27 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::approval::ApprovalError;
 use super::authority::Authority;
-use super::build::{Builder, Built, Settled};
+use super::build::{Around, Builder, Built, Read, Settled, Unfinished};
 use super::first::{Kind, from_last_good, guarded};
-use super::guarding::{Guarding, Judgement, Passport, held_detail};
+use super::guarding::{Guarding, Judgement, Passport, Refusal, Weighed, held_detail};
 use super::held::Held;
 use super::keeping::{Refused, Unkept};
 use super::names::NamesKeeper;
-use super::note::Note;
+use super::note::{Note, changes, with_changes};
+use super::partial::differing_cases;
 use super::rehearsal::{Asked, RehearsalRequest};
 use super::report::{Report, Result as ReloadResult, SharedReport, identified, log_report, report};
 use super::rollback;
-use super::source::{self, Fingerprint};
+use super::source::{self, Fingerprint, Writers};
 use super::store::{Store, StoreError};
 use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::diagnostic::Diagnostics;
-use crate::gate::{Gate, Noted, object};
+use crate::gate::{Gate, Noted};
 use crate::metrics::Metrics;
 use crate::policy::{CompileOptions, Revision, Ruleset};
 
@@ -166,8 +167,10 @@ impl Swapper {
     }
 
     /// Says what would come of a change; nothing is changed.
-    pub(super) fn rehearse_for(&self, request: RehearsalRequest) {
-        let asked = Asked { builder: &self.builder, guarding: &self.guarding, gate: &self.gate };
+    pub(super) fn rehearse_for(&self, request: RehearsalRequest, writers: &mut dyn Writers) {
+        let partial = self.authority.partial(self.gate.ruleset().digest(), self.guarding.is_signed());
+        let around = Around { writers, partial };
+        let asked = Asked { builder: &self.builder, around, guarding: &self.guarding, gate: &self.gate };
         request.answer(asked, &self.authority, self.clock.now());
     }
 
@@ -192,12 +195,20 @@ impl Swapper {
     }
 
     /// Reads the directory and, when it holds a good set that is not in force, swaps it in. The record of that says
-    /// what `notes` say.
-    pub fn reload(&mut self, notes: &[Note]) -> Report {
+    /// what `notes` say. What `writers` are at is left as it was; nothing comes back, and nothing has happened, when the
+    /// rest cannot be judged without it.
+    pub(super) fn reload(&mut self, notes: &[Note], writers: &mut dyn Writers) -> Option<Report> {
         let began = Instant::now();
         self.guarding.look();
         self.cut_off = rollback::cut_off(self.directory()).is_some();
-        let (built, fingerprint) = self.builder.read(Some(&self.gate.ruleset()));
+        let before = self.gate.ruleset();
+        let (built, fingerprint) = match self.read(&before, writers) {
+            Ok(read) => read,
+            Err(Unfinished(awaited)) => {
+                tracing::info!(what = %awaited, "the policy directory is read when it is complete");
+                return None;
+            }
+        };
         self.gate.metrics().lists_read(built.as_ref().map_or(0, |built| built.lists_read));
         self.fingerprint = fingerprint;
         self.awaited = false;
@@ -207,32 +218,41 @@ impl Swapper {
                 // What a successor refuses, it records.
                 let own = self.authority.is_own();
                 let told = own.then(|| self.gate.record_rejection(&errors, changes(notes)));
-                return self.publish(report(ReloadResult::Rejected, &errors, now, began), told);
+                return Some(self.publish(report(ReloadResult::Rejected, &errors, now, began), told));
             }
-            Ok(built) if built.files.digest() == self.gate.ruleset().digest() => {
+            // Whoever asked wants to know what comes of all that lies there.
+            Ok(built) if built.is_partial && built.files.digest() == before.digest() => return None,
+            Ok(built) if built.files.digest() == before.digest() => {
                 // What a successor holds back is its own.
                 if self.authority.is_own() {
                     self.guarding.withdraw();
                 }
                 let warnings = self.builder.settle(built).warnings;
-                self.builder.moved(&self.gate.ruleset());
+                self.builder.moved(&before);
                 report(ReloadResult::Unchanged, &warnings, now, began)
             }
             Ok(built) if self.authority.is_own() => return self.consider(built, notes, now, began),
             Ok(built) => self.follow(built, now, began),
         };
-        self.publish(report, None)
+        Some(self.publish(report, None))
+    }
+
+    fn read(&mut self, before: &Ruleset, writers: &mut dyn Writers) -> Result<Read, Unfinished> {
+        let signed = self.guarding.is_signed();
+        let partial = self.authority.partial(before.digest(), signed);
+        self.builder.read_around(Some(before), &mut Around { writers, partial })
     }
 
     /// Has the guard judge a set, and does what it says.
-    fn consider(&mut self, built: Built, notes: &[Note], now: Timestamp, began: Instant) -> Report {
-        let before = self.gate.ruleset();
-        match self.guarding.judge(
-            &built.candidate(self.builder.contents()),
-            Some(&before),
-            Some(self.gate.traffic()),
-            now,
-        ) {
+    fn consider(&mut self, built: Built, notes: &[Note], now: Timestamp, began: Instant) -> Option<Report> {
+        let (before, traffic) = (self.gate.ruleset(), self.gate.traffic());
+        let candidate = built.candidate(self.builder.contents());
+        let weighed = self.guarding.weigh(&candidate, Some(&before), Some(traffic), now);
+        if built.is_partial && !self.may_come_early(&weighed, &built, notes) {
+            tracing::info!("the policy set is judged when all of its lists are complete");
+            return None;
+        }
+        Some(match self.guarding.conclude(weighed) {
             Judgement::Taken(passport) => self.apply(built, &passport, notes, now, began),
             Judgement::Refused(refusal) => {
                 let detail = with_changes(refusal.detail(), notes);
@@ -240,12 +260,24 @@ impl Swapper {
                 self.publish(report(ReloadResult::Rejected, &refusal.errors, now, began), Some(told))
             }
             Judgement::Held(held) => {
-                let errors = held.diagnostics();
+                let mut errors = held.diagnostics();
+                errors.extend(built.warnings);
                 self.guarding.remember(notes);
                 let told = self.gate.record_rejection(&errors, with_changes(held_detail(&held), notes));
                 self.publish(report(ReloadResult::Held, &errors, now, began), Some(told))
             }
-        }
+        })
+    }
+
+    /// Whether a set may come into force before all of its lists are complete. A name that leaves a case may be on its way
+    /// into another one by a list that is being written: without being told nothing is freed. A command says what it wants.
+    fn may_come_early(&self, weighed: &Result<Weighed, Refusal>, built: &Built, notes: &[Note]) -> bool {
+        weighed.as_ref().is_ok_and(|weighed| {
+            let told = || {
+                differing_cases(self.authority.root(), &built.files).is_some_and(|cases| cases <= notes.len())
+            };
+            weighed.only_adds() || weighed.is_taken() && (weighed.held.is_some() || told())
+        })
     }
 
     /// Takes an approval of the set that is held back. When it was the last one needed, the directory is to be read.
@@ -364,15 +396,5 @@ fn detail(passport: &Passport, shadow: bool, notes: &[Note]) -> Map<String, Valu
     if shadow {
         detail.insert("shadow".to_owned(), true.into());
     }
-    detail
-}
-
-/// What a record says of those who asked for a change.
-fn changes(notes: &[Note]) -> Map<String, Value> {
-    if notes.is_empty() { Map::new() } else { object(json!({ "changes": notes })) }
-}
-
-fn with_changes(mut detail: Map<String, Value>, notes: &[Note]) -> Map<String, Value> {
-    detail.append(&mut changes(notes));
     detail
 }

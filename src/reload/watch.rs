@@ -1,48 +1,35 @@
-//! Hearing of changes in the policy directory, and waiting until they have settled.
+//! Hearing of changes in the policy directory.
 
-use std::collections::{HashMap, HashSet};
-use std::ffi::{OsStr, OsString};
-use std::future::poll_fn;
+use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
-use std::time::Duration;
 
-use futures_core::Stream;
-use inotify::{EventMask, EventStream, Inotify, WatchDescriptor, WatchMask};
-use tokio::time::Instant;
+use inotify::{Event, EventMask, Inotify, WatchDescriptor, WatchMask};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
-use super::source;
+use super::manifest::{MANIFEST, SIGNATURES};
+use super::settling::Change;
+use super::{rollback, source};
 use crate::limits;
-
-/// What happened to one file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Change {
-    /// Somebody has begun to write it.
-    Begun(PathBuf),
-    /// It is complete: closed by its writer, or moved here.
-    Complete(PathBuf),
-    /// It is gone.
-    Gone(PathBuf),
-    /// Its permissions or dates have changed.
-    Touched,
-    /// Too much happened at once to be told.
-    Unknown,
-}
+use crate::policy::PolicyFiles;
 
 /// Watches every directory of a policy directory through inotify.
 pub(super) struct Watcher {
     root: PathBuf,
-    events: EventStream<Vec<u8>>,
+    inotify: AsyncFd<Inotify>,
+    buffer: Vec<u8>,
     directories: HashMap<WatchDescriptor, PathBuf>,
 }
 
 impl Watcher {
-    /// Starts to watch.
+    /// Starts to watch. To be called within a runtime.
     pub(super) fn new(root: &Path) -> io::Result<Self> {
-        let events = Inotify::init()?.into_event_stream(vec![0; limits::INOTIFY_BUFFER_BYTES])?;
-        let mut watcher = Self { root: root.to_path_buf(), events, directories: HashMap::new() };
+        let inotify = in_runtime(Inotify::init()?)?;
+        let buffer = vec![0; limits::INOTIFY_BUFFER_BYTES];
+        let mut watcher = Self { root: root.to_path_buf(), inotify, buffer, directories: HashMap::new() };
         watcher.refresh();
         Ok(watcher)
     }
@@ -59,9 +46,11 @@ impl Watcher {
             | WatchMask::DELETE
             | WatchMask::DELETE_SELF
             | WatchMask::MOVE_SELF
-            | WatchMask::ONLYDIR;
+            | WatchMask::ONLYDIR
+            // What is still written to a file that was removed concerns nobody.
+            | WatchMask::EXCL_UNLINK;
         for directory in source::directories(&self.root) {
-            match self.events.watches().add(&directory, mask) {
+            match self.inotify.get_ref().watches().add(&directory, mask) {
                 Ok(descriptor) => {
                     self.directories.insert(descriptor, directory);
                 }
@@ -72,177 +61,165 @@ impl Watcher {
         }
     }
 
-    /// Waits for the next change that may concern the policy set.
-    pub(super) async fn change(&mut self) -> io::Result<Change> {
-        loop {
-            let event = poll_fn(|context| Pin::new(&mut self.events).poll_next(context)).await;
-            let event = match event.ok_or_else(|| io::Error::other("inotify has ended")).flatten() {
-                Ok(event) => event,
+    /// Waits until something is there to be heard.
+    pub(super) async fn stirs(&self) -> io::Result<()> {
+        // Before it is heard, and all of it is: what comes meanwhile stirs anew.
+        self.inotify.readable().await.map(|mut ready| ready.clear_ready())
+    }
+
+    /// Hears all that has happened up to now, without waiting: the kernel tells of a change before whoever made it can go
+    /// on, however busy this thread was.
+    pub(super) fn hear(&mut self, mut tell: impl FnMut(Change)) {
+        for _ in 0..limits::INOTIFY_BUFFERS_AT_ONCE {
+            match self.inotify.get_mut().read_events(&mut self.buffer) {
+                Ok(events) => {
+                    events
+                        .filter_map(|event| change(&self.root, &self.directories, &event))
+                        .for_each(&mut tell);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
                     // It may well fail the next time too, and the regular comparison does the work meanwhile.
-                    tokio::time::sleep(limits::LOOK_EVERY).await;
-                    return Err(error);
+                    tracing::error!(%error, "cannot read file changes");
+                    return tell(Change::Unknown);
                 }
-            };
-            if let Some(change) = change(&self.directories, &event) {
-                return Ok(change);
             }
         }
+        tell(Change::Unknown);
     }
 }
 
+#[expect(
+    deprecated,
+    reason = "its successor is unsafe, for types whose descriptor may change; this one has its own for life"
+)]
+fn in_runtime(inotify: Inotify) -> io::Result<AsyncFd<Inotify>> {
+    AsyncFd::with_interest(inotify, Interest::READABLE)
+}
+
 fn change(
+    root: &Path,
     directories: &HashMap<WatchDescriptor, PathBuf>,
-    event: &inotify::Event<OsString>,
+    event: &Event<&OsStr>,
 ) -> Option<Change> {
     let mask = event.mask;
     if mask.intersects(EventMask::Q_OVERFLOW | EventMask::DELETE_SELF | EventMask::MOVE_SELF) {
         return Some(Change::Unknown);
     }
-    let name = event.name.as_ref()?;
-    let path = directories.get(&event.wd)?.join(name);
-    if is_hidden(&path) {
+    let path = directories.get(&event.wd)?.join(event.name?);
+    let Some(name) = path.strip_prefix(root).ok().and_then(Path::to_str) else {
+        return Some(Change::Unknown);
+    };
+    if mask.contains(EventMask::ISDIR) {
+        return (!is_hidden(name)).then_some(Change::Unknown);
+    }
+    if !concerns(name) {
         return None;
     }
-    if mask.contains(EventMask::ISDIR) {
-        return Some(Change::Unknown);
-    }
+    let name = name.to_owned();
     if mask.intersects(EventMask::MOVED_FROM | EventMask::DELETE) {
-        return Some(Change::Gone(path));
+        return Some(Change::Gone(name));
     }
-    if mask.intersects(EventMask::CLOSE_WRITE | EventMask::MOVED_TO) || is_link(&path) {
-        return Some(Change::Complete(path));
+    // A link is complete the moment it is made; nobody will close it.
+    let is_linked = mask.contains(EventMask::CREATE) && is_link(&path);
+    if mask.intersects(EventMask::CLOSE_WRITE | EventMask::MOVED_TO) || is_linked {
+        return Some(Change::Complete(name));
     }
     if mask.contains(EventMask::ATTRIB) {
         return Some(Change::Touched);
     }
-    mask.intersects(EventMask::CREATE | EventMask::MODIFY).then_some(Change::Begun(path))
+    mask.intersects(EventMask::CREATE | EventMask::MODIFY).then_some(Change::Begun(name))
 }
 
-/// What editors write beside a file while it is open; never part of a policy set.
-fn is_hidden(path: &Path) -> bool {
-    let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
-    name.starts_with(['.', '#']) || name.ends_with('~') || name.ends_with(".tmp")
+/// Whether what stands in a file, or where a link of this name leads, is of any importance.
+fn concerns(name: &str) -> bool {
+    let of_all = ["cases", "lists", "pages", MANIFEST, SIGNATURES, rollback::MARK];
+    of_all.contains(&name) || PolicyFiles::belongs(name)
 }
 
-/// A symbolic or hard link is complete the moment it is made; nobody will close it.
+fn is_hidden(name: &str) -> bool {
+    name.rsplit('/').next().is_some_and(|last| last.starts_with(['.', '#']) || last.ends_with('~'))
+}
+
+/// Symbolic and hard links.
 fn is_link(path: &Path) -> bool {
     path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink() || metadata.nlink() > 1)
 }
 
-/// Decides when changes have settled. Pure: time is an argument.
-///
-/// Three rules. A file that is being written is waited for, as half a list is a valid, shorter list. A
-/// change that takes something away waits longer, since editors remove and write anew, and a name must not
-/// come free in between. And nothing waits for ever.
-#[derive(Debug)]
-pub(super) struct Settling {
-    quiet: Duration,
-    first: Option<Instant>,
-    last: Option<Instant>,
-    removed: bool,
-    being_written: HashSet<PathBuf>,
-}
-
-impl Settling {
-    pub(super) fn new(quiet: Duration) -> Self {
-        Self { quiet, first: None, last: None, removed: false, being_written: HashSet::new() }
-    }
-
-    pub(super) fn note(&mut self, change: Change, now: Instant) {
-        self.first.get_or_insert(now);
-        self.last = Some(now);
-        match change {
-            Change::Begun(path) => {
-                self.being_written.insert(path);
-            }
-            Change::Complete(path) => {
-                self.being_written.remove(&path);
-            }
-            Change::Gone(path) => {
-                self.being_written.remove(&path);
-                self.removed = true;
-            }
-            Change::Touched => {}
-            Change::Unknown => self.removed = true,
-        }
-    }
-
-    /// When to read the directory, if anything has changed.
-    pub(super) fn due(&self) -> Option<Instant> {
-        let (first, last) = (self.first?, self.last?);
-        if self.is_being_written() {
-            // Counted from the last piece: half a list must not come into force because the other half is slow.
-            return Some(last + limits::SETTLE_AT_MOST);
-        }
-        let at_the_latest = first + limits::SETTLE_AT_MOST.max(self.quiet);
-        let quiet = if self.removed { self.quiet.max(limits::SETTLE_AFTER_REMOVAL) } else { self.quiet };
-        Some(at_the_latest.min(last + quiet))
-    }
-
-    /// Whether somebody has begun a file and not closed it.
-    pub(super) fn is_being_written(&self) -> bool {
-        !self.being_written.is_empty()
-    }
-
-    pub(super) fn clear(&mut self) {
-        *self = Self::new(self.quiet);
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, File};
+    use std::io::Write;
+
     use super::*;
 
-    const QUIET: Duration = Duration::from_millis(20);
-
-    fn settling(changes: &[(u64, Change)]) -> (Instant, Settling) {
-        let start = Instant::now();
-        let mut settling = Settling::new(QUIET);
-        for (at_ms, change) in changes {
-            settling.note(change.clone(), start + Duration::from_millis(*at_ms));
+    /// A policy directory that is watched, in a runtime that never gets to run.
+    fn watched(root: &Path) -> (tokio::runtime::Runtime, Watcher) {
+        for part in ["cases", "lists"] {
+            fs::create_dir_all(root.join(part)).unwrap();
         }
-        (start, settling)
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let watcher = {
+            let _entered = runtime.enter();
+            Watcher::new(root).unwrap()
+        };
+        (runtime, watcher)
     }
 
-    fn due_ms(changes: &[(u64, Change)]) -> u128 {
-        let (start, settling) = settling(changes);
-        settling.due().unwrap().duration_since(start).as_millis()
-    }
-
-    #[test]
-    fn a_complete_file_is_read_after_a_short_quiet() {
-        assert_eq!(due_ms(&[(0, Change::Complete("a".into()))]), 20);
-        assert_eq!(due_ms(&[(0, Change::Complete("a".into())), (15, Change::Complete("b".into()))]), 35);
-    }
-
-    #[test]
-    fn a_file_being_written_is_waited_for_but_not_for_ever() {
-        let longest = limits::SETTLE_AT_MOST.as_millis();
-        assert_eq!(due_ms(&[(0, Change::Begun("a".into()))]), longest);
-        assert_eq!(due_ms(&[(0, Change::Begun("a".into())), (5, Change::Complete("a".into()))]), 25);
-        // A slow writer is waited for as long as it goes on.
-        let slow: Vec<_> = (0..10).map(|n| (n * 1000, Change::Begun("a".into()))).collect();
-        assert_eq!(due_ms(&slow), 9000 + longest);
+    fn heard(watcher: &mut Watcher) -> Vec<Change> {
+        let mut heard = Vec::new();
+        watcher.hear(|change| heard.push(change));
+        heard
     }
 
     #[test]
-    fn what_takes_away_waits_longer() {
-        let removal = limits::SETTLE_AFTER_REMOVAL.as_millis();
-        assert_eq!(due_ms(&[(0, Change::Gone("a".into()))]), removal);
-        assert_eq!(due_ms(&[(0, Change::Gone("a".into())), (1, Change::Complete("a".into()))]), 1 + removal);
+    fn what_has_happened_is_heard_at_once_however_busy_the_thread_was() {
+        let root = tempfile::tempdir().unwrap();
+        let (_runtime, mut watcher) = watched(root.path());
+        let list = || "lists/l.txt".to_owned();
+        let mut file = File::create(root.path().join(list())).unwrap();
+        assert_eq!(heard(&mut watcher), [Change::Begun(list())]);
+        writeln!(file, "one.example").unwrap();
+        assert_eq!(heard(&mut watcher), [Change::Begun(list())]);
+        assert_eq!(heard(&mut watcher), []);
+        drop(file);
+        assert_eq!(heard(&mut watcher), [Change::Complete(list())]);
+        fs::remove_file(root.path().join(list())).unwrap();
+        assert_eq!(heard(&mut watcher), [Change::Gone(list())]);
     }
 
     #[test]
-    fn a_stream_of_changes_is_cut_off_in_the_end() {
-        let changes: Vec<_> = (0..400).map(|n| (n * 10, Change::Complete("a".into()))).collect();
-        assert_eq!(due_ms(&changes), limits::SETTLE_AT_MOST.as_millis());
+    fn what_belongs_to_no_set_and_what_was_removed_is_not_waited_for() {
+        let root = tempfile::tempdir().unwrap();
+        let (_runtime, mut watcher) = watched(root.path());
+        for name in ["cases/a.toml.part", "cases/.a.toml", "lists/.l", "lists/l~", "README.md", "notes"] {
+            fs::write(root.path().join(name), "x").unwrap();
+            assert_eq!(heard(&mut watcher), [], "{name}");
+        }
+        let mut file = File::create(root.path().join("lists/l.tmp")).unwrap();
+        fs::remove_file(root.path().join("lists/l.tmp")).unwrap();
+        let name = || "lists/l.tmp".to_owned();
+        let told = heard(&mut watcher);
+        // Its count of links has changed as well.
+        assert_eq!(told.first(), Some(&Change::Begun(name())));
+        assert!(told.contains(&Change::Gone(name())), "{told:?}");
+        writeln!(file, "still coming").unwrap();
+        drop(file);
+        assert!(!heard(&mut watcher).contains(&Change::Begun(name())));
     }
 
     #[test]
-    fn nothing_is_due_when_nothing_changed() {
-        let (_, mut settling) = settling(&[(0, Change::Unknown)]);
-        settling.clear();
-        assert_eq!(settling.due(), None);
+    fn a_list_with_two_names_is_being_written_like_any_other() {
+        let root = tempfile::tempdir().unwrap();
+        let (_runtime, mut watcher) = watched(root.path());
+        let (one, two) = (root.path().join("lists/one"), root.path().join("lists/two"));
+        fs::write(&one, "one.example\n").unwrap();
+        fs::hard_link(&one, &two).unwrap();
+        assert!(heard(&mut watcher).contains(&Change::Complete("lists/two".to_owned())));
+        let file = File::options().write(true).truncate(true).open(&two).unwrap();
+        assert!(heard(&mut watcher).contains(&Change::Begun("lists/two".to_owned())));
+        drop(file);
+        assert!(heard(&mut watcher).contains(&Change::Complete("lists/two".to_owned())));
     }
 }

@@ -2,8 +2,11 @@
 
 use std::fs;
 use std::io::Write;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::harness::audit::of_kind;
 use crate::harness::{CaseFile, Edge, Origin, Setup, wait_until};
 
 fn edge_with_one_case(origin: &Origin) -> Edge {
@@ -31,6 +34,125 @@ fn a_list_that_is_written_slowly_frees_no_name() {
     drop(file);
     wait_until("the whole list is in force", || edge.get("three.example").status == 403);
     edge.get("two.example").assert_blocked(403);
+}
+
+/// Has `path` written without a pause, as by a download that goes on and on, while `work` is done; then `end` follows.
+#[track_caller]
+fn while_written(path: &Path, end: &str, work: impl FnOnce()) {
+    let (begun, done) = (AtomicBool::new(false), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let writing = scope.spawn(|| {
+            let mut file = fs::File::create(path).unwrap();
+            while !done.load(Ordering::Relaxed) {
+                writeln!(file, "# still coming").unwrap();
+                begun.store(true, Ordering::Relaxed);
+                std::thread::park_timeout(Duration::from_millis(5));
+            }
+            file.write_all(end.as_bytes()).unwrap();
+        });
+        wait_until("it has begun", || begun.load(Ordering::Relaxed));
+        let worked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+        let goes_on = !writing.is_finished();
+        done.store(true, Ordering::Relaxed);
+        writing.thread().unpark();
+        if let Err(panic) = worked {
+            std::panic::resume_unwind(panic);
+        }
+        assert!(goes_on);
+    });
+}
+
+fn terminate(edge: &Edge, id: &str, host: &str) {
+    let who = ["--customer", "c", "--basis", "abuse", "--host", host];
+    let output = edge.command(&[&["terminate", "--id", id][..], &who].concat());
+    assert_eq!(output.code, 0, "{output:?}");
+    edge.get(host).assert_blocked(403);
+}
+
+/// A case of two lists, on an edge.
+fn edge_with_lists(origin: &Origin) -> Edge {
+    let setup = Setup::new().origin(origin);
+    setup.policies().write_list("one.txt", "one.example\n");
+    setup.policies().write_list("two.txt", "two.example\n");
+    let both = CaseFile::new("both", &[]).key("host_lists = [\"lists/one.txt\", \"lists/two.txt\"]");
+    setup.case(both).case(CaseFile::new("first", &["first.example"])).start()
+}
+
+#[test]
+fn no_decision_waits_for_a_list_that_is_being_written() {
+    let origin = Origin::start();
+    let edge = edge_with_lists(&origin);
+    let list = edge.policies().path().join("lists/one.txt");
+    while_written(&list, "one.example\nthree.example\n", || {
+        for round in 0..3 {
+            let host = format!("urgent-{round}.example");
+            edge.policies().write(&CaseFile::new(&format!("urgent-{round}"), &[&host]));
+            wait_until("the decision is in force", || edge.get(&host).status == 403);
+            edge.get("one.example").assert_blocked(403);
+        }
+        let told = edge.status().0["last_reload"]["warnings"].to_string();
+        assert!(told.contains("lists/one.txt") && told.contains("is being written"), "{told}");
+        terminate(&edge, "T-1", "terminated.example");
+        // The names of the case are compiled anew: those of the list come from what was kept of it.
+        edge.change(|policies| policies.write_list("two.txt", "two.example\nfour.example\n"));
+        for host in ["one.example", "two.example", "four.example", "urgent-0.example", "first.example"] {
+            edge.get(host).assert_blocked(403);
+        }
+        assert_ne!(edge.get("three.example").status, 403);
+        // A command says what it wants.
+        let output = edge.command(&["reinstate", "first", "--reason", "appeal"]);
+        assert_eq!(output.code, 0, "{output:?}");
+        edge.get("first.example").assert_forwarded();
+    });
+    wait_until("the whole list is in force", || edge.get("three.example").status == 403);
+    edge.get("one.example").assert_blocked(403);
+    edge.get("terminated.example").assert_blocked(403);
+}
+
+#[test]
+fn no_decision_waits_for_a_file_that_no_case_needs() {
+    let origin = Origin::start();
+    let edge = edge_with_lists(&origin);
+    for (round, name) in ["lists/new.txt", "lists/new.tmp", "cases/new.toml.part"].iter().enumerate() {
+        let host = format!("urgent-{round}.example");
+        let case = CaseFile::new(&format!("urgent-{round}"), &[&host]);
+        while_written(&edge.policies().path().join(name), "new.example\n", || {
+            edge.change(|policies| policies.write(&case));
+            edge.get(&host).assert_blocked(403);
+        });
+        edge.get("one.example").assert_blocked(403);
+    }
+    assert_eq!(edge.status().last_errors(), "[]");
+}
+
+#[test]
+fn a_case_waits_for_its_own_list_and_refuses_nothing_meanwhile() {
+    let origin = Origin::start();
+    let edge = edge_with_lists(&origin);
+    let listed = CaseFile::new("listed", &["by-name.example"]).key("host_lists = [\"lists/new.txt\"]");
+    while_written(&edge.policies().path().join("lists/new.txt"), "new.example\n", || {
+        edge.policies().write(&listed);
+        wait_until("it is looked at", || edge.process().stderr().contains("is read when it is complete"));
+        edge.get("by-name.example").assert_forwarded();
+    });
+    wait_until("both are in force", || edge.get("new.example").status == 403);
+    edge.get("by-name.example").assert_blocked(403);
+    let records = edge.finish();
+    assert!(of_kind(&records, "policy.rejected").is_empty());
+}
+
+#[test]
+fn a_name_on_its_way_into_a_list_that_is_being_written_is_never_free() {
+    let origin = Origin::start();
+    let edge = edge_with_lists(&origin);
+    while_written(&edge.policies().path().join("lists/one.txt"), "one.example\nfirst.example\n", || {
+        edge.policies().write(&CaseFile::new("first", &["other.example"]));
+        wait_until("it is looked at", || edge.process().stderr().contains("is judged when all"));
+        edge.get("first.example").assert_blocked(403);
+    });
+    always_blocked_during(&edge, "first.example", || {
+        wait_until("the whole list is in force", || edge.get("other.example").status == 403);
+    });
 }
 
 #[test]

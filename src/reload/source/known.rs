@@ -10,6 +10,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::super::store;
 use super::{FileMark, Snapshot, read_bounded};
 use crate::background::breathe;
 use crate::limits;
@@ -81,20 +82,33 @@ pub(super) fn hash(path: &Path, expected: u64) -> io::Result<PolicyFile> {
     }
 }
 
-/// The files of a policy directory, read when they are needed.
+/// A list of a kept set, by its digest and left where it is; `state` is the state directory.
+pub(in crate::reload) fn kept_list(state: &Path, digest: Digest) -> io::Result<PolicyFile> {
+    let bytes = state.join("objects").join(digest.to_string()).metadata()?.len();
+    Ok(PolicyFile { digest, bytes, content: None })
+}
+
+/// The files of a policy directory, read when they are needed. What is another one by now may have been kept as it was.
 #[derive(Debug)]
-pub(in crate::reload) struct DirectoryContents(pub(in crate::reload) PathBuf);
+pub(in crate::reload) struct DirectoryContents {
+    pub(in crate::reload) directory: PathBuf,
+    pub(in crate::reload) state: PathBuf,
+}
 
 impl Contents for DirectoryContents {
     fn content(&self, path: &str, file: &PolicyFile) -> io::Result<Arc<[u8]>> {
         if let Some(content) = &file.content {
             return Ok(Arc::clone(content));
         }
-        let content = read_bounded(&self.0.join(path), file.bytes)?;
-        if Digest::of(&content) == file.digest {
-            Ok(content)
-        } else {
-            Err(io::Error::new(io::ErrorKind::InvalidData, "the file changed while the set was read"))
+        let there = read_bounded(&self.directory.join(path), file.bytes);
+        if let Ok(content) = &there
+            && Digest::of(content) == file.digest
+        {
+            return Ok(Arc::clone(content));
         }
+        store::object(&self.state, &file.digest.to_string()).map_err(|_| match there {
+            Ok(_) => io::Error::new(io::ErrorKind::InvalidData, "the file changed while the set was read"),
+            Err(error) => error,
+        })
     }
 }
