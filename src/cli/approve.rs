@@ -6,8 +6,8 @@ use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use clap::Args;
 use serde_json::Value;
 
+use super::node::node_of;
 use super::{ConfigArgs, Exit, complain, edge, signer};
-use crate::config::Config;
 use crate::policy::Digest;
 use crate::reload::{self, Held};
 use crate::server;
@@ -46,8 +46,8 @@ pub(super) fn run(args: &ApproveArgs) -> Exit {
 
 /// What the edge holds back, when it is what is to be approved of.
 fn held(args: &ApproveArgs) -> Result<Option<Held>, Exit> {
-    let config = Config::load(&args.config.config).map_err(|error| complain(Exit::Usage, &error))?;
-    let answer = server::ask(&config.policy.state, "held")
+    let node = node_of(&args.config.config)?;
+    let answer = server::ask(&node.policy.state, "held")
         .map_err(|error| complain(Exit::Io, &format!("{error}; is the edge running?")))?;
     let held = serde_json::from_str::<Value>(&answer).ok().and_then(|mut answer| {
         let held = answer.get_mut("held")?.take();

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
+use super::node::node_of;
 use super::{Exit, complain};
-use crate::config::Config;
+use crate::config::Node;
 use crate::limits;
 use crate::policy::guard::Finding;
 use crate::reload::{Note, Rehearsal};
@@ -39,7 +40,7 @@ pub(super) struct ChangeArgs {
 /// A command that changes the policy directory.
 pub(super) struct Command<'a> {
     pub(super) args: &'a ChangeArgs,
-    pub(super) config: Config,
+    pub(super) node: Node,
     note: Note,
     began: Instant,
 }
@@ -64,9 +65,9 @@ pub(super) enum Outcome {
 
 impl<'a> Command<'a> {
     pub(super) fn new(args: &'a ChangeArgs, began: Instant, note: Note) -> Result<Self, Exit> {
-        let config = Config::load(&args.config).map_err(|error| complain(Exit::Usage, &error))?;
+        let node = node_of(&args.config)?;
         let note = Note { operator: Some(operator()), ..note };
-        Ok(Self { args, config, note, began })
+        Ok(Self { args, node, note, began })
     }
 
     fn left(&self) -> Duration {
@@ -75,7 +76,7 @@ impl<'a> Command<'a> {
 
     /// Has the running edge hold still; nothing when none runs. What it says of the case comes with it.
     pub(super) fn hold(&self) -> Result<Option<(Conversation, Value)>, Exit> {
-        match Conversation::begin(&self.config.policy.state, &self.note, self.left()) {
+        match Conversation::begin(&self.node.policy.state, &self.note, self.left()) {
             Ok((conversation, ready)) if ready.get("ready").is_some() => Ok(Some((conversation, ready))),
             Ok((_, answer)) => Err(complain(Exit::Io, &error_in(&answer))),
             Err(error) if error.is_nobody() => Ok(None),
@@ -115,14 +116,14 @@ impl<'a> Command<'a> {
     }
 
     fn again(&self) -> Result<Conversation, ControlError> {
-        let begun = Conversation::begin(&self.config.policy.state, &self.note, self.left());
+        let begun = Conversation::begin(&self.node.policy.state, &self.note, self.left());
         begun.map(|(conversation, _)| conversation)
     }
 
     /// Asks the running edge what its guard would say. That there is none, or no answer, is told and ends nothing: a dry
     /// run shows what it can.
     pub(super) fn foresee(&self, rehearsal: &Rehearsal) -> Foreseen {
-        Foreseen(match ask_about(&self.config.policy.state, rehearsal, self.left()) {
+        Foreseen(match ask_about(&self.node.policy.state, rehearsal, self.left()) {
             Ok(answer) if answer.get("result").is_some() => answer,
             Ok(answer) => json!({ "result": "unknown", "error": error_in(&answer) }),
             Err(error) if error.is_nobody() => json!({ "result": "offline" }),

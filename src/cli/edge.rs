@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
+use super::node::node_of;
 use super::{ConfigArgs, Exit, RunArgs, complain, log};
-use crate::config::Config;
 use crate::server;
 
 pub(super) fn run(args: &RunArgs) -> Exit {
@@ -17,11 +17,11 @@ pub(super) fn run(args: &RunArgs) -> Exit {
 }
 
 pub(super) fn ask(args: &ConfigArgs, command: &str) -> Exit {
-    let config = match Config::load(&args.config) {
-        Ok(config) => config,
-        Err(error) => return complain(Exit::Usage, &error),
+    let node = match node_of(&args.config) {
+        Ok(node) => node,
+        Err(exit) => return exit,
     };
-    match server::ask(&config.policy.state, command) {
+    match server::ask(&node.policy.state, command) {
         Ok(answer) => {
             say_text!("{answer}");
             let Ok(answer) = serde_json::from_str::<Value>(&answer) else {

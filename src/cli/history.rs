@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::node::node_of;
 use super::plural::some;
 use super::{Exit, complain};
-use crate::config::Config;
 use crate::reload::{Entry, history};
 
 #[derive(Debug, Args)]
@@ -20,11 +20,11 @@ pub(super) struct HistoryArgs {
 }
 
 pub(super) fn run(args: &HistoryArgs) -> Exit {
-    let config = match Config::load(&args.config) {
-        Ok(config) => config,
-        Err(error) => return complain(Exit::Usage, &error),
+    let node = match node_of(&args.config) {
+        Ok(node) => node,
+        Err(exit) => return exit,
     };
-    let entries = match history(&config.policy.state) {
+    let entries = match history(&node.policy.state) {
         Ok(entries) => entries,
         Err(error) => return complain(Exit::Io, &error),
     };

@@ -18,6 +18,7 @@ mod history;
 mod import;
 mod load;
 mod log;
+mod node;
 mod place;
 mod plural;
 mod policy;

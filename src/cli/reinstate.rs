@@ -45,7 +45,7 @@ pub(super) fn run(args: &ReinstateArgs) -> Exit {
         Ok(command) => command,
         Err(exit) => return exit,
     };
-    let outcome = find(&command.config.policy.directory, &args.id).and_then(|found| {
+    let outcome = find(&command.node.policy.directory, &args.id).and_then(|found| {
         let reinstatement = Reinstatement { args, command, found };
         if args.change.dry_run { reinstatement.rehearse() } else { reinstatement.carry_out() }
     });
@@ -107,7 +107,7 @@ struct Reinstatement<'a> {
 
 impl Reinstatement<'_> {
     fn rehearse(&self) -> Result<Exit, Exit> {
-        let policy = &self.command.config.policy;
+        let policy = &self.command.node.policy;
         let refuse = |errors| {
             note!("{errors}");
             Exit::No
@@ -138,7 +138,7 @@ impl Reinstatement<'_> {
     fn carry_out(&self) -> Result<Exit, Exit> {
         let held = self.command.hold()?;
         let to = ended_name(&self.args.id, Timestamp::now());
-        let moved = Moved::to(&self.found.path, &self.command.config.policy.directory.join(&to));
+        let moved = Moved::to(&self.found.path, &self.command.node.policy.directory.join(&to));
         let moved = moved.map_err(|error| {
             complain(Exit::Io, &format!("cannot move `{}` to `{to}`: {error}", self.found.name))
         })?;

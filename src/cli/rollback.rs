@@ -54,7 +54,7 @@ fn refuse(errors: &Diagnostics) -> Exit {
 impl Rollback<'_> {
     fn options(&self) -> CompileOptions {
         CompileOptions {
-            blocked_by: self.command.config.policy.blocked_by.clone(),
+            blocked_by: self.command.node.policy.blocked_by.clone(),
             ..CompileOptions::default()
         }
     }
@@ -63,7 +63,7 @@ impl Rollback<'_> {
     fn wanted(&self) -> Result<Kept, Exit> {
         let revision = self.args.revision;
         let read =
-            || kept(&self.command.config.policy.state, revision).map_err(|error| complain(Exit::Io, &error));
+            || kept(&self.command.node.policy.state, revision).map_err(|error| complain(Exit::Io, &error));
         let mut kept = read()?;
         if kept.is_none() {
             // A set is in force before it is kept. An edge that holds still has kept what it has put in force.
@@ -80,7 +80,7 @@ impl Rollback<'_> {
     }
 
     fn directory(&self) -> &Path {
-        &self.command.config.policy.directory
+        &self.command.node.policy.directory
     }
 
     fn plan(&self, there: &PolicyFiles, wanted: &PolicyFiles) -> Plan {

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::node::node_of;
 use super::{Exit, complain};
-use crate::config::Config;
 use crate::policy::exchange::Concern;
 use crate::policy::{self, Case, Here, Pattern, PolicyFiles};
 use crate::reload;
@@ -41,8 +41,7 @@ impl SetSource {
             let message = format!("`{text}` needs `--config FILE`, which says where revisions are kept");
             return Err(complain(Exit::Usage, &message));
         };
-        let config = Config::load(config).map_err(|error| complain(Exit::Usage, &error))?;
-        Ok(Self::Revision { state: config.policy.state, number })
+        Ok(Self::Revision { state: node_of(config)?.policy.state, number })
     }
 
     fn files(&self) -> Result<PolicyFiles, Exit> {

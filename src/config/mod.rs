@@ -87,6 +87,21 @@ impl fmt::Display for EdgeName {
     }
 }
 
+/// What commands have to know of an edge to reach it, and to change what it enforces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// How it is called.
+    pub edge: EdgeName,
+    /// Where its policies and its state are.
+    pub policy: Policy,
+}
+
+impl From<Config> for Node {
+    fn from(config: Config) -> Self {
+        Self { edge: config.edge, policy: config.policy }
+    }
+}
+
 /// `[policy]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Admin, Config, EdgeName, Policy, audit, cache, dns, guard, keys, limits, listen, route};
+use super::{Admin, Config, EdgeName, Node, Policy, audit, cache, dns, guard, keys, limits, listen, route};
 use crate::diagnostic::Diagnostics;
 use crate::document::{self, Table, Text, Value};
 use crate::limits::{KEPT_REVISIONS, SETTLE_QUIET, THREADS};
@@ -48,6 +48,24 @@ impl Config {
     }
 }
 
+impl Node {
+    pub(super) fn settle(
+        text: &str,
+        file: &str,
+        base_dir: &Path,
+        machine: EdgeName,
+    ) -> Result<Self, Diagnostics> {
+        let paths = Paths { base_dir };
+        let (node, found) = document::read_part(file, text.as_bytes(), |top| {
+            let edge = edge(top, machine);
+            // Nowhere is it looked for by default: where the section is may be what is wrong.
+            let table = top.required("policy", "[policy]").and_then(|value| value.table())?;
+            Some(Self { edge: edge?, policy: policy(Some(&table), &paths) })
+        });
+        node.ok_or_else(|| found.sorted())
+    }
+}
+
 /// Where relative paths lead.
 pub(super) struct Paths<'p> {
     base_dir: &'p Path,
@@ -64,7 +82,7 @@ impl Paths<'_> {
 }
 
 fn config(top: &Table<'_>, paths: &Paths<'_>, machine: EdgeName) -> Option<Config> {
-    let edge = top.optional("edge").map_or(Some(machine), |value| edge_name(&value.string()?));
+    let edge = edge(top, machine);
     let threads = top.optional("threads").and_then(|value| value.integer(1..=THREADS));
     let threads = threads.and_then(|threads| usize::try_from(threads).ok());
     let listen = listen::settle(top, paths, &KEYS);
@@ -83,6 +101,10 @@ fn config(top: &Table<'_>, paths: &Paths<'_>, machine: EdgeName) -> Option<Confi
 
 fn section<'r>(top: &Table<'r>, key: &'static str) -> Option<Table<'r>> {
     top.optional(key).and_then(|value| value.table())
+}
+
+fn edge(top: &Table<'_>, machine: EdgeName) -> Option<EdgeName> {
+    top.optional("edge").map_or(Some(machine), |value| edge_name(&value.string()?))
 }
 
 fn edge_name(text: &Text<'_>) -> Option<EdgeName> {

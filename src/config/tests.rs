@@ -198,6 +198,36 @@ fn a_file_is_read_from_disk_and_the_edge_gets_the_name_of_the_machine() {
 }
 
 #[test]
+fn commands_find_their_edge_in_a_file_that_is_wrong_elsewhere_and_guess_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("edge.toml");
+    let node = |text: &str| {
+        std::fs::write(&path, text).unwrap();
+        assert!(Config::load(&path).is_err(), "{text}");
+        Node::load(&path)
+    };
+    for wrong in ["lisen = 1", "threads = 0", "[[route]]\nhosts = 1", "[audit]\nclient = \"x\"", "[cash]"] {
+        let text = format!("edge = \"fra-3\"\n{wrong}\n[policy]\ndirectory = \"p\"\nstate = \"s\"\n");
+        let found = node(&text).unwrap_or_else(|error| panic!("{wrong}: {error}"));
+        assert_eq!((found.edge.as_str(), found.policy.directory), ("fra-3", directory.path().join("p")));
+        assert_eq!(found.policy.state, directory.path().join("s"));
+    }
+    // Where the policies are is not guessed: a case that is written elsewhere is enforced by nobody.
+    for wrong in [
+        "[polcy]\ndirectory = \"p\"",
+        "[policy]\ndirectry = \"p\"",
+        "[policy]\ndirectory = \"p\"\nthreshold = 2",
+        "policy = 1",
+        "edge = \"a b\"\n[policy]\ndirectory = \"p\"",
+        "threads = 0\n[policy]\ndirectory = \"p",
+        "[policy]\ndirectory = \"p\"\n[policy]\ndirectory = \"q\"",
+        "",
+    ] {
+        assert!(matches!(node(wrong), Err(ConfigError::Invalid(_))), "{wrong}");
+    }
+}
+
+#[test]
 fn a_file_that_cannot_be_read_is_no_wrong_file() {
     let directory = tempfile::tempdir().unwrap();
     let missing = Config::load(&directory.path().join("edge.toml")).unwrap_err();

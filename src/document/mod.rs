@@ -47,6 +47,20 @@ pub fn read<T>(
     bytes: &[u8],
     take: impl FnOnce(&Table<'_>) -> Option<T>,
 ) -> (Option<T>, Diagnostics) {
+    let whole = |top: &Table<'_>| {
+        let taken = take(top);
+        top.finish(&[]);
+        taken
+    };
+    read_part(file, bytes, whole)
+}
+
+/// The same for who needs a part of the file: keys at its top that `take` did not ask for are passed over.
+pub fn read_part<T>(
+    file: &str,
+    bytes: &[u8],
+    take: impl FnOnce(&Table<'_>) -> Option<T>,
+) -> (Option<T>, Diagnostics) {
     let text = match text_of(file, bytes) {
         Ok(text) => text,
         Err(diagnostic) => return (None, diagnostic.into()),
@@ -56,7 +70,6 @@ pub fn read<T>(
     if let Some(root) = reader.parse() {
         let top = Table::top(&reader, &root);
         settled = take(&top);
-        top.finish(&[]);
     }
     let found = reader.found.into_inner();
     if found.has_errors() {

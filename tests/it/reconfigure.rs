@@ -97,6 +97,40 @@ fn a_file_with_an_error_changes_nothing_and_policies_are_read_all_the_same() {
 }
 
 #[test]
+fn no_termination_waits_for_somebody_to_mend_a_route() {
+    let origin = Origin::start();
+    let edge = edge(&origin);
+    let text = fs::read_to_string(edge.config()).unwrap();
+    fs::write(edge.config(), text.replace("[[route]]", "[[route]]\norigin = 1")).unwrap();
+    let case = ["--id", "TS-9", "--customer", "c", "--basis", "abuse", "--host", "ninth.example"];
+    let output = edge.command(&[&["terminate"][..], &case].concat());
+    assert_eq!(output.code, 0, "{output:?}");
+    assert!(output.stderr.contains("origin") && output.stderr.contains("`[policy]` is used"), "{output:?}");
+    edge.get("ninth.example").assert_blocked(403);
+    for (arguments, code) in [
+        (&["status"][..], 0),
+        (&["history"], 0),
+        // There are differences.
+        (&["diff", "revision:1", "revision:2"], 1),
+    ] {
+        let output = edge.command(arguments);
+        assert!(output.code == code && !output.stdout.is_empty(), "{output:?}");
+        assert!(output.stderr.contains("`[policy]` is used"), "{output:?}");
+    }
+    let output = edge.command(&["reinstate", "TS-9", "--reason", "appeal"]);
+    assert_eq!(output.code, 0, "{output:?}");
+    edge.get("ninth.example").assert_forwarded();
+    // Where the policies are is not guessed.
+    let broken = text.replace("[[route]]", "[[route]]\norigin = 1").replace("[policy]", "[polcy]");
+    fs::write(edge.config(), broken).unwrap();
+    let case = ["--id", "TS-10", "--customer", "c", "--basis", "abuse", "--host", "tenth.example"];
+    let output = edge.command(&[&["terminate"][..], &case].concat());
+    assert!(output.code == 2 && output.stderr.contains("polcy"), "{output:?}");
+    assert!(!edge.policies().case_path("TS-10").exists());
+    fs::write(edge.config(), text).unwrap();
+}
+
+#[test]
 fn what_takes_another_process_is_refused_with_everything_beside_it() {
     let (first, second) = (Origin::named("first", "127.0.0.1:0"), Origin::named("second", "127.0.0.1:0"));
     let mut edge = edge(&first);

@@ -54,7 +54,7 @@ impl<'a> Termination<'a> {
     }
 
     fn directory(&self) -> &Path {
-        &self.command.config.policy.directory
+        &self.command.node.policy.directory
     }
 
     fn file(&self) -> PathBuf {
@@ -63,7 +63,7 @@ impl<'a> Termination<'a> {
 
     fn options(&self) -> CompileOptions {
         CompileOptions {
-            blocked_by: self.command.config.policy.blocked_by.clone(),
+            blocked_by: self.command.node.policy.blocked_by.clone(),
             ..CompileOptions::default()
         }
     }
@@ -212,7 +212,7 @@ impl<'a> Termination<'a> {
 
     /// Whether the case is for other edges only, so that this one takes its file up and does not have the case.
     fn is_elsewhere(&self) -> bool {
-        let edge = self.command.config.edge.to_string();
+        let edge = self.command.node.edge.to_string();
         let mut named = self.args.edges.iter().filter_map(|text| EdgePattern::parse(text));
         !self.args.edges.is_empty() && !named.any(|pattern| pattern.covers(&edge))
     }
