@@ -229,7 +229,7 @@ pub const CACHE_ROLL_SWEEP: usize = 1024;
 
 /// Octets of file changes read from inotify at once.
 pub const INOTIFY_BUFFER_BYTES: usize = 16 * 1024;
-/// How many of these are read without a pause: more than the kernel ever keeps.
+/// How many of these are read without a pause: what the kernel keeps by default.
 pub const INOTIFY_BUFFERS_AT_ONCE: usize = 256;
 /// How often a directory that changes while it is read is read again.
 pub const SOURCE_ATTEMPTS: usize = 5;

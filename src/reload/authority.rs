@@ -11,9 +11,8 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
 use super::ahead::{self, Turn};
-use super::partial::Partial;
 use super::store::{self, Store, StoreError};
-use crate::policy::{Digest, Revision};
+use crate::policy::Revision;
 
 /// Who has the state directory.
 #[derive(Debug)]
@@ -64,16 +63,6 @@ impl Authority {
 
     pub(super) fn is_own(&self) -> bool {
         matches!(self, Self::Own(_))
-    }
-
-    /// What stands in for lists that are being written, while the set with this digest is in force; `signed` when sets are
-    /// taken only as they were signed.
-    pub(super) fn partial(&self, in_force: Digest, signed: bool) -> Partial<'_> {
-        match self {
-            Self::Successor { root, .. } => Partial::Newest(root),
-            Self::Own(_) if signed => Partial::Never,
-            Self::Own(store) => Partial::InForce(store.root(), in_force),
-        }
     }
 
     /// The revision that the successor has put a set in force under, if it has.

@@ -5,7 +5,7 @@ use std::thread;
 
 use super::guarding::Candidate;
 use super::names::Restored;
-use super::partial::Partial;
+use super::partial::awaited;
 use super::rollback;
 use super::source::known::{DirectoryContents, Known};
 use super::source::{self, Fingerprint, Snapshot, SourceError, Unheard, Writers};
@@ -27,8 +27,6 @@ pub(super) struct Built {
     pub(super) warnings: Diagnostics,
     /// How many lists had to be read for it.
     pub(super) lists_read: usize,
-    /// Whether lists are what they were, because somebody is writing them.
-    pub(super) is_partial: bool,
     cases: Vec<ParsedCase>,
     known: Known,
 }
@@ -36,6 +34,11 @@ pub(super) struct Built {
 impl Built {
     pub(super) fn candidate<'b>(&'b self, contents: &'b dyn Contents) -> Candidate<'b> {
         Candidate { files: &self.files, contents, facts: &self.facts, ruleset: &self.ruleset }
+    }
+
+    /// The same, with what is known of the files of the directory by their looks.
+    pub(super) fn knowing(self, known: Known) -> Self {
+        Self { known, ..self }
     }
 }
 
@@ -47,18 +50,18 @@ pub(super) struct Settled {
     pub(super) warnings: Diagnostics,
 }
 
-/// Who writes to the directory while it is read, and what comes of that.
-pub(super) struct Around<'a> {
-    pub(super) writers: &'a mut dyn Writers,
-    pub(super) partial: Partial<'a>,
-}
-
-/// The directory cannot be read before somebody has written what he is writing.
-#[derive(Debug)]
-pub(super) struct Unfinished(pub(super) Diagnostics);
-
 /// What was read, and the directory as it was then.
 pub(super) type Read = (Result<Built, Diagnostics>, Fingerprint);
+
+/// What comes of reading the directory.
+pub(super) enum Reading {
+    /// It is complete.
+    Whole(Read),
+    /// Somebody is writing files of it, which were left out.
+    Incomplete(Snapshot),
+    /// It never stood still.
+    Unsettled(Diagnostics),
+}
 
 /// Reads and compiles the policy directory. It remembers what it has read, so that a change costs its own size.
 #[derive(Debug)]
@@ -94,83 +97,78 @@ impl Builder {
         &self.known
     }
 
-    /// Reads the directory and compiles what it holds, beside the set in force.
+    /// Reads the directory and compiles what it holds, beside the set in force. Who writes to it is not known.
     pub(super) fn read(&mut self, before: Option<&Ruleset>) -> Read {
-        let mut around = Around { writers: &mut Unheard, partial: Partial::Never };
-        self.read_around(before, &mut around)
-            .unwrap_or_else(|Unfinished(awaited)| (Err(awaited), Fingerprint::default()))
+        match self.read_beside(before, &mut Unheard) {
+            Reading::Whole(read) => read,
+            Reading::Incomplete(Snapshot { unfinished, .. }) => {
+                (Err(awaited(&unfinished)), Fingerprint::default())
+            }
+            Reading::Unsettled(errors) => (Err(errors), Fingerprint::default()),
+        }
     }
 
-    /// The same while somebody may be writing to it.
+    /// The same beside `writers`. Nothing is compiled when something was left out for them.
     ///
     /// Lists are read after the directory was looked at, so it may have changed by then: what could not be taken is
     /// read again when it has. And what is remembered of files may be wrong, which must not refuse every set from then
     /// on: a set that cannot be taken is read once more without it.
-    pub(super) fn read_around(
-        &mut self,
-        before: Option<&Ruleset>,
-        around: &mut Around<'_>,
-    ) -> Result<Read, Unfinished> {
-        let mut last = self.read_once(before, around)?;
+    pub(super) fn read_beside(&mut self, before: Option<&Ruleset>, writers: &mut dyn Writers) -> Reading {
+        let mut last = self.read_once(before, writers);
         for _ in 1..limits::SOURCE_ATTEMPTS {
-            if last.0.is_ok() || source::fingerprint(self.directory()) == last.1 {
+            let has_changed = |then: &Fingerprint| source::fingerprint(self.directory()) != *then;
+            if !matches!(&last, Reading::Whole((Err(_), then)) if has_changed(then)) {
                 break;
             }
-            last = self.read_once(before, around)?;
+            last = self.read_once(before, writers);
         }
-        if last.0.is_err() && !self.known.is_empty() {
+        if matches!(&last, Reading::Whole((Err(_), _))) && !self.known.is_empty() {
             self.known = Known::default();
-            last = self.read_once(before, around)?;
+            last = self.read_once(before, writers);
         }
-        Ok(last)
+        last
     }
 
-    fn read_once(&self, before: Option<&Ruleset>, around: &mut Around<'_>) -> Result<Read, Unfinished> {
-        let mut snapshot = match self.snapshot(around)? {
-            Ok(snapshot) => snapshot,
-            Err(unread) => return Ok((Err(unread.0), unread.1)),
+    fn read_once(&self, before: Option<&Ruleset>, writers: &mut dyn Writers) -> Reading {
+        let snapshot = match self.snapshot(writers) {
+            Ok(snapshot) if snapshot.unfinished.is_empty() => snapshot,
+            Ok(snapshot) => return Reading::Incomplete(snapshot),
+            // What was heard is read when it has settled. An empty fingerprint has it read again by the next look.
+            Err((errors, None)) if writers.is_heard() => return Reading::Unsettled(errors),
+            Err((errors, fingerprint)) => {
+                return Reading::Whole((Err(errors), fingerprint.unwrap_or_default()));
+            }
         };
         let known = Known::of(&snapshot);
-        around.partial.complete(&mut snapshot).map_err(Unfinished)?;
-        let is_partial = !snapshot.unfinished.is_empty();
         let built = match self.build_beside(&snapshot.files, before) {
             Ok(mut built) => {
-                (built.known, built.is_partial) = (known, is_partial);
+                built.known = known;
                 built.warnings.extend(snapshot.warnings);
                 Ok(built)
             }
-            // It may be for want of what is still to come.
-            Err(errors) if is_partial => return Err(Unfinished(errors)),
             Err(mut errors) => {
                 errors.extend(snapshot.warnings);
                 Err(errors)
             }
         };
-        Ok((built, snapshot.fingerprint))
+        Reading::Whole((built, snapshot.fingerprint))
     }
 
-    /// The files of the directory as they are now, read as far as they must be.
-    fn snapshot(
+    /// The files of the directory as they are now, read as far as they must be; without a fingerprint it never stood still.
+    pub(super) fn snapshot(
         &self,
-        around: &mut Around<'_>,
-    ) -> Result<Result<Snapshot, (Diagnostics, Fingerprint)>, Unfinished> {
+        writers: &mut dyn Writers,
+    ) -> Result<Snapshot, (Diagnostics, Option<Fingerprint>)> {
         let directory = self.directory();
         if let Some(errors) = rollback::cut_off(directory) {
-            return Ok(Err((errors, source::fingerprint(directory))));
+            return Err((errors, Some(source::fingerprint(directory))));
         }
-        match source::read_changed(directory, &self.known, around.writers) {
-            Ok(snapshot) => Ok(Ok(snapshot)),
-            Err(SourceError::Unreadable(errors, fingerprint)) => Ok(Err((errors, fingerprint))),
-            Err(unsettled @ SourceError::Unsettled) => {
-                let error = Diagnostic::error(directory.display().to_string(), unsettled.to_string()).into();
-                // What was heard is read when it has settled. An empty fingerprint has it read again by the next look.
-                if around.writers.is_heard() {
-                    Err(Unfinished(error))
-                } else {
-                    Ok(Err((error, Fingerprint::default())))
-                }
+        source::read_changed(directory, &self.known, writers).map_err(|error| match error {
+            SourceError::Unreadable(errors, fingerprint) => (errors, Some(fingerprint)),
+            SourceError::Unsettled => {
+                (Diagnostic::error(directory.display().to_string(), error.to_string()).into(), None)
             }
-        }
+        })
     }
 
     /// Long lists that are new take seconds, on every processor there is: a thread that stands back reads them. One that does
@@ -193,19 +191,10 @@ impl Builder {
         })
     }
 
-    fn is_much(&self, files: &PolicyFiles) -> bool {
+    /// Whether it takes long to compile them.
+    pub(super) fn is_much(&self, files: &PolicyFiles) -> bool {
         let new = files.under("lists/").filter(|(_, file)| !self.book.has_list(file.digest));
         new.map(|(_, file)| file.bytes).sum::<u64>() > limits::COMPILED_AT_ONCE_BYTES
-    }
-
-    /// The files of the directory as they would be read now.
-    pub(super) fn files(&self, around: &mut Around<'_>) -> Result<PolicyFiles, Diagnostics> {
-        let read = self
-            .snapshot(around)
-            .unwrap_or_else(|Unfinished(awaited)| Err((awaited, Fingerprint::default())));
-        let mut snapshot = read.map_err(|(errors, _)| errors)?;
-        around.partial.complete(&mut snapshot)?;
-        Ok(snapshot.files)
     }
 
     /// Compiles files beside the set in force; `contents` has those that are not at hand.
@@ -222,8 +211,7 @@ impl Builder {
         match built {
             Ok((ruleset, ParsedSet { cases, found: warnings, lists_read })) => {
                 let facts = CaseSet::new(&ruleset, &cases);
-                let (known, is_partial) = (Known::default(), false);
-                Ok(Built { files, ruleset, facts, warnings, lists_read, is_partial, cases, known })
+                Ok(Built { files, ruleset, facts, warnings, lists_read, cases, known: Known::default() })
             }
             Err(CompileError::Faulty(errors)) => Err(errors),
             Err(CompileError::Forgotten) => Err(lost()),

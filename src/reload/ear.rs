@@ -44,6 +44,12 @@ impl Ear {
         self.settling.note(Change::Unknown, Instant::now());
     }
 
+    /// Whether nothing has changed that is complete and was not read.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        self.hear();
+        self.settling.is_quiet()
+    }
+
     /// When to read the directory, if anything has changed.
     pub(super) fn due(&self) -> Option<Instant> {
         self.settling.due()
@@ -65,6 +71,6 @@ impl Writers for Ear {
     }
 
     fn is_heard(&self) -> bool {
-        self.settling.due().is_some()
+        !self.settling.is_quiet()
     }
 }

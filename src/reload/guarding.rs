@@ -70,22 +70,10 @@ pub(super) struct Weighed {
     credential: Option<Credential>,
     /// How the set is known, when it was held against the rails that nobody can approve of.
     checked: Option<String>,
-    /// How many names it takes out.
-    removed: u64,
+    /// The cases in force that it changes or ends, when it takes names out.
+    pub(super) lessened: Vec<String>,
     /// Why it is to be held back, and who has approved of it so far.
     pub(super) held: Option<Held>,
-}
-
-impl Weighed {
-    /// Whether it comes into force without anybody being asked, and frees no name.
-    pub(super) fn only_adds(&self) -> bool {
-        self.held.is_none() && self.removed == 0
-    }
-
-    /// Whether it comes into force.
-    pub(super) fn is_taken(&self) -> bool {
-        self.held.as_ref().is_none_or(Held::is_approved)
-    }
 }
 
 /// Why a set may come into force, for its record.
@@ -202,7 +190,7 @@ impl Guarding {
         // Which cases of a set are there depends on the name of the edge.
         let (cases, hosts) = (candidate.ruleset.cases().len(), candidate.ruleset.host_count());
         let set = format!("{digest} {cases} {hosts}");
-        let mut weighed = Weighed { credential, checked: None, removed: 0, held: None };
+        let mut weighed = Weighed { credential, checked: None, lessened: Vec::new(), held: None };
         if before.is_some() || !self.known.knows(&self.rules.settings, &set) {
             let violations = guard::violations(&after, checked, &self.rules.settings, &self.suffixes);
             if violations.total > 0 {
@@ -214,7 +202,10 @@ impl Guarding {
         let reach = reach(before, candidate.ruleset, traffic, &self.routed.0.load(), now);
         let (settings, known) = (&self.rules.settings, self.in_force.with(before));
         let changes = Changes::between(&known, &after, now);
-        weighed.removed = changes.removed.names;
+        if changes.removed.names > 0 {
+            let lessened = guard::changed_cases(&known, &after).map(|case| case.id.to_string());
+            weighed.lessened = lessened.collect();
+        }
         let mut findings = guard::changes_too_large(&known, &after, &changes, &reach, settings, now);
         let (in_force, revision) = (before.digest().to_string(), before.revision().0);
         // What was held back is of this change only while the same sets stand against each other.

@@ -14,7 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use super::authority::{StateHold, StateRequest};
 use super::change::{self, Changes, Hold};
 use super::ear::Ear;
-use super::note::Note;
+use super::note::Told;
 use super::rehearsal::RehearsalRequest;
 use super::report::Report;
 use super::requests::{ApprovalRequest, Inbox, ReloadRequest};
@@ -233,8 +233,7 @@ impl Work {
         self.ear.begin();
         // What the set in force has to say of its cases comes before the set that replaces it.
         self.announce();
-        let notes: Vec<Note> = self.waiting.iter().filter_map(|request| request.note.clone()).collect();
-        let Some(report) = self.swapper.reload(&notes, &mut self.ear) else {
+        let Some(report) = self.swapper.reload(&self.told(), &mut self.ear) else {
             if self.ear.due().is_none() {
                 self.ear.suspect();
             }
@@ -246,6 +245,15 @@ impl Work {
             request.answer.send(report.clone()).ok();
         }
         Some(report)
+    }
+
+    fn told(&self) -> Told {
+        let notes = self.waiting.iter().filter_map(|request| request.note.clone()).collect();
+        // A command that was given up may have been undone since.
+        let live = self.waiting.iter().filter(|request| !request.answer.is_closed());
+        let ends =
+            live.filter_map(|request| request.note.as_ref()).filter(|note| note.command == "reinstate");
+        Told { notes, ended: ends.filter_map(|note| note.case.clone()).collect() }
     }
 
     fn rehearse(&mut self, request: RehearsalRequest) {
@@ -281,7 +289,7 @@ impl Work {
 
     /// Catches what inotify cannot tell: network file systems, links whose target changed, lost events.
     fn look(&mut self) {
-        if self.hold.is_none() && self.ear.due().is_none() && self.swapper.is_stale() {
+        if self.hold.is_none() && self.ear.is_quiet() && self.swapper.is_stale(&mut self.ear) {
             self.ear.suspect();
         }
     }

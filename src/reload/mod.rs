@@ -16,6 +16,7 @@ mod held;
 mod history;
 mod keeper;
 mod keeping;
+mod kept;
 mod manifest;
 mod names;
 mod note;

@@ -1,5 +1,7 @@
 //! Why a policy set was changed, in the words of whoever changed it.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -41,6 +43,15 @@ impl Note {
             uid,
         }
     }
+}
+
+/// What those who wait for a reload have said.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// For the record.
+    pub(super) notes: Vec<Note>,
+    /// The cases that somebody ends by a command, and waits for it.
+    pub(super) ended: BTreeSet<String>,
 }
 
 /// What a record says of those who asked for a change.

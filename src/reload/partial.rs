@@ -1,75 +1,154 @@
-//! Sets some of whose lists are being written: these stay what they are in the set in force, so that no decision waits for
-//! a download.
+//! Sets read while files are being written: these stay what they are in the set in force, so that no decision waits for a
+//! download.
+//!
+//! Two sets can be made of a directory that is not complete. The one has all that is complete. The other is the set in force
+//! with the files that are new, and without the cases that a command ends: what else has changed waits, so that it can
+//! hold nothing up.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
+use super::kept::{kept_file, kept_list};
 use super::source::Snapshot;
-use super::source::known::kept_list;
-use super::store;
+use super::store::{self, Manifest};
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::policy::{Digest, PolicyFile, PolicyFiles};
+use crate::policy::{Book, Digest, MemorySpool, PolicyFile, PolicyFiles, parse_cases, parse_set};
 
-/// What a set is completed from that cannot be read whole yet.
-pub(super) enum Partial<'a> {
-    /// It is not: who signs a set signs all of it.
-    Never,
-    /// From the set in force, which is the one with this digest, as the state directory keeps it.
-    InForce(&'a Path, Digest),
-    /// From whatever the state directory has kept last: another process says what is in force.
-    Newest(&'a Path),
+/// The set in force as the state directory keeps it.
+pub(super) struct InForce<'a> {
+    state: &'a Path,
+    manifest: Manifest,
 }
 
-impl Partial<'_> {
-    /// Puts the lists that were left out of a snapshot back as they were, and warns of each.
-    ///
-    /// # Errors
-    /// What is being written and has to be waited for.
-    pub(super) fn complete(&self, snapshot: &mut Snapshot) -> Result<(), Diagnostics> {
+impl<'a> InForce<'a> {
+    /// The set that has this digest, if it is the one that the state directory `state` has kept last.
+    pub(super) fn find(state: &'a Path, digest: Digest) -> Option<Self> {
+        Self::newest(state).filter(|newest| newest.is(digest))
+    }
+
+    /// The set that the state directory `state` has kept last, whichever that is.
+    pub(super) fn newest(state: &'a Path) -> Option<Self> {
+        store::newest_manifest(state).map(|manifest| Self { state, manifest })
+    }
+
+    /// Whether it has this digest.
+    pub(super) fn is(&self, digest: Digest) -> bool {
+        self.manifest.digest == digest.to_string()
+    }
+
+    /// All of its files; none when one is lost.
+    pub(super) fn files(&self) -> Option<PolicyFiles> {
+        let files = self.manifest.files.keys().map(|name| Some((name.clone(), self.file(name)?)));
+        Some(PolicyFiles { files: files.collect::<Option<_>>()? })
+    }
+
+    fn digest_of(&self, name: &str) -> Option<Digest> {
+        Digest::parse(self.manifest.files.get(name)?)
+    }
+
+    /// The file as it is in the set.
+    fn file(&self, name: &str) -> Option<PolicyFile> {
+        let digest = self.digest_of(name).filter(|_| PolicyFiles::belongs(name))?;
+        let read = if name.starts_with("lists/") { kept_list } else { kept_file };
+        read(self.state, digest).ok()
+    }
+
+    /// All that is complete, and what is being written as it was; none when something has to be waited for.
+    pub(super) fn completed(&self, snapshot: &Snapshot) -> Option<(PolicyFiles, Diagnostics)> {
+        let (mut files, mut warnings) = (snapshot.files.clone(), Diagnostics::default());
         for name in &snapshot.unfinished {
-            let message = match self.list(name) {
-                Ok(Some(list)) => {
-                    snapshot.files.files.insert(name.clone(), list);
-                    "the list is being written: until it is complete it stays what it was"
-                }
-                Ok(None) => "the list is being written: until it is complete it belongs to no set",
-                Err(()) => return Err(awaited(snapshot)),
+            // A manifest and its signatures.
+            if !PolicyFiles::belongs(name) {
+                return None;
+            }
+            let message = if self.manifest.files.contains_key(name) {
+                files.files.insert(name.clone(), self.file(name)?);
+                "the file is being written: until it is complete it stays what it was"
+            } else {
+                "the file is being written: until it is complete it belongs to no set"
             };
-            snapshot.warnings.push(Diagnostic::warning(name.as_str(), message));
+            warnings.push(Diagnostic::warning(name.as_str(), message));
         }
-        Ok(())
+        Some((files, warnings))
     }
 
-    /// The list as it was; none when there was none.
-    fn list(&self, name: &str) -> Result<Option<PolicyFile>, ()> {
-        let (root, wanted) = match self {
-            Self::Never => return Err(()),
-            Self::InForce(root, digest) => (root, Some(digest.to_string())),
-            Self::Newest(root) => (root, None),
-        };
-        let manifest = store::newest_manifest(root);
-        let manifest = manifest.filter(|kept| wanted.is_none_or(|wanted| kept.digest == wanted)).ok_or(())?;
-        if !name.starts_with("lists/") {
-            return Err(());
+    /// The set in force, and of a completed one no more than its new files, and the end of cases that are `ended`.
+    pub(super) fn with_additions(
+        &self,
+        completed: &PolicyFiles,
+        ended: &BTreeSet<String>,
+        book: &Book,
+    ) -> Option<(PolicyFiles, Diagnostics)> {
+        let (mut files, mut warnings) = (completed.clone(), Diagnostics::default());
+        for name in self.manifest.files.keys() {
+            if completed.files.get(name).map(|file| file.digest) == Some(self.digest_of(name)?) {
+                continue;
+            }
+            let before = self.file(name)?;
+            if !completed.has(name) && !ended.is_empty() && is_of(name, &before, ended) {
+                continue;
+            }
+            files.files.insert(name.clone(), before);
+            let message = "the change waits for a file that is being written: a name may be on its way from one to the other";
+            warnings.push(Diagnostic::warning(name.as_str(), message));
         }
-        let Some(sha256) = manifest.files.get(name) else { return Ok(None) };
-        let digest = Digest::parse(sha256).ok_or(())?;
-        kept_list(root, digest).map(Some).map_err(drop)
+        for name in wanting(&files, book) {
+            if !self.manifest.files.contains_key(&name) && files.files.remove(&name).is_some() {
+                let message = "the case waits for a file that is being written, and that it names";
+                warnings.push(Diagnostic::warning(name, message));
+            }
+        }
+        Some((files, warnings))
     }
 }
 
-/// How many cases of a set are others than in the one that the state directory has kept last; none when something else is.
-pub(super) fn differing_cases(state: &Path, files: &PolicyFiles) -> Option<usize> {
-    let before = store::newest_manifest(state)?.files;
-    let gone = before.keys().filter(|name| !files.has(name));
-    let new = files.files.iter().filter(|(name, file)| before.get(*name) != Some(&file.digest.to_string()));
-    let mut differing = gone.chain(new.map(|(name, _)| name));
-    let cases = differing.try_fold(0, |cases, name| name.starts_with("cases/").then_some(cases + 1))?;
-    Some(cases)
+/// Whether a case file holds a case that is ended.
+fn is_of(name: &str, file: &PolicyFile, ended: &BTreeSet<String>) -> bool {
+    let Some(content) = file.content.as_ref().filter(|_| name.starts_with("cases/")) else { return false };
+    let mut alone = PolicyFiles::new();
+    alone.insert(name, content.clone());
+    // Its lists are not there, which is no matter.
+    let (cases, _) = parse_cases(&alone);
+    cases.iter().any(|case| ended.contains(case.id.as_str()))
 }
 
-fn awaited(snapshot: &Snapshot) -> Diagnostics {
+/// What is wrong in the cases whatever their lists will hold. `unfinished` files are taken to be there.
+pub(super) fn faults(files: &PolicyFiles, unfinished: &BTreeSet<String>, book: &Book) -> Diagnostics {
+    let mut files = unread(files);
+    for name in unfinished {
+        if name.starts_with("lists/") {
+            files.insert(name.clone(), UNREAD);
+        } else if name.starts_with("pages/") {
+            files.insert(name.clone(), b"".as_slice());
+        }
+    }
+    found_in(&files, book)
+}
+
+/// The cases that want for a file that is not there. A list that is has some name in it.
+fn wanting(files: &PolicyFiles, book: &Book) -> BTreeSet<String> {
+    found_in(&unread(files), book).errors().map(|error| error.file.clone()).collect()
+}
+
+/// Cases that have not changed, and name no list, are not read again.
+fn found_in(files: &PolicyFiles, book: &Book) -> Diagnostics {
+    parse_set(files, files, book, &mut MemorySpool).found
+}
+
+const UNREAD: &[u8] = b"unread.invalid";
+
+fn unread(files: &PolicyFiles) -> PolicyFiles {
+    let mut unread = files.clone();
+    for (name, _) in files.under("lists/") {
+        unread.insert(name, UNREAD);
+    }
+    unread
+}
+
+/// What is being written and has to be waited for.
+pub(super) fn awaited(unfinished: &BTreeSet<String>) -> Diagnostics {
     let mut awaited = Diagnostics::default();
-    for name in &snapshot.unfinished {
+    for name in unfinished {
         awaited.push(Diagnostic::error(name.as_str(), "somebody is writing the file").with_hint(
             "the set is read when it is complete; write files beside their place and rename them",
         ));

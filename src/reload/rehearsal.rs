@@ -13,10 +13,12 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
 use super::authority::Authority;
-use super::build::{Around, Builder};
+use super::build::Builder;
 use super::guarding::Guarding;
+use super::kept::{kept_file, kept_list};
+use super::partial::{InForce, awaited};
 use super::report::lines;
-use super::source::known::kept_list;
+use super::source::Writers;
 use super::store;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::gate::Gate;
@@ -62,7 +64,7 @@ pub async fn request_rehearsal(
 /// Whom a rehearsal asks.
 pub(super) struct Asked<'a> {
     pub(super) builder: &'a Builder,
-    pub(super) around: Around<'a>,
+    pub(super) writers: &'a mut dyn Writers,
     pub(super) guarding: &'a Guarding,
     pub(super) gate: &'a Gate,
 }
@@ -118,17 +120,29 @@ impl Asked<'_> {
                 Err(Diagnostic::error(file.as_str(), "no file of a policy set has this path").into())
             }
             Rehearsal::With { file, content } => {
-                let mut files = self.builder.files(&mut self.around)?;
+                let mut files = self.complete(state)?;
                 files.insert(file.clone(), content.as_bytes());
                 Ok(files)
             }
             Rehearsal::Without { file } => {
-                let mut files = self.builder.files(&mut self.around)?;
+                let mut files = self.complete(state)?;
                 files.files.remove(file);
                 Ok(files)
             }
             Rehearsal::Revision(revision) => kept(state, *revision),
         }
+    }
+
+    /// The files as they are, and what is being written as it was.
+    fn complete(&mut self, state: &Path) -> Result<PolicyFiles, Diagnostics> {
+        let snapshot = self.builder.snapshot(self.writers).map_err(|(errors, _)| errors)?;
+        if snapshot.unfinished.is_empty() {
+            return Ok(snapshot.files);
+        }
+        let in_force = InForce::find(state, self.gate.ruleset().digest());
+        let in_force = in_force.filter(|_| !self.guarding.is_signed());
+        let completed = in_force.and_then(|in_force| in_force.completed(&snapshot));
+        completed.map(|(files, _)| files).ok_or_else(|| awaited(&snapshot.unfinished))
     }
 }
 
@@ -159,12 +173,8 @@ fn kept(state: &Path, revision: u64) -> Result<PolicyFiles, Diagnostics> {
         let Some(digest) = Digest::parse(&sha256).filter(|_| PolicyFiles::belongs(&name)) else {
             return Err(wrong(format!("its manifest is damaged: `{}`", name.escape_debug())));
         };
-        let read = || store::object(state, &sha256).map_err(|error| wrong(error.to_string()));
-        let file = if name.starts_with("lists/") {
-            kept_list(state, digest).map_err(|error| wrong(format!("`{name}`: {error}")))?
-        } else {
-            PolicyFile::new(read()?)
-        };
+        let read = if name.starts_with("lists/") { kept_list } else { kept_file };
+        let file = read(state, digest).map_err(|error| wrong(format!("`{name}`: {error}")))?;
         files.files.insert(name, file);
     }
     Ok(files)

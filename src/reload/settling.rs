@@ -75,6 +75,11 @@ impl Settling {
         complete.into_iter().chain(given_up).min()
     }
 
+    /// Whether nothing has changed but what is being written.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.first.is_none()
+    }
+
     /// The files that somebody has begun and not closed, unless nothing more has come for a long time.
     pub(super) fn being_written(&self, now: Instant) -> BTreeSet<String> {
         let waited_for = self.being_written.iter().filter(|(name, last)| **last + patience(name) > now);

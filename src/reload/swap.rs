@@ -1,5 +1,7 @@
 //! One reload: read, compile, swap, record, keep.
 
+mod early;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,14 +11,13 @@ use serde_json::{Map, Value};
 
 use super::approval::ApprovalError;
 use super::authority::Authority;
-use super::build::{Around, Builder, Built, Read, Settled, Unfinished};
+use super::build::{Builder, Built, Reading, Settled};
 use super::first::{Kind, from_last_good, guarded};
-use super::guarding::{Guarding, Judgement, Passport, Refusal, Weighed, held_detail};
+use super::guarding::{Guarding, Judgement, Passport, held_detail};
 use super::held::Held;
 use super::keeping::{Refused, Unkept};
 use super::names::NamesKeeper;
-use super::note::{Note, changes, with_changes};
-use super::partial::differing_cases;
+use super::note::{Note, Told, changes, with_changes};
 use super::rehearsal::{Asked, RehearsalRequest};
 use super::report::{Report, Result as ReloadResult, SharedReport, identified, log_report, report};
 use super::rollback;
@@ -168,9 +169,7 @@ impl Swapper {
 
     /// Says what would come of a change; nothing is changed.
     pub(super) fn rehearse_for(&self, request: RehearsalRequest, writers: &mut dyn Writers) {
-        let partial = self.authority.partial(self.gate.ruleset().digest(), self.guarding.is_signed());
-        let around = Around { writers, partial };
-        let asked = Asked { builder: &self.builder, around, guarding: &self.guarding, gate: &self.gate };
+        let asked = Asked { builder: &self.builder, writers, guarding: &self.guarding, gate: &self.gate };
         request.answer(asked, &self.authority, self.clock.now());
     }
 
@@ -185,27 +184,29 @@ impl Swapper {
         self.builder.directory()
     }
 
-    /// Whether the directory has changed since it was last read.
-    #[must_use]
-    pub fn is_stale(&self) -> bool {
+    /// Whether the directory has changed since it was last read, but for what `writers` are at.
+    pub(super) fn is_stale(&self, writers: &mut dyn Writers) -> bool {
         let cut_off = rollback::cut_off(self.directory()).is_some();
         cut_off != self.cut_off
-            || source::fingerprint(self.directory()) != self.fingerprint
+            || !source::fingerprint(self.directory()).is_as(&self.fingerprint, &writers.at_work())
             || self.guarding.is_stale()
     }
 
     /// Reads the directory and, when it holds a good set that is not in force, swaps it in. The record of that says
-    /// what `notes` say. What `writers` are at is left as it was; nothing comes back, and nothing has happened, when the
-    /// rest cannot be judged without it.
-    pub(super) fn reload(&mut self, notes: &[Note], writers: &mut dyn Writers) -> Option<Report> {
+    /// what was `told`. What `writers` are at stays as it was; nothing comes back, and nothing has happened, when that has to
+    /// be waited for.
+    pub(super) fn reload(&mut self, told: &Told, writers: &mut dyn Writers) -> Option<Report> {
         let began = Instant::now();
         self.guarding.look();
         self.cut_off = rollback::cut_off(self.directory()).is_some();
         let before = self.gate.ruleset();
-        let (built, fingerprint) = match self.read(&before, writers) {
-            Ok(read) => read,
-            Err(Unfinished(awaited)) => {
-                tracing::info!(what = %awaited, "the policy directory is read when it is complete");
+        let (built, fingerprint) = match self.builder.read_beside(Some(&before), writers) {
+            Reading::Whole(read) => read,
+            Reading::Incomplete(snapshot) => {
+                return self.reload_incomplete(&snapshot, told, self.clock.now(), began);
+            }
+            Reading::Unsettled(errors) => {
+                tracing::info!(why = %errors, "the policy directory is read when it has settled");
                 return None;
             }
         };
@@ -214,14 +215,7 @@ impl Swapper {
         self.awaited = false;
         let now = self.clock.now();
         let report = match built {
-            Err(errors) => {
-                // What a successor refuses, it records.
-                let own = self.authority.is_own();
-                let told = own.then(|| self.gate.record_rejection(&errors, changes(notes)));
-                return Some(self.publish(report(ReloadResult::Rejected, &errors, now, began), told));
-            }
-            // Whoever asked wants to know what comes of all that lies there.
-            Ok(built) if built.is_partial && built.files.digest() == before.digest() => return None,
+            Err(errors) => return Some(self.refuse(&errors, &told.notes, now, began)),
             Ok(built) if built.files.digest() == before.digest() => {
                 // What a successor holds back is its own.
                 if self.authority.is_own() {
@@ -231,28 +225,30 @@ impl Swapper {
                 self.builder.moved(&before);
                 report(ReloadResult::Unchanged, &warnings, now, began)
             }
-            Ok(built) if self.authority.is_own() => return self.consider(built, notes, now, began),
+            Ok(built) if self.authority.is_own() => {
+                return Some(self.consider(built, &told.notes, now, began));
+            }
             Ok(built) => self.follow(built, now, began),
         };
         Some(self.publish(report, None))
     }
 
-    fn read(&mut self, before: &Ruleset, writers: &mut dyn Writers) -> Result<Read, Unfinished> {
-        let signed = self.guarding.is_signed();
-        let partial = self.authority.partial(before.digest(), signed);
-        self.builder.read_around(Some(before), &mut Around { writers, partial })
+    fn refuse(&mut self, errors: &Diagnostics, notes: &[Note], now: Timestamp, began: Instant) -> Report {
+        // What a successor refuses, it records.
+        let own = self.authority.is_own();
+        let told = own.then(|| self.gate.record_rejection(errors, changes(notes)));
+        self.publish(report(ReloadResult::Rejected, errors, now, began), told)
     }
 
     /// Has the guard judge a set, and does what it says.
-    fn consider(&mut self, built: Built, notes: &[Note], now: Timestamp, began: Instant) -> Option<Report> {
-        let (before, traffic) = (self.gate.ruleset(), self.gate.traffic());
-        let candidate = built.candidate(self.builder.contents());
-        let weighed = self.guarding.weigh(&candidate, Some(&before), Some(traffic), now);
-        if built.is_partial && !self.may_come_early(&weighed, &built, notes) {
-            tracing::info!("the policy set is judged when all of its lists are complete");
-            return None;
-        }
-        Some(match self.guarding.conclude(weighed) {
+    fn consider(&mut self, built: Built, notes: &[Note], now: Timestamp, began: Instant) -> Report {
+        let before = self.gate.ruleset();
+        match self.guarding.judge(
+            &built.candidate(self.builder.contents()),
+            Some(&before),
+            Some(self.gate.traffic()),
+            now,
+        ) {
             Judgement::Taken(passport) => self.apply(built, &passport, notes, now, began),
             Judgement::Refused(refusal) => {
                 let detail = with_changes(refusal.detail(), notes);
@@ -266,18 +262,7 @@ impl Swapper {
                 let told = self.gate.record_rejection(&errors, with_changes(held_detail(&held), notes));
                 self.publish(report(ReloadResult::Held, &errors, now, began), Some(told))
             }
-        })
-    }
-
-    /// Whether a set may come into force before all of its lists are complete. A name that leaves a case may be on its way
-    /// into another one by a list that is being written: without being told nothing is freed. A command says what it wants.
-    fn may_come_early(&self, weighed: &Result<Weighed, Refusal>, built: &Built, notes: &[Note]) -> bool {
-        weighed.as_ref().is_ok_and(|weighed| {
-            let told = || {
-                differing_cases(self.authority.root(), &built.files).is_some_and(|cases| cases <= notes.len())
-            };
-            weighed.only_adds() || weighed.is_taken() && (weighed.held.is_some() || told())
-        })
+        }
     }
 
     /// Takes an approval of the set that is held back. When it was the last one needed, the directory is to be read.

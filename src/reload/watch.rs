@@ -70,12 +70,29 @@ impl Watcher {
     /// Hears all that has happened up to now, without waiting: the kernel tells of a change before whoever made it can go
     /// on, however busy this thread was.
     pub(super) fn hear(&mut self, mut tell: impl FnMut(Change)) {
+        let mut gone = Vec::new();
+        self.hear_all(&mut tell, &mut gone);
+        for descriptor in gone {
+            self.directories.remove(&descriptor);
+            // It may be gone altogether by now.
+            self.inotify.get_ref().watches().remove(descriptor).ok();
+        }
+    }
+
+    fn hear_all(&mut self, tell: &mut impl FnMut(Change), gone: &mut Vec<WatchDescriptor>) {
         for _ in 0..limits::INOTIFY_BUFFERS_AT_ONCE {
             match self.inotify.get_mut().read_events(&mut self.buffer) {
                 Ok(events) => {
-                    events
-                        .filter_map(|event| change(&self.root, &self.directories, &event))
-                        .for_each(&mut tell);
+                    for event in events {
+                        change(&self.root, &self.directories, &event).into_iter().for_each(&mut *tell);
+                        // Who goes on writing in a directory that was moved away concerns nobody. One that was moved within
+                        // the set is watched anew.
+                        if event.mask.contains(EventMask::MOVE_SELF) {
+                            gone.push(event.wd);
+                        } else if event.mask.contains(EventMask::IGNORED) {
+                            self.directories.remove(&event.wd);
+                        }
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -109,7 +126,8 @@ fn change(
     }
     let path = directories.get(&event.wd)?.join(event.name?);
     let Some(name) = path.strip_prefix(root).ok().and_then(Path::to_str) else {
-        return Some(Change::Unknown);
+        // A set with such a name is refused, once it is complete.
+        return (!mask.contains(EventMask::MODIFY)).then_some(Change::Unknown);
     };
     if mask.contains(EventMask::ISDIR) {
         return (!is_hidden(name)).then_some(Change::Unknown);

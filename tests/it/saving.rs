@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::harness::audit::of_kind;
+use crate::harness::writing::while_written;
 use crate::harness::{CaseFile, Edge, Origin, Setup, wait_until};
 
 fn edge_with_one_case(origin: &Origin) -> Edge {
@@ -34,32 +35,6 @@ fn a_list_that_is_written_slowly_frees_no_name() {
     drop(file);
     wait_until("the whole list is in force", || edge.get("three.example").status == 403);
     edge.get("two.example").assert_blocked(403);
-}
-
-/// Has `path` written without a pause, as by a download that goes on and on, while `work` is done; then `end` follows.
-#[track_caller]
-fn while_written(path: &Path, end: &str, work: impl FnOnce()) {
-    let (begun, done) = (AtomicBool::new(false), AtomicBool::new(false));
-    std::thread::scope(|scope| {
-        let writing = scope.spawn(|| {
-            let mut file = fs::File::create(path).unwrap();
-            while !done.load(Ordering::Relaxed) {
-                writeln!(file, "# still coming").unwrap();
-                begun.store(true, Ordering::Relaxed);
-                std::thread::park_timeout(Duration::from_millis(5));
-            }
-            file.write_all(end.as_bytes()).unwrap();
-        });
-        wait_until("it has begun", || begun.load(Ordering::Relaxed));
-        let worked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
-        let goes_on = !writing.is_finished();
-        done.store(true, Ordering::Relaxed);
-        writing.thread().unpark();
-        if let Err(panic) = worked {
-            std::panic::resume_unwind(panic);
-        }
-        assert!(goes_on);
-    });
 }
 
 fn terminate(edge: &Edge, id: &str, host: &str) {
@@ -147,11 +122,148 @@ fn a_name_on_its_way_into_a_list_that_is_being_written_is_never_free() {
     let edge = edge_with_lists(&origin);
     while_written(&edge.policies().path().join("lists/one.txt"), "one.example\nfirst.example\n", || {
         edge.policies().write(&CaseFile::new("first", &["other.example"]));
-        wait_until("it is looked at", || edge.process().stderr().contains("is judged when all"));
+        wait_until("it is looked at", || edge.process().stderr().contains("is read when it is complete"));
         edge.get("first.example").assert_blocked(403);
     });
     always_blocked_during(&edge, "first.example", || {
         wait_until("the whole list is in force", || edge.get("other.example").status == 403);
+    });
+}
+
+#[test]
+fn what_has_to_wait_holds_nothing_else_up_and_no_command_pays_for_it() {
+    let origin = Origin::start();
+    let edge = edge_with_lists(&origin);
+    while_written(&edge.policies().path().join("lists/one.txt"), "one.example\nfirst.example\n", || {
+        // Both free a name, which may be on its way into the list.
+        edge.policies().write(&CaseFile::new("first", &["other.example"]));
+        edge.policies().write_list("two.txt", "four.example\n");
+        wait_until("they are looked at", || edge.process().stderr().contains("is read when it is complete"));
+        let blocked = || ["one.example", "two.example", "first.example"].map(|host| edge.get(host).status);
+        terminate(&edge, "T-1", "terminated.example");
+        edge.change(|policies| policies.write(&CaseFile::new("urgent", &["urgent.example"])));
+        edge.get("urgent.example").assert_blocked(403);
+        let told = edge.status().0["last_reload"]["warnings"].to_string();
+        assert!(told.contains("cases/first.toml") && told.contains("lists/two.txt"), "{told}");
+        let output = edge.command(&["reinstate", "T-1", "--reason", "appeal"]);
+        assert_eq!((output.code, edge.get("terminated.example").status), (0, 200), "{output:?}");
+        assert_eq!(blocked(), [403; 3]);
+    });
+    always_blocked_during(&edge, "first.example", || {
+        wait_until("the rest is in force", || edge.get("four.example").status == 403);
+    });
+    edge.get("other.example").assert_blocked(403);
+    edge.get("two.example").assert_forwarded();
+}
+
+#[test]
+fn a_list_that_is_being_written_under_another_name_is_not_read_either() {
+    let origin = Origin::start();
+    let edge = edge_with_lists(&origin);
+    let lists = edge.policies().path().join("lists");
+    edge.change(|_| {
+        fs::hard_link(lists.join("one.txt"), lists.join("hard.txt")).unwrap();
+    });
+    edge.change(|_| symlink("two.txt", lists.join("soft.txt")).unwrap());
+    let linked = CaseFile::new("linked", &[]).key("host_lists = [\"lists/hard.txt\", \"lists/soft.txt\"]");
+    edge.change(|policies| policies.write(&linked));
+    for (written, host) in [("one.txt", "half-1.example"), ("two.txt", "half-2.example")] {
+        let mut file = fs::File::options().append(true).open(lists.join(written)).unwrap();
+        write!(file, "{host}").unwrap();
+        edge.change(|policies| policies.write(&CaseFile::new(written, &["urgent.example"])));
+        edge.get(host).assert_forwarded();
+        writeln!(file, "-and-more.test").unwrap();
+        drop(file);
+        let whole = format!("{host}-and-more.test");
+        wait_until("it is complete", || edge.get(&whole).status == 403);
+        edge.get(host).assert_forwarded();
+    }
+}
+
+#[test]
+fn who_goes_on_writing_in_a_directory_that_was_moved_away_holds_nothing_up() {
+    let origin = Origin::start();
+    let edge = edge_with_lists(&origin);
+    let deep = edge.policies().path().join("lists/deep");
+    fs::create_dir(&deep).unwrap();
+    edge.change(|_| fs::write(deep.join("l.txt"), "deep.example\n").unwrap());
+    while_written(&deep.join("l.txt"), "deep.example\n", || {
+        edge.change(|_| fs::rename(&deep, edge.home().join("away")).unwrap());
+        edge.change(|policies| policies.write(&CaseFile::new("first", &["other.example"])));
+        edge.get("first.example").assert_forwarded();
+    });
+}
+
+#[test]
+fn what_is_wrong_whatever_is_still_to_come_is_refused_at_once() {
+    let origin = Origin::start();
+    let edge = edge_with_lists(&origin);
+    while_written(&edge.policies().path().join("lists/new.txt"), "new.example\n", || {
+        let listed = CaseFile::new("listed", &["by-name.example"]).key("host_lists = [\"lists/new.txt\"]");
+        edge.policies().write(&listed);
+        edge.policies().write(&CaseFile::new("broken", &["a..example"]));
+        wait_until("it is refused", || edge.status().last_result() == "rejected");
+        let errors = edge.status().last_errors();
+        assert!(errors.contains("a..example") && !errors.contains("new.txt"), "{errors}");
+        edge.policies().remove_case("broken");
+        terminate(&edge, "T-1", "terminated.example");
+    });
+    wait_until("all is in force", || edge.get("by-name.example").status == 403);
+}
+
+#[test]
+fn no_decision_waits_for_a_case_that_is_being_written() {
+    let origin = Origin::start();
+    let edge = edge_with_lists(&origin);
+    for (name, end) in [
+        ("first", CaseFile::new("first", &["first.example", "more-1.example"])),
+        ("new", CaseFile::new("new", &["more-2.example"])),
+    ] {
+        let case = CaseFile::new(&format!("beside-{name}"), &[&format!("beside-{name}.example")]);
+        while_written(&edge.policies().case_path(name), &end.toml(), || {
+            edge.change(|policies| policies.write(&case));
+            edge.get("first.example").assert_blocked(403);
+        });
+    }
+    wait_until("both are in force", || edge.get("more-2.example").status == 403);
+    edge.get("more-1.example").assert_blocked(403);
+}
+
+#[test]
+fn no_decision_waits_for_lists_that_are_unpacked_one_after_the_other() {
+    let origin = Origin::start();
+    let edge = edge_with_lists(&origin);
+    let lists = edge.policies().path().join("lists");
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let unpacking = scope.spawn(|| {
+            for number in 0.. {
+                fs::write(lists.join(format!("n{}.txt", number % 200)), format!("n{number}.example\n"))
+                    .unwrap();
+                if done.load(Ordering::Relaxed) {
+                    return;
+                }
+            }
+        });
+        let case = CaseFile::new("urgent", &["urgent.example"]);
+        edge.policies().write(&case);
+        wait_until("the decision is in force", || edge.get("urgent.example").status == 403);
+        assert!(!unpacking.is_finished());
+        done.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn a_change_that_nobody_hears_of_is_found_beside_a_list_that_is_being_written() {
+    let origin = Origin::start();
+    let edge = edge_with_lists(&origin);
+    let elsewhere = edge.home().join("elsewhere.toml");
+    fs::write(&elsewhere, CaseFile::new("linked", &["linked.example"]).toml()).unwrap();
+    edge.change(|policies| symlink(&elsewhere, policies.case_path("linked")).unwrap());
+    while_written(&edge.policies().path().join("lists/one.txt"), "one.example\n", || {
+        let more = CaseFile::new("linked", &["linked.example", "unheard.example"]);
+        fs::write(&elsewhere, more.toml()).unwrap();
+        wait_until("it is found", || edge.get("unheard.example").status == 403);
     });
 }
 

@@ -12,6 +12,7 @@ use crate::harness::audit::of_kind;
 use crate::harness::load::{Load, Manner, Sample};
 use crate::harness::succession::Turnstile;
 use crate::harness::tools::{Output, interdict};
+use crate::harness::writing::while_written;
 use crate::harness::{CaseFile, Client, Edge, Origin, Setup, wait_for, wait_until};
 
 fn blocked() -> CaseFile {
@@ -151,6 +152,25 @@ fn policies_saved_while_the_old_process_drains_reach_its_connections_too() {
     assert!(blocks.iter().all(|block| block.number("revision") == 2), "{blocks:?}");
     let applied = of_kind(&records, "policy.applied").len();
     assert_eq!(applied, 3, "one at each start, and one by the process whose policies they are");
+}
+
+#[test]
+fn what_is_decided_beside_a_download_reaches_the_connections_of_the_old_process_too() {
+    let origin = Origin::start();
+    let setup = edge(&origin, "20s");
+    setup.policies().write_list("l.txt", "listed.example\n");
+    let mut edge = setup.case(CaseFile::new("list", &[]).key("host_lists = [\"lists/l.txt\"]")).start();
+    let mut kept = edge.connect();
+    kept.about("free.example").send("GET /slow/100 HTTP/1.1\r\nHost: free.example\r\n\r\n");
+    wait_until("the download has begun", || origin.requests().len() == 1);
+    edge.begin_upgrade();
+    while_written(&edge.policies().path().join("lists/l.txt"), "listed.example\n", || {
+        assert_policies_can_change(&edge, "late.example");
+        assert_eq!(kept.response().unwrap().body.len(), 100 * 8);
+        kept.get("late.example", "/").expect("it is heard once more").assert_blocked(403);
+    });
+    edge.process_mut().wait_for_those_before();
+    edge.get("listed.example").assert_blocked(403);
 }
 
 #[test]

@@ -94,12 +94,19 @@ impl Changes {
 
 /// How many names the cases of one side have that are not just so on the other.
 fn changed(one: &dyn SetFacts, other: &dyn SetFacts) -> u64 {
+    changed_cases(one, other).fold(0, |names, case| names.saturating_add(case.names))
+}
+
+/// The cases of one side that are not just so on the other.
+pub fn changed_cases<'a>(
+    one: &'a dyn SetFacts,
+    other: &'a dyn SetFacts,
+) -> impl Iterator<Item = &'a CaseFacts> {
     let is_there = |case: &CaseFacts| {
         let found = other.cases().binary_search_by(|their| their.id.cmp(&case.id));
         found.ok().and_then(|at| other.cases().get(at)) == Some(case)
     };
-    let changed = one.cases().iter().filter(|case| !is_there(case));
-    changed.fold(0, |names, case| names.saturating_add(case.names))
+    one.cases().iter().filter(move |case| !is_there(case))
 }
 
 /// Both at once, each on a thread that stands back behind requests.

@@ -25,7 +25,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use self::changes::{Changes, Difference};
+pub use self::changes::{Changes, Difference, changed_cases};
 pub use self::facts::{CaseFacts, ListFacts, OwnNames, SetFacts};
 pub use self::of_cases::{CaseSet, CaseSetView};
 pub use self::reach::{Reach, Share};

@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use jiff::Timestamp;
 use serde_json::json;
 
+use super::super::partial::InForce;
 use super::super::store::Store;
 use super::*;
 use crate::policy::Digest;
@@ -27,10 +28,6 @@ fn policies(home: &Path, list: &str) -> PathBuf {
         fs::write(path, text).unwrap();
     }
     policies
-}
-
-fn unheard() -> Around<'static> {
-    Around { writers: Box::leak(Box::new(Unheard)), partial: Partial::Never }
 }
 
 fn read(builder: &mut Builder) -> Built {
@@ -54,7 +51,7 @@ fn a_kept_set_is_compiled_from_what_is_remembered_of_its_lists() {
     // A list that it does not know is not taken for one that it does.
     kept.files.get_mut("lists/l.txt").unwrap().digest = Digest::of(b"something else");
     assert!(builder.compile_kept(&kept).is_err());
-    let mut other = builder.files(&mut unheard()).unwrap();
+    let mut other = builder.snapshot(&mut Unheard).unwrap().files;
     other.insert("lists/l.txt", b"three.example\n".to_vec());
     let (ruleset, _) = builder.compile_kept(&other).unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!(ruleset.host_count(), 1);
@@ -98,7 +95,7 @@ fn a_wrong_mark_of_a_list_refuses_no_set_from_then_on() {
     }});
     let restored = Restored { book: Book::default(), known: serde_json::from_value(known).unwrap() };
     let mut builder = Builder::new(policies, CompileOptions::default(), home.path(), restored);
-    let files = builder.files(&mut unheard()).unwrap();
+    let files = builder.snapshot(&mut Unheard).unwrap().files;
     let mark = files.files.get("lists/l.txt").unwrap().digest;
     assert_eq!(mark, Digest::of(b"something else"), "the mark is believed");
     for _ in 0..2 {
@@ -123,7 +120,7 @@ impl Writers for Writing {
 }
 
 #[test]
-fn a_list_that_is_being_written_is_what_it_was_in_the_set_in_force_or_has_to_be_waited_for() {
+fn what_is_being_written_is_not_compiled_and_can_be_completed_from_the_set_in_force() {
     let home = tempfile::tempdir().unwrap();
     let policies = policies(home.path(), "one.example\ntwo.example\n");
     let options = CompileOptions::default();
@@ -131,39 +128,30 @@ fn a_list_that_is_being_written_is_what_it_was_in_the_set_in_force_or_has_to_be_
     let built = read(&mut builder);
     let store = Store::open(home.path()).unwrap();
     store.keep_from(1, &built.files, builder.contents(), Timestamp::UNIX_EPOCH).unwrap();
-    let (digest, whole) = (built.files.digest(), built.files.clone());
-    fs::write(policies.join("lists/l.txt"), "one.example\n").unwrap();
-    let mut read_while = |writing: &'static str, partial: Partial<'_>| {
-        let mut around = Around { writers: &mut Writing(writing), partial };
-        let files = builder.files(&mut around);
-        let built = builder.read_around(None, &mut around).map(|(built, _)| built.unwrap());
-        assert_eq!(files.is_ok(), built.is_ok());
-        if let (Ok(files), Ok(built)) = (files, &built) {
-            assert_eq!(files.digest(), built.files.digest());
-        }
-        built
+    let digest = built.files.digest();
+    for name in ["lists/l.txt", "lists/new.txt"] {
+        fs::write(policies.join(name), "one.example\n").unwrap();
+    }
+    let mut completed = |writing: &'static str| {
+        let Reading::Incomplete(snapshot) = builder.read_beside(None, &mut Writing(writing)) else {
+            panic!("{writing}")
+        };
+        assert_eq!(snapshot.unfinished, [writing.to_owned()].into());
+        InForce::find(home.path(), digest).unwrap().completed(&snapshot)
     };
     // What the directory holds of it is half of it.
-    for partial in [Partial::InForce(home.path(), digest), Partial::Newest(home.path())] {
-        let built = read_while("lists/l.txt", partial).unwrap();
-        assert!(built.is_partial && built.files.digest() == digest);
-        assert_eq!(built.ruleset.host_count(), 2);
-        assert!(built.warnings.to_string().contains("stays what it was"), "{}", built.warnings);
-    }
-    let new = read_while("lists/new.txt", Partial::InForce(home.path(), digest)).unwrap();
-    assert!(new.is_partial && new.ruleset.host_count() == 1, "it is no part of the set");
-    // Signed sets, a set that is not the one that was kept, and what is no list.
-    for (writing, partial) in [
-        ("lists/l.txt", Partial::Never),
-        ("lists/l.txt", Partial::InForce(home.path(), Digest::of(b"another"))),
-        ("cases/a.toml", Partial::InForce(home.path(), digest)),
-        ("manifest", Partial::InForce(home.path(), digest)),
-    ] {
-        let Unfinished(awaited) = read_while(writing, partial).map(drop).unwrap_err();
-        assert!(awaited.to_string().contains("somebody is writing the file"), "{writing}: {awaited}");
-    }
-    // What was kept of it is lost: nothing is taken, and nothing refused.
+    let (mut files, warnings) = completed("lists/l.txt").unwrap();
+    assert!(warnings.to_string().contains("stays what it was"), "{warnings}");
+    assert_eq!(files.files.remove("lists/new.txt").map(|file| file.bytes), Some(12));
+    assert_eq!(files.digest(), digest);
+    let (files, _) = completed("cases/a.toml").unwrap();
+    assert_ne!(files.digest(), digest, "both lists are complete");
+    let (files, warnings) = completed("lists/new.txt").unwrap();
+    assert!(!files.has("lists/new.txt") && warnings.to_string().contains("belongs to no set"), "{warnings}");
+    // Who signs a set signs all of it.
+    assert!(completed("manifest").is_none());
+    assert!(InForce::find(home.path(), Digest::of(b"another")).is_none());
+    // What was kept of it is lost: it has to be waited for.
     fs::remove_dir_all(home.path().join("objects")).unwrap();
-    read_while("lists/l.txt", Partial::InForce(home.path(), digest)).map(drop).unwrap_err();
-    assert_eq!(whole.digest(), digest);
+    assert!(completed("lists/l.txt").is_none());
 }

@@ -82,12 +82,6 @@ pub(super) fn hash(path: &Path, expected: u64) -> io::Result<PolicyFile> {
     }
 }
 
-/// A list of a kept set, by its digest and left where it is; `state` is the state directory.
-pub(in crate::reload) fn kept_list(state: &Path, digest: Digest) -> io::Result<PolicyFile> {
-    let bytes = state.join("objects").join(digest.to_string()).metadata()?.len();
-    Ok(PolicyFile { digest, bytes, content: None })
-}
-
 /// The files of a policy directory, read when they are needed. What is another one by now may have been kept as it was.
 #[derive(Debug)]
 pub(in crate::reload) struct DirectoryContents {
@@ -100,15 +94,11 @@ impl Contents for DirectoryContents {
         if let Some(content) = &file.content {
             return Ok(Arc::clone(content));
         }
-        let there = read_bounded(&self.directory.join(path), file.bytes);
-        if let Ok(content) = &there
-            && Digest::of(content) == file.digest
-        {
-            return Ok(Arc::clone(content));
-        }
-        store::object(&self.state, &file.digest.to_string()).map_err(|_| match there {
+        let error = match read_bounded(&self.directory.join(path), file.bytes) {
+            Ok(content) if Digest::of(&content) == file.digest => return Ok(content),
             Ok(_) => io::Error::new(io::ErrorKind::InvalidData, "the file changed while the set was read"),
             Err(error) => error,
-        })
+        };
+        store::object(&self.state, &file.digest.to_string()).map_err(|_| error)
     }
 }

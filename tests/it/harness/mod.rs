@@ -28,6 +28,7 @@ pub mod succession;
 pub mod tls;
 pub mod tools;
 mod trial;
+pub mod writing;
 
 use std::time::{Duration, Instant};
 
