@@ -48,6 +48,16 @@ pub(super) struct Command<'a> {
 /// What the running edge says of a dry run.
 pub(super) struct Foreseen(Value);
 
+/// Whether the running edge holds still.
+pub(super) enum Held {
+    /// It does, and this is what it says of the case.
+    Still(Conversation, Value),
+    /// No edge answers where one would.
+    Nobody,
+    /// One is there, and does not answer in time.
+    Silent(String),
+}
+
 /// What became of a change.
 #[derive(Debug)]
 pub(super) enum Outcome {
@@ -57,7 +67,7 @@ pub(super) enum Outcome {
     Refused(Value),
     /// A guard holds it back until somebody approves.
     Held(Value),
-    /// No edge runs.
+    /// No edge answers where one would.
     Nobody,
     /// The edge did not say, or not in time.
     Unknown(String),
@@ -74,13 +84,15 @@ impl<'a> Command<'a> {
         Duration::from_secs(self.args.timeout).saturating_sub(self.began.elapsed())
     }
 
-    /// Has the running edge hold still; nothing when none runs. What it says of the case comes with it.
-    pub(super) fn hold(&self) -> Result<Option<(Conversation, Value)>, Exit> {
+    /// Has the running edge hold still.
+    pub(super) fn hold(&self) -> Result<Held, Exit> {
+        let untouched = |why: String| Err(complain(Exit::Io, &format!("{why}; {UNTOUCHED}")));
         match Conversation::begin(&self.node.policy.state, &self.note, self.left()) {
-            Ok((conversation, ready)) if ready.get("ready").is_some() => Ok(Some((conversation, ready))),
-            Ok((_, answer)) => Err(complain(Exit::Io, &error_in(&answer))),
-            Err(error) if error.is_nobody() => Ok(None),
-            Err(error) => Err(complain(Exit::Io, &error)),
+            Ok((conversation, ready)) if ready.get("ready").is_some() => Ok(Held::Still(conversation, ready)),
+            Ok((_, answer)) => untouched(error_in(&answer)),
+            Err(error) if error.is_nobody() => Ok(Held::Nobody),
+            Err(error) if error.is_silence() => Ok(Held::Silent(error.to_string())),
+            Err(error) => untouched(error.to_string()),
         }
     }
 
@@ -189,12 +201,18 @@ impl<'a> Command<'a> {
                     "terminate" => "nobody enforces it yet",
                     _ => "it is in force nowhere yet",
                 };
-                note!("interdict: {sentence}; no edge runs, so that {yet}{UNJUDGED}")
+                let state = self.node.policy.state.display();
+                note!(
+                    "interdict: {sentence}; no edge answers in `{state}`: unless one watches this directory, {yet}{UNJUDGED}"
+                )
             }
             Outcome::Unknown(why) => note!("interdict: {sentence}; the edge: {why}"),
         }
     }
 }
+
+/// What is said when a command gives up before it has done anything.
+pub(super) const UNTOUCHED: &str = "nothing was changed";
 
 /// Without an edge nobody has asked the guard.
 const UNJUDGED: &str = "; its signatures and guard rails are judged when an edge starts";
@@ -220,7 +238,7 @@ impl Foreseen {
                     say!("  {}", error.as_str().unwrap_or_default());
                 }
             }
-            "offline" => say!("no edge runs{UNJUDGED}"),
+            "offline" => say!("no edge answers{UNJUDGED}"),
             _ => say!("the edge does not say what it would do: {}", text("error")),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Exit, complain};
+use super::Exit;
 use crate::config::{Config, Node};
 
 /// Reads the configuration file of an edge. One that is wrong where commands need not look is told of, and ends none.
@@ -20,6 +20,13 @@ pub(super) fn node_of(path: &Path) -> Result<Node, Exit> {
             );
             Ok(node)
         }
-        Err(_) => Err(complain(Exit::Usage, &error)),
+        Err(_) => {
+            note!("interdict: {error}");
+            note!(
+                "interdict: nothing was changed, and an edge that runs goes on with what it has read; \
+                 name a good copy of the file with `--config`"
+            );
+            Err(Exit::Usage)
+        }
     }
 }

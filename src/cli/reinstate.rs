@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::change::{ChangeArgs, Command, Outcome};
+use super::change::{ChangeArgs, Command, Held, Outcome, UNTOUCHED};
 use super::check::read;
 use super::preview::Preview;
 use super::terminate::ended_name;
@@ -140,11 +140,21 @@ impl Reinstatement<'_> {
         let to = ended_name(&self.args.id, Timestamp::now());
         let moved = Moved::to(&self.found.path, &self.command.node.policy.directory.join(&to));
         let moved = moved.map_err(|error| {
-            complain(Exit::Io, &format!("cannot move `{}` to `{to}`: {error}", self.found.name))
+            let name = &self.found.name;
+            complain(Exit::Io, &format!("cannot move `{name}` to `{to}`: {error}; {UNTOUCHED}"))
         })?;
-        let Some((conversation, _)) = held else {
-            self.sync(&moved);
-            return Ok(self.report(&Outcome::Nobody, &to));
+        let unheard = match held {
+            Held::Still(conversation, _) => Ok(conversation),
+            Held::Nobody => Err(Outcome::Nobody),
+            // It reads the directory by itself when it listens again.
+            Held::Silent(why) => Err(Outcome::Unknown(why)),
+        };
+        let conversation = match unheard {
+            Ok(conversation) => conversation,
+            Err(outcome) => {
+                self.sync(&moved);
+                return Ok(self.report(&outcome, &to));
+            }
         };
         let is_gone = |answer: &Value| answer.get("case").is_none_or(Value::is_null);
         let outcome = std::thread::scope(|scope| {

@@ -7,7 +7,7 @@ use clap::Args;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::change::{ChangeArgs, Command, Outcome};
+use super::change::{ChangeArgs, Command, Held, Outcome, UNTOUCHED};
 use super::check::{compile_files, read, snapshot};
 use super::preview::Preview;
 use super::{Exit, complain};
@@ -15,7 +15,6 @@ use crate::diagnostic::Diagnostics;
 use crate::limits;
 use crate::policy::{CompileOptions, PolicyFiles};
 use crate::reload::{Kept, Note, Plan, Prepared, Rehearsal, is_unchanged, kept};
-use crate::server::Conversation;
 
 #[derive(Debug, Args)]
 pub(super) struct RollbackArgs {
@@ -121,7 +120,10 @@ impl Rollback<'_> {
             let there = snapshot(self.directory()).map_err(|errors| refuse(&errors))?;
             let prepared = self.plan(&there.files, &wanted.files).prepare();
             let prepared = prepared.map_err(|error| complain(Exit::Io, &error))?;
-            let held = self.command.hold()?;
+            let held = match self.command.hold()? {
+                Held::Silent(why) => return Err(complain(Exit::Io, &format!("{why}; {UNTOUCHED}"))),
+                held => held,
+            };
             if is_unchanged(self.directory(), &there) {
                 return self.go(prepared, held, wanted, &there.files);
             }
@@ -132,15 +134,9 @@ impl Rollback<'_> {
         ))
     }
 
-    fn go(
-        &self,
-        prepared: Prepared,
-        held: Option<(Conversation, Value)>,
-        wanted: &Kept,
-        there: &PolicyFiles,
-    ) -> Result<Exit, Exit> {
+    fn go(&self, prepared: Prepared, held: Held, wanted: &Kept, there: &PolicyFiles) -> Result<Exit, Exit> {
         self.put(prepared)?;
-        let Some((conversation, _)) = held else { return Ok(self.report(&Outcome::Nobody)) };
+        let Held::Still(conversation, _) = held else { return Ok(self.report(&Outcome::Nobody)) };
         let digest = wanted.manifest.digest.as_str();
         let is_there = |answer: &Value| answer.get("digest").and_then(Value::as_str) == Some(digest);
         let outcome = self.command.settle(conversation, &[], is_there);

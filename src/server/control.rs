@@ -29,7 +29,7 @@ use crate::status::Status;
 
 /// The control socket cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("control socket `{path}`: {cause}")]
+#[error("control socket `{path}`: {}", if self.is_silence() { "no answer in time".to_owned() } else { cause.to_string() })]
 pub struct ControlError {
     pub(super) path: PathBuf,
     pub(super) cause: io::Error,
@@ -40,6 +40,12 @@ impl ControlError {
     #[must_use]
     pub fn is_nobody(&self) -> bool {
         matches!(self.cause.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+    }
+
+    /// Whether an edge is there and does not answer in time.
+    #[must_use]
+    pub fn is_silence(&self) -> bool {
+        matches!(self.cause.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
     }
 }
 

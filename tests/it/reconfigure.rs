@@ -126,6 +126,7 @@ fn no_termination_waits_for_somebody_to_mend_a_route() {
     let case = ["--id", "TS-10", "--customer", "c", "--basis", "abuse", "--host", "tenth.example"];
     let output = edge.command(&[&["terminate"][..], &case].concat());
     assert!(output.code == 2 && output.stderr.contains("polcy"), "{output:?}");
+    assert!(output.stderr.contains("nothing was changed"), "{output:?}");
     assert!(!edge.policies().case_path("TS-10").exists());
     fs::write(edge.config(), text).unwrap();
 }

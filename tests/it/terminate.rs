@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use jiff::{SignedDuration, Timestamp};
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::harness::audit::{Record, of_kind};
@@ -290,6 +291,27 @@ fn without_an_edge_the_file_is_written_and_nobody_is_said_to_enforce_it() {
     edge.start_again().unwrap_or_else(|ended| panic!("{}", ended.stderr));
     edge.get("one.example").assert_blocked(403);
     edge.get("two.example").assert_blocked(403);
+}
+
+#[test]
+fn what_an_edge_that_does_not_answer_was_told_it_takes_up_when_it_listens_again() {
+    let origin = Origin::start();
+    let edge = edge(&origin);
+    edge.process().signal(Signal::STOP);
+    let output = terminate(&edge, "TS-1", "one.example", &["--timeout", "1"]);
+    assert_eq!(answer(&output, 3)["result"], "unknown");
+    assert!(output.stderr.contains("no answer in time"), "{output:?}");
+    // What nobody could take up is not written.
+    let output = terminate(&edge, "first", "two.example", &["--timeout", "1"]);
+    assert_eq!(output.code, 1, "{output:?}");
+    let ended = edge.command(&["reinstate", "first", "--reason", "appeal", "--timeout", "1", "--json"]);
+    assert_eq!(answer(&ended, 3)["result"], "unknown");
+    let back = edge.command(&["rollback", "1", "--timeout", "1"]);
+    assert!(back.code == 3 && back.stderr.contains("nothing was changed"), "{back:?}");
+    assert_eq!(edge.policies().names("cases"), ["TS-1.toml"]);
+    edge.process().signal(Signal::CONT);
+    wait_until("it has taken both up", || edge.get("first.example").status == 200);
+    edge.get("one.example").assert_blocked(403);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 pub(super) use self::args::TerminateArgs;
-use super::change::{Command, Outcome};
+use super::change::{Command, Held, Outcome, UNTOUCHED};
 use super::check::{compile_files, read};
 use super::preview::Preview;
 use super::{Exit, complain};
@@ -156,7 +156,11 @@ impl<'a> Termination<'a> {
         self.check_alone()?;
         let draft = Draft::write(&self.file(), self.toml.as_bytes());
         let draft = draft.map_err(|error| self.failed(&error))?;
-        let Some((conversation, ready)) = self.command.hold()? else { return self.leave_for_later(draft) };
+        let (conversation, ready) = match self.command.hold()? {
+            Held::Still(conversation, ready) => (conversation, ready),
+            Held::Nobody => return self.leave_for_later(draft, &Outcome::Nobody),
+            Held::Silent(why) => return self.leave_for_later(draft, &Outcome::Unknown(why)),
+        };
         if ready.get("case").is_some_and(|case| !case.is_null()) {
             return Err(self.exists());
         }
@@ -179,8 +183,8 @@ impl<'a> Termination<'a> {
         Ok(self.report(&outcome))
     }
 
-    /// No edge runs: the set is checked whole here, since nobody else does before the next start.
-    fn leave_for_later(&self, draft: Draft) -> Result<Exit, Exit> {
+    /// No edge listens: the set is checked whole here, since nobody else does before it is taken up.
+    fn leave_for_later(&self, draft: Draft, outcome: &Outcome) -> Result<Exit, Exit> {
         let (_, after) = self.whole()?;
         let (_, warnings) = compile_files(&after, &self.options()).map_err(|errors| refuse(&errors))?;
         if !warnings.is_empty() {
@@ -188,7 +192,7 @@ impl<'a> Termination<'a> {
         }
         self.place(draft)?;
         sync_directory(&self.file()).map_err(|error| self.failed(&error))?;
-        Ok(self.report(&Outcome::Nobody))
+        Ok(self.report(outcome))
     }
 
     fn place(&self, draft: Draft) -> Result<(), Exit> {
@@ -207,7 +211,7 @@ impl<'a> Termination<'a> {
     }
 
     fn failed(&self, error: &std::io::Error) -> Exit {
-        complain(Exit::Io, &format!("cannot write `{}`: {error}", self.file().display()))
+        complain(Exit::Io, &format!("cannot write `{}`: {error}; {UNTOUCHED}", self.file().display()))
     }
 
     /// Whether the case is for other edges only, so that this one takes its file up and does not have the case.
