@@ -80,6 +80,7 @@ impl Status {
                 "seconds": report.seconds,
                 "errors": report.errors,
                 "warnings": report.warnings,
+                "waiting": report.waiting,
             },
             "held": report.held,
             "audit": {

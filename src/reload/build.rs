@@ -56,7 +56,7 @@ pub(super) type Read = (Result<Built, Diagnostics>, Fingerprint);
 /// What comes of reading the directory.
 pub(super) enum Reading {
     /// It is complete.
-    Whole(Read),
+    Whole(Box<Read>),
     /// Somebody is writing files of it, which were left out.
     Incomplete(Snapshot),
     /// It never stood still.
@@ -100,7 +100,7 @@ impl Builder {
     /// Reads the directory and compiles what it holds, beside the set in force. Who writes to it is not known.
     pub(super) fn read(&mut self, before: Option<&Ruleset>) -> Read {
         match self.read_beside(before, &mut Unheard) {
-            Reading::Whole(read) => read,
+            Reading::Whole(read) => *read,
             Reading::Incomplete(Snapshot { unfinished, .. }) => {
                 (Err(awaited(&unfinished)), Fingerprint::default())
             }
@@ -117,12 +117,12 @@ impl Builder {
         let mut last = self.read_once(before, writers);
         for _ in 1..limits::SOURCE_ATTEMPTS {
             let has_changed = |then: &Fingerprint| source::fingerprint(self.directory()) != *then;
-            if !matches!(&last, Reading::Whole((Err(_), then)) if has_changed(then)) {
+            if !matches!(&last, Reading::Whole(read) if read.0.is_err() && has_changed(&read.1)) {
                 break;
             }
             last = self.read_once(before, writers);
         }
-        if matches!(&last, Reading::Whole((Err(_), _))) && !self.known.is_empty() {
+        if matches!(&last, Reading::Whole(read) if read.0.is_err()) && !self.known.is_empty() {
             self.known = Known::default();
             last = self.read_once(before, writers);
         }
@@ -136,7 +136,7 @@ impl Builder {
             // What was heard is read when it has settled. An empty fingerprint has it read again by the next look.
             Err((errors, None)) if writers.is_heard() => return Reading::Unsettled(errors),
             Err((errors, fingerprint)) => {
-                return Reading::Whole((Err(errors), fingerprint.unwrap_or_default()));
+                return Reading::Whole(Box::new((Err(errors), fingerprint.unwrap_or_default())));
             }
         };
         let known = Known::of(&snapshot);
@@ -151,7 +151,7 @@ impl Builder {
                 Err(errors)
             }
         };
-        Reading::Whole((built, snapshot.fingerprint))
+        Reading::Whole(Box::new((built, snapshot.fingerprint)))
     }
 
     /// The files of the directory as they are now, read as far as they must be; without a fingerprint it never stood still.

@@ -239,6 +239,14 @@ impl Work {
             }
             return None;
         };
+        if report.waiting {
+            // Whoever has made a change is answered when that is judged.
+            let asked = self.waiting.extract_if(.., |request| request.note.is_none());
+            for request in asked {
+                request.answer.send(report.clone()).ok();
+            }
+            return None;
+        }
         self.swapper.authority().note_announced(self.schedule.announced());
         for request in self.waiting.drain(..) {
             // Whoever asked may have gone away; the reload stands.

@@ -145,7 +145,17 @@ fn unread(files: &PolicyFiles) -> PolicyFiles {
     unread
 }
 
-/// What is being written and has to be waited for.
+/// What all the rest has to wait for.
+pub(super) fn waits_for(unfinished: &BTreeSet<String>) -> Diagnostics {
+    let mut warnings = Diagnostics::default();
+    for name in unfinished {
+        let message = "the file is being written: what else has changed waits until it is complete";
+        warnings.push(Diagnostic::warning(name.as_str(), message));
+    }
+    warnings
+}
+
+/// The same, as the reason of a refusal.
 pub(super) fn awaited(unfinished: &BTreeSet<String>) -> Diagnostics {
     let mut awaited = Diagnostics::default();
     for name in unfinished {

@@ -68,6 +68,10 @@ pub struct Report {
     /// Whether the audit log could only count the event, so that no record tells of it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub counted: bool,
+    /// Whether something has changed that waits for a file that is being written, and nothing of it could be taken; the
+    /// warnings say what.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub waiting: bool,
     /// What is held back and waits for approval.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held: Option<Held>,
@@ -112,6 +116,7 @@ pub(super) fn report(result: Result, diagnostics: &Diagnostics, at: Timestamp, b
         digest: String::new(),
         event: None,
         counted: false,
+        waiting: false,
         held: None,
     }
 }
@@ -128,6 +133,9 @@ pub(super) fn log_report(report: &Report, ruleset: &Ruleset) {
     match report.result {
         Result::Applied => {
             tracing::info!(%revision, cases, hosts, seconds = report.seconds, "policy set in force");
+        }
+        Result::Unchanged if report.waiting => {
+            tracing::info!(%revision, "what has changed in the policy directory is read when it is complete");
         }
         Result::Unchanged => tracing::info!(%revision, "policy set unchanged"),
         Result::Rejected => {

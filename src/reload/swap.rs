@@ -193,15 +193,15 @@ impl Swapper {
     }
 
     /// Reads the directory and, when it holds a good set that is not in force, swaps it in. The record of that says
-    /// what was `told`. What `writers` are at stays as it was; nothing comes back, and nothing has happened, when that has to
-    /// be waited for.
+    /// what was `told`. What `writers` are at stays as it was; nothing comes back, and nothing has happened, when the directory
+    /// never stood still.
     pub(super) fn reload(&mut self, told: &Told, writers: &mut dyn Writers) -> Option<Report> {
         let began = Instant::now();
         self.guarding.look();
         self.cut_off = rollback::cut_off(self.directory()).is_some();
         let before = self.gate.ruleset();
         let (built, fingerprint) = match self.builder.read_beside(Some(&before), writers) {
-            Reading::Whole(read) => read,
+            Reading::Whole(read) => *read,
             Reading::Incomplete(snapshot) => {
                 return self.reload_incomplete(&snapshot, told, self.clock.now(), began);
             }

@@ -124,6 +124,11 @@ fn a_name_on_its_way_into_a_list_that_is_being_written_is_never_free() {
         edge.policies().write(&CaseFile::new("first", &["other.example"]));
         wait_until("it is looked at", || edge.process().stderr().contains("is read when it is complete"));
         edge.get("first.example").assert_blocked(403);
+        // Whoever asks is told at once.
+        let output = edge.command(&["reload"]);
+        assert!(output.code == 0 && output.stdout.contains("\"waiting\":true"), "{output:?}");
+        let told = edge.status().0["last_reload"].to_string();
+        assert!(told.contains("\"waiting\":true") && told.contains("cases/first.toml"), "{told}");
     });
     always_blocked_during(&edge, "first.example", || {
         wait_until("the whole list is in force", || edge.get("other.example").status == 403);

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::super::guarding::{Judgement, Refusal, Weighed};
 use super::super::note::Told;
-use super::super::partial::{InForce, awaited, faults};
+use super::super::partial::{InForce, faults, waits_for};
 use super::super::report::{Report, Result as ReloadResult, report};
 use super::super::source::Snapshot;
 use super::super::source::known::Known;
@@ -16,8 +16,8 @@ use crate::diagnostic::Diagnostics;
 use crate::policy::PolicyFiles;
 
 impl Swapper {
-    /// Puts in force what can be while files are being written. Nothing comes back, and nothing has happened, when all of it
-    /// has to wait for them.
+    /// Puts in force what can be while files are being written. A report that is `waiting` says that all of it has to wait for
+    /// them.
     ///
     /// A name that leaves a case may be on its way into another one by a file that is being written, so that nothing is freed
     /// that no command ends. What is wrong in a case is wrong with any list.
@@ -38,7 +38,7 @@ impl Swapper {
         let Some((in_force, (completed, mut warnings))) =
             in_force.and_then(|in_force| in_force.completed(snapshot).map(|files| (in_force, files)))
         else {
-            return put_off(&snapshot.unfinished);
+            return Some(self.put_off(&waits_for(&snapshot.unfinished), now, began));
         };
         warnings.extend(snapshot.warnings.clone());
         if completed.digest() == before.digest() {
@@ -63,7 +63,12 @@ impl Swapper {
                 return Some(report);
             }
         }
-        put_off(&snapshot.unfinished)
+        Some(self.put_off(&warnings, now, began))
+    }
+
+    fn put_off(&self, warnings: &Diagnostics, now: Timestamp, began: Instant) -> Report {
+        let stays = report(ReloadResult::Unchanged, warnings, now, began);
+        self.publish(Report { waiting: true, ..stays }, None)
     }
 
     /// Puts a set in force, if it may come early.
@@ -114,9 +119,4 @@ fn may_come_early(weighed: &Result<Weighed, Refusal>, ended: &BTreeSet<String>) 
         Some(held) => held.is_approved(),
         None => weighed.lessened.iter().all(|case| ended.contains(case)),
     })
-}
-
-fn put_off(unfinished: &BTreeSet<String>) -> Option<Report> {
-    tracing::info!(what = %awaited(unfinished), "the policy directory is read when it is complete");
-    None
 }
