@@ -8,11 +8,13 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use serde::Deserialize;
+
 use super::kept::{kept_file, kept_list};
 use super::source::Snapshot;
 use super::store::{self, Manifest};
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::policy::{Book, Digest, MemorySpool, PolicyFile, PolicyFiles, parse_cases, parse_set};
+use crate::policy::{Book, Digest, MemorySpool, PolicyFile, PolicyFiles, parse_set};
 
 /// The set in force as the state directory keeps it.
 pub(super) struct InForce<'a> {
@@ -80,36 +82,57 @@ impl<'a> InForce<'a> {
         book: &Book,
     ) -> Option<(PolicyFiles, Diagnostics)> {
         let (mut files, mut warnings) = (completed.clone(), Diagnostics::default());
+        let mut stay = BTreeSet::new();
         for name in self.manifest.files.keys() {
             if completed.files.get(name).map(|file| file.digest) == Some(self.digest_of(name)?) {
                 continue;
             }
             let before = self.file(name)?;
-            if !completed.has(name) && !ended.is_empty() && is_of(name, &before, ended) {
+            let id = id_of(name, &before);
+            if !completed.has(name) && id.as_ref().is_some_and(|id| ended.contains(id)) {
                 continue;
             }
+            stay.extend(id);
             files.files.insert(name.clone(), before);
             let message = "the change waits for a file that is being written: a name may be on its way from one to the other";
             warnings.push(Diagnostic::warning(name.as_str(), message));
         }
-        for name in wanting(&files, book) {
-            if !self.manifest.files.contains_key(&name) && files.files.remove(&name).is_some() {
-                let message = "the case waits for a file that is being written, and that it names";
+        let mut leave_out = |name: &str, files: &mut PolicyFiles, message: &str| {
+            if !self.manifest.files.contains_key(name) && files.files.remove(name).is_some() {
                 warnings.push(Diagnostic::warning(name, message));
             }
+        };
+        for (name, file) in completed.cases() {
+            if id_of(name, file).is_some_and(|id| stay.contains(&id)) {
+                leave_out(
+                    name,
+                    &mut files,
+                    "the case waits for a file that is being written: it is in force as it was",
+                );
+            }
+        }
+        for name in wanting(&files, book) {
+            leave_out(
+                &name,
+                &mut files,
+                "the case waits for a file that is being written, and that it names",
+            );
         }
         Some((files, warnings))
     }
 }
 
-/// Whether a case file holds a case that is ended.
-fn is_of(name: &str, file: &PolicyFile, ended: &BTreeSet<String>) -> bool {
-    let Some(content) = file.content.as_ref().filter(|_| name.starts_with("cases/")) else { return false };
-    let mut alone = PolicyFiles::new();
-    alone.insert(name, content.clone());
-    // Its lists are not there, which is no matter.
-    let (cases, _) = parse_cases(&alone);
-    cases.iter().any(|case| ended.contains(case.id.as_str()))
+/// As much of a case file as has to be read.
+#[derive(Deserialize)]
+struct Named {
+    id: String,
+}
+
+/// The id of a case, by its file.
+fn id_of(name: &str, file: &PolicyFile) -> Option<String> {
+    let content = file.content.as_ref().filter(|_| name.starts_with("cases/"))?;
+    let Named { id } = toml::from_str(std::str::from_utf8(content).ok()?).ok()?;
+    Some(id)
 }
 
 /// What is wrong in the cases whatever their lists will hold. `unfinished` files are taken to be there.

@@ -143,6 +143,10 @@ fn what_has_to_wait_holds_nothing_else_up_and_no_command_pays_for_it() {
         // Both free a name, which may be on its way into the list.
         edge.policies().write(&CaseFile::new("first", &["other.example"]));
         edge.policies().write_list("two.txt", "four.example\n");
+        // It goes by another name from here on, and another list.
+        let both = CaseFile::new("both", &[]).key("host_lists = [\"lists/one.txt\"]");
+        edge.policies().write_case("renamed", &both.toml());
+        edge.policies().remove_case("both");
         wait_until("they are looked at", || edge.process().stderr().contains("is read when it is complete"));
         let blocked = || ["one.example", "two.example", "first.example"].map(|host| edge.get(host).status);
         terminate(&edge, "T-1", "terminated.example");
@@ -150,15 +154,21 @@ fn what_has_to_wait_holds_nothing_else_up_and_no_command_pays_for_it() {
         edge.get("urgent.example").assert_blocked(403);
         let told = edge.status().0["last_reload"]["warnings"].to_string();
         assert!(told.contains("cases/first.toml") && told.contains("lists/two.txt"), "{told}");
-        let output = edge.command(&["reinstate", "T-1", "--reason", "appeal"]);
-        assert_eq!((output.code, edge.get("terminated.example").status), (0, 200), "{output:?}");
+        let listed =
+            ["--customer", "c", "--basis", "abuse", "--host", "l.example", "--host-list", "lists/two.txt"];
+        let output = edge.command(&[&["terminate", "--id", "T-2"][..], &listed].concat());
+        assert_eq!((output.code, edge.get("l.example").status), (0, 403), "{output:?}");
+        for (id, host) in [("T-1", "terminated.example"), ("T-2", "l.example")] {
+            let output = edge.command(&["reinstate", id, "--reason", "appeal"]);
+            assert_eq!((output.code, edge.get(host).status), (0, 200), "{output:?}");
+        }
         assert_eq!(blocked(), [403; 3]);
     });
     always_blocked_during(&edge, "first.example", || {
-        wait_until("the rest is in force", || edge.get("four.example").status == 403);
+        wait_until("the rest is in force", || edge.get("other.example").status == 403);
     });
-    edge.get("other.example").assert_blocked(403);
     edge.get("two.example").assert_forwarded();
+    edge.get("four.example").assert_forwarded();
 }
 
 #[test]
