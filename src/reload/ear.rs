@@ -19,9 +19,14 @@ pub(super) struct Ear {
 }
 
 impl Ear {
-    /// Listens to a policy directory, which must be still for `quiet` before it is read. To be called within a runtime.
-    pub(super) fn new(directory: &Path, quiet: Duration) -> io::Result<Self> {
-        Ok(Self { watcher: Watcher::new(directory)?, settling: Settling::new(quiet) })
+    /// Listens to a policy directory, which must be still for `quiet` before it is read. Somebody may be writing the files
+    /// that are `left`. To be called within a runtime.
+    pub(super) fn new(directory: &Path, quiet: Duration, left: &BTreeSet<String>) -> io::Result<Self> {
+        let mut settling = Settling::new(quiet);
+        for name in left {
+            settling.note(Change::Begun(name.clone()), Instant::now());
+        }
+        Ok(Self { watcher: Watcher::new(directory)?, settling })
     }
 
     /// Waits until something is there to be heard.

@@ -1,13 +1,18 @@
 //! The first ruleset of an edge: from the policy directory, or the last good one.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::build::{Builder, Built, Settled};
+use super::build::{Builder, Built, Read, Reading, Settled};
 use super::guarding::{Guarding, Judgement, Passport};
 use super::held::Held;
+use super::partial::InForce;
+use super::source::known::Known;
 use super::store::{Kept, Store};
 use super::swap::StartError;
+use super::unfinished::Left;
 use crate::diagnostic::Diagnostics;
 use crate::policy::guard::CaseSet;
 use crate::policy::{PolicyFiles, Revision, Ruleset};
@@ -30,6 +35,32 @@ pub(super) enum Kind {
     LastGood(Map<String, Value>),
     /// The state directory: the policy directory waits for approval.
     Held(Box<Held>),
+}
+
+/// Reads the directory for the first time. Of files that are `left` by somebody who may still be writing them, and of all else
+/// that could free a name, the last set of the process before is kept.
+pub(super) fn read_first(builder: &mut Builder, store: &Store, guarding: &Guarding, left: &mut Left) -> Read {
+    // A set that is signed is whole or none.
+    let is_whole = left.0.is_empty() || guarding.is_signed();
+    let read = if is_whole { None } else { beside(builder, store, left) };
+    read.unwrap_or_else(|| builder.read(None))
+}
+
+fn beside(builder: &mut Builder, store: &Store, left: &mut Left) -> Option<Read> {
+    let snapshot = match builder.read_beside(None, left) {
+        Reading::Whole(read) => return Some(*read),
+        Reading::Incomplete(snapshot) => snapshot,
+        Reading::Unsettled(_) => return None,
+    };
+    let in_force = InForce::newest(store.root())?;
+    let (completed, warnings) = in_force.completed(&snapshot)?;
+    let (files, waiting) = in_force.with_additions(&completed, &BTreeSet::new(), builder.book())?;
+    let mut built = builder.build(files, builder.contents(), None).ok()?;
+    for more in [warnings, waiting, snapshot.warnings.clone()] {
+        built.warnings.extend(more);
+    }
+    let built = built.knowing(Known::of(&snapshot));
+    Some((Ok(built), snapshot.fingerprint))
 }
 
 /// The set in the directory, when the guard lets it pass beside the one that is kept; else the kept one.

@@ -171,7 +171,7 @@ impl Keeper {
             let due = work.ear.due().filter(|_| !held);
             let transition = work.next_transition();
             tokio::select! {
-                _ = &mut stopped => return,
+                _ = &mut stopped => return work.swapper.tend_unfinished(&mut work.ear),
                 Some(request) = inbox.states.recv() => work.hand_over(request),
                 complete = change::over(&mut work.hold) => work.end_hold(complete),
                 Some(request) = inbox.changes.recv(), if !held => work.hold = request.hold(),
@@ -216,7 +216,7 @@ impl Work {
     fn new(keeper: Keeper, gate: Arc<Gate>) -> io::Result<Self> {
         let schedule = Schedule::new(keeper.announced, keeper.swapper.authority().ahead());
         Ok(Self {
-            ear: Ear::new(keeper.swapper.directory(), keeper.debounce)?,
+            ear: Ear::new(keeper.swapper.directory(), keeper.debounce, keeper.swapper.left())?,
             hangup: keeper.hangup.then(|| signal(SignalKind::hangup())).transpose()?,
             swapper: keeper.swapper,
             gate,
@@ -306,6 +306,7 @@ impl Work {
         self.swapper.drop_retired();
         self.swapper.tend_kept();
         self.swapper.tend_names();
+        self.swapper.tend_unfinished(&mut self.ear);
         self.gate.traffic().turn(self.clock.now());
         self.announce();
         if self.hold.is_none() && self.swapper.is_awaited() {
@@ -331,6 +332,7 @@ impl Work {
                 // Up to here this process has announced; what comes after is the successor's.
                 self.announce();
                 self.swapper.authority().note_announced(self.schedule.announced());
+                self.swapper.tend_unfinished(&mut self.ear);
                 answer.send(self.swapper.let_go()).ok();
             }
             StateRequest::TakeBack(answer) => {

@@ -36,6 +36,7 @@ mod source;
 mod spool;
 mod store;
 mod swap;
+mod unfinished;
 mod watch;
 
 pub use approval::{ApprovalError, Approvers, sign, statement};

@@ -95,7 +95,7 @@ impl Settling {
 
 /// How long a file is waited for whose writer is silent. Lists come from afar, and what else there is need not wait for
 /// them; a case or a page is written at once.
-fn patience(name: &str) -> Duration {
+pub(super) fn patience(name: &str) -> Duration {
     if name.starts_with("lists/") { limits::LIST_STALLS_AFTER } else { limits::SETTLE_AT_MOST }
 }
 

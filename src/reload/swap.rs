@@ -1,7 +1,9 @@
 //! One reload: read, compile, swap, record, keep.
 
 mod early;
+mod tending;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,7 +14,7 @@ use serde_json::{Map, Value};
 use super::approval::ApprovalError;
 use super::authority::Authority;
 use super::build::{Builder, Built, Reading, Settled};
-use super::first::{Kind, from_last_good, guarded};
+use super::first::{Kind, from_last_good, guarded, read_first};
 use super::guarding::{Guarding, Judgement, Passport, held_detail};
 use super::held::Held;
 use super::keeping::{Refused, Unkept};
@@ -23,6 +25,7 @@ use super::report::{Report, Result as ReloadResult, SharedReport, identified, lo
 use super::rollback;
 use super::source::{self, Fingerprint, Writers};
 use super::store::{Store, StoreError};
+use super::unfinished::{Left, Unfinished};
 use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::diagnostic::Diagnostics;
@@ -61,6 +64,9 @@ pub struct Swapper {
     cut_off: bool,
     /// The directory as it was when last read, in force or not.
     fingerprint: Fingerprint,
+    unfinished: Unfinished,
+    /// What somebody was writing when the process before ended.
+    left: Left,
     /// Replaced rulesets that a request may still hold. They are dropped here, never on a request thread.
     retired: Vec<Arc<Ruleset>>,
 }
@@ -85,7 +91,9 @@ impl Swapper {
         let shadow = options.here.shadow;
         let (names, restored) = NamesKeeper::open(store.root());
         let mut builder = Builder::new(directory, options, store.root(), restored);
-        let (built, fingerprint) = builder.read(None);
+        let unfinished = Unfinished::new(store.root());
+        let mut left = unfinished.left(builder.directory());
+        let (built, fingerprint) = read_first(&mut builder, &store, &guarding, &mut left);
         let now = clock.now();
         metrics.lists_read(built.as_ref().map_or(0, |built| built.lists_read));
         let first = match built {
@@ -134,6 +142,8 @@ impl Swapper {
             applied: Some(applied),
             cut_off,
             fingerprint,
+            unfinished,
+            left,
             retired: Vec::new(),
         })
     }
@@ -148,6 +158,11 @@ impl Swapper {
     #[must_use]
     pub fn report(&self) -> SharedReport {
         self.report.clone()
+    }
+
+    /// What somebody may still be writing since before the start.
+    pub(super) fn left(&self) -> &BTreeSet<String> {
+        &self.left.0
     }
 
     /// Who numbers and keeps policy sets.
@@ -344,34 +359,6 @@ impl Swapper {
         // The successor has judged it, by rules that may be others.
         self.guarding.took(facts, false);
         report(ReloadResult::Applied, &warnings, now, began)
-    }
-
-    /// Keeps the set in force if the disk has refused to before.
-    pub(super) fn tend_kept(&mut self) {
-        // While the directory is another process's the set waits.
-        let Authority::Own(store) = &self.authority else { return };
-        if let Some(refused) = self.unkept.take() {
-            self.unkept = refused.tend(self.gate.ruleset().revision(), store, self.builder.contents());
-        }
-    }
-
-    /// Merges the names of the set in force when that is worth it, beside the traffic, and keeps them for a restart.
-    pub(super) fn tend_names(&mut self) {
-        if let Some(merged) = self.names.take_merged()
-            && let Some(same) = self.gate.ruleset().with_merged(&merged)
-        {
-            tracing::info!(revision = %same.revision(), bytes = same.index_bytes(), "the names were merged");
-            self.builder.moved(&same);
-            self.retired.push(self.gate.replace(Arc::new(same)));
-        }
-        if self.authority.is_own() {
-            self.names.tend(&self.gate.ruleset(), self.builder.book(), self.builder.known());
-        }
-    }
-
-    /// Drops the replaced rulesets that no request holds any more.
-    pub fn drop_retired(&mut self) {
-        self.retired.retain(|ruleset| Arc::strong_count(ruleset) > 1);
     }
 }
 

@@ -145,7 +145,7 @@ fn what_has_to_wait_holds_nothing_else_up_and_no_command_pays_for_it() {
         edge.policies().write_list("two.txt", "four.example\n");
         // It goes by another name from here on, and another list.
         let both = CaseFile::new("both", &[]).key("host_lists = [\"lists/one.txt\"]");
-        edge.policies().write_case("renamed", &both.toml());
+        edge.policies().write_case("a-new-name", &both.toml());
         edge.policies().remove_case("both");
         wait_until("they are looked at", || edge.process().stderr().contains("is read when it is complete"));
         let blocked = || ["one.example", "two.example", "first.example"].map(|host| edge.get(host).status);
@@ -266,6 +266,36 @@ fn no_decision_waits_for_lists_that_are_unpacked_one_after_the_other() {
         assert!(!unpacking.is_finished());
         done.store(true, Ordering::Relaxed);
     });
+}
+
+#[test]
+fn a_restart_or_an_upgrade_beside_a_download_frees_no_name() {
+    let origin = Origin::start();
+    let mut edge = edge_with_lists(&origin);
+    let (home, case) = (edge.policies().path().to_owned(), edge.policies().case_path("first"));
+    while_written(&home.join("lists/one.txt"), "one.example\nfirst.example\nthree.example\n", || {
+        // It may be on its way into the list.
+        fs::write(&case, CaseFile::new("first", &["other.example"]).toml()).unwrap();
+        wait_until("it is looked at", || edge.process().stderr().contains("is read when it is complete"));
+        edge.restart();
+        let blocked = || ["one.example", "first.example"].map(|host| edge.get(host).status);
+        assert_eq!(blocked(), [403; 2], "after a restart");
+        edge.change(|policies| policies.write(&CaseFile::new("urgent", &["urgent.example"])));
+        assert_eq!(blocked(), [403; 2], "after a change");
+        edge.upgrade();
+        let blocked = || ["one.example", "first.example", "urgent.example"].map(|host| edge.get(host).status);
+        assert_eq!(blocked(), [403; 3], "after an upgrade");
+        wait_until("what is written is noted", || home.parent().unwrap().join("state/unfinished").exists());
+        edge.kill9();
+        edge.start_again().unwrap();
+        let blocked = || ["one.example", "first.example", "urgent.example"].map(|host| edge.get(host).status);
+        assert_eq!(blocked(), [403; 3], "after a crash");
+    });
+    always_blocked_during(&edge, "first.example", || {
+        wait_until("the whole list is in force", || edge.get("three.example").status == 403);
+    });
+    edge.get("one.example").assert_blocked(403);
+    edge.get("other.example").assert_blocked(403);
 }
 
 #[test]
