@@ -85,10 +85,9 @@ impl Swapper {
         clock: Arc<dyn Clock>,
         mut guarding: Guarding,
     ) -> Result<Self, StartError> {
-        let began = Instant::now();
+        let (began, shadow) = (Instant::now(), options.here.shadow);
         guarding.look();
         let cut_off = rollback::cut_off(&directory).is_some();
-        let shadow = options.here.shadow;
         let (names, restored) = NamesKeeper::open(store.root());
         let mut builder = Builder::new(directory, options, store.root(), restored);
         let unfinished = Unfinished::new(store.root());
