@@ -231,6 +231,10 @@ pub const CACHE_ROLL_SWEEP: usize = 1024;
 pub const INOTIFY_BUFFER_BYTES: usize = 16 * 1024;
 /// How many of these are read without a pause: what the kernel keeps by default.
 pub const INOTIFY_BUFFERS_AT_ONCE: usize = 256;
+/// Names of a case that is ended beside a download that are held against what is still to come; a case with more waits.
+pub const NAMES_ASKED_FOR: u64 = 100_000;
+/// New cases that are tried one by one when together they are over a limit of the guard.
+pub const CASES_TRIED: usize = 32;
 /// How often a directory that changes while it is read is read again.
 pub const SOURCE_ATTEMPTS: usize = 5;
 /// How deep lists may lie in directories.

@@ -60,6 +60,8 @@ impl Node {
             let edge = edge(top, machine);
             // Nowhere is it looked for by default: where the section is may be what is wrong.
             let table = top.required("policy", "[policy]").and_then(|value| value.table())?;
+            table.required("directory", "directory = \"policies\"")?;
+            table.required("state", "state = \"state\"")?;
             Some(Self { edge: edge?, policy: policy(Some(&table), &paths) })
         });
         node.ok_or_else(|| found.sorted())

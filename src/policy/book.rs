@@ -129,6 +129,12 @@ impl Book {
         self.lists.contains_key(&digest)
     }
 
+    /// Whether the set has a case in this file.
+    #[must_use]
+    pub fn has_case(&self, path: &str) -> bool {
+        self.cases.contains_key(path)
+    }
+
     pub(super) fn list(&self, digest: Digest) -> Option<&HostList> {
         self.lists.get(&digest)
     }

@@ -129,10 +129,14 @@ impl Builder {
         last
     }
 
-    fn read_once(&self, before: Option<&Ruleset>, writers: &mut dyn Writers) -> Reading {
+    fn read_once(&mut self, before: Option<&Ruleset>, writers: &mut dyn Writers) -> Reading {
         let snapshot = match self.snapshot(writers) {
             Ok(snapshot) if snapshot.unfinished.is_empty() => snapshot,
-            Ok(snapshot) => return Reading::Incomplete(snapshot),
+            Ok(snapshot) => {
+                // What was hashed is not hashed again, whenever it comes into force.
+                self.known = Known::of(&snapshot);
+                return Reading::Incomplete(snapshot);
+            }
             // What was heard is read when it has settled. An empty fingerprint has it read again by the next look.
             Err((errors, None)) if writers.is_heard() => return Reading::Unsettled(errors),
             Err((errors, fingerprint)) => {

@@ -54,7 +54,8 @@ fn beside(builder: &mut Builder, store: &Store, left: &mut Left) -> Option<Read>
     };
     let in_force = InForce::newest(store.root())?;
     let (completed, warnings) = in_force.completed(&snapshot)?;
-    let (files, waiting) = in_force.with_additions(&completed, &BTreeSet::new(), builder.book())?;
+    let (files, waiting) =
+        in_force.with_additions(&completed, &BTreeSet::new(), builder.book(), |_| false)?;
     let mut built = builder.build(files, builder.contents(), None).ok()?;
     for more in [warnings, waiting, snapshot.warnings.clone()] {
         built.warnings.extend(more);

@@ -13,13 +13,13 @@ use super::approval::{ApprovalError, Approvers};
 use super::checked::Checked;
 use super::held::{Held, Place};
 use super::note::Note;
-use super::reaching::reach;
+use super::reaching::{host_of, is_blocked, reach};
 use super::replacement::Replacement;
 use super::signing::{Credential, Signers, Signing};
 use crate::diagnostic::Diagnostics;
 use crate::limits;
 use crate::policy::guard::{
-    self, CaseSet, Changes, Finding, SetFacts, Settings, Suffixes, Violations, violation_spot,
+    self, CaseFacts, CaseSet, Changes, Finding, SetFacts, Settings, Suffixes, Violations, violation_spot,
 };
 use crate::policy::{Contents, Pattern, PolicyFiles, Ruleset};
 use crate::traffic::Traffic;
@@ -70,7 +70,7 @@ pub(super) struct Weighed {
     credential: Option<Credential>,
     /// How the set is known, when it was held against the rails that nobody can approve of.
     checked: Option<String>,
-    /// The cases in force that it changes or ends, when it takes names out.
+    /// The cases in force that it changes or ends, when it takes names out, or that close networks.
     pub(super) lessened: Vec<String>,
     /// Why it is to be held back, and who has approved of it so far.
     pub(super) held: Option<Held>,
@@ -130,6 +130,28 @@ impl Guarding {
     /// Whether sets are taken only as they were signed: whole.
     pub(super) fn is_signed(&self) -> bool {
         self.signing.is_on()
+    }
+
+    /// Whether a set blocks a name of these cases, which are in force. Of very many names none is asked for.
+    pub(super) fn still_blocks(
+        &self,
+        before: &Ruleset,
+        cases: &BTreeSet<String>,
+        set: &Ruleset,
+        now: Timestamp,
+    ) -> bool {
+        let known = self.in_force.with(before);
+        let wanted: Vec<bool> = known.cases().iter().map(|case| cases.contains(case.id.as_str())).collect();
+        let names =
+            known.cases().iter().zip(&wanted).filter(|(_, wanted)| **wanted).map(|(case, _)| case.names);
+        if names.sum::<u64>() > limits::NAMES_ASKED_FOR {
+            return true;
+        }
+        let mut blocks = false;
+        known.each_name(&wanted, &mut |_, form, name| {
+            blocks = blocks || host_of(form, name).is_none_or(|host| is_blocked(set, &host, now));
+        });
+        blocks
     }
 
     /// The directory is about to be read.
@@ -202,10 +224,11 @@ impl Guarding {
         let reach = reach(before, candidate.ruleset, traffic, &self.routed.0.load(), now);
         let (settings, known) = (&self.rules.settings, self.in_force.with(before));
         let changes = Changes::between(&known, &after, now);
-        if changes.removed.names > 0 {
-            let lessened = guard::changed_cases(&known, &after).map(|case| case.id.to_string());
-            weighed.lessened = lessened.collect();
-        }
+        let opens = |case: &CaseFacts| !case.origins.is_empty() && case.enforced;
+        let lessened = guard::changed_cases(&known, &after)
+            .filter(|case| changes.removed.names > 0 || opens(case))
+            .map(|case| case.id.to_string());
+        weighed.lessened = lessened.collect();
         let mut findings = guard::changes_too_large(&known, &after, &changes, &reach, settings, now);
         let (in_force, revision) = (before.digest().to_string(), before.revision().0);
         // What was held back is of this change only while the same sets stand against each other.

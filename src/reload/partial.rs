@@ -44,6 +44,12 @@ impl<'a> InForce<'a> {
         Some(PolicyFiles { files: files.collect::<Option<_>>()? })
     }
 
+    /// The new cases of a set: those that have no file in this one.
+    pub(super) fn new_cases(&self, files: &PolicyFiles) -> Vec<String> {
+        let new = files.cases().filter(|(name, _)| !self.manifest.files.contains_key(*name));
+        new.map(|(name, _)| name.to_owned()).collect()
+    }
+
     fn digest_of(&self, name: &str) -> Option<Digest> {
         Digest::parse(self.manifest.files.get(name)?)
     }
@@ -80,6 +86,7 @@ impl<'a> InForce<'a> {
         completed: &PolicyFiles,
         ended: &BTreeSet<String>,
         book: &Book,
+        is_much: impl Fn(&PolicyFiles) -> bool,
     ) -> Option<(PolicyFiles, Diagnostics)> {
         let (mut files, mut warnings) = (completed.clone(), Diagnostics::default());
         let mut stay = BTreeSet::new();
@@ -97,12 +104,21 @@ impl<'a> InForce<'a> {
             let message = "the change waits for a file that is being written: a name may be on its way from one to the other";
             warnings.push(Diagnostic::warning(name.as_str(), message));
         }
+        if is_much(&files) {
+            // They can wait, and the cases that name them.
+            files.files.retain(|name, list| {
+                !name.starts_with("lists/")
+                    || self.manifest.files.contains_key(name)
+                    || book.has_list(list.digest)
+            });
+        }
         let mut leave_out = |name: &str, files: &mut PolicyFiles, message: &str| {
             if !self.manifest.files.contains_key(name) && files.files.remove(name).is_some() {
                 warnings.push(Diagnostic::warning(name, message));
             }
         };
-        for (name, file) in completed.cases() {
+        let is_new = |name: &str| !self.manifest.files.contains_key(name);
+        for (name, file) in completed.cases().filter(|(name, _)| is_new(name)) {
             if id_of(name, file).is_some_and(|id| stay.contains(&id)) {
                 leave_out(
                     name,
@@ -126,26 +142,37 @@ impl<'a> InForce<'a> {
 #[derive(Deserialize)]
 struct Named {
     id: String,
+    #[serde(default)]
+    host_lists: Vec<String>,
+    page: Option<String>,
+}
+
+fn named(name: &str, file: &PolicyFile) -> Option<Named> {
+    let content = file.content.as_ref().filter(|_| name.starts_with("cases/"))?;
+    toml::from_str(std::str::from_utf8(content).ok()?).ok()
 }
 
 /// The id of a case, by its file.
 fn id_of(name: &str, file: &PolicyFile) -> Option<String> {
-    let content = file.content.as_ref().filter(|_| name.starts_with("cases/"))?;
-    let Named { id } = toml::from_str(std::str::from_utf8(content).ok()?).ok()?;
-    Some(id)
+    named(name, file).map(|named| named.id)
 }
 
-/// What is wrong in the cases whatever their lists will hold. `unfinished` files are taken to be there.
-pub(super) fn faults(files: &PolicyFiles, unfinished: &BTreeSet<String>, book: &Book) -> Diagnostics {
-    let mut files = unread(files);
-    for name in unfinished {
-        if name.starts_with("lists/") {
-            files.insert(name.clone(), UNREAD);
-        } else if name.starts_with("pages/") {
-            files.insert(name.clone(), b"".as_slice());
+/// What is wrong in the cases whatever their lists will hold. What new cases name is taken to be still to come.
+pub(super) fn faults(in_force: &InForce<'_>, files: &PolicyFiles, book: &Book) -> Diagnostics {
+    let mut all = unread(files);
+    let is_new = |name: &str, file: &PolicyFile| in_force.digest_of(name) != Some(file.digest);
+    for named in
+        files.cases().filter(|(name, file)| is_new(name, file)).filter_map(|(name, file)| named(name, file))
+    {
+        let lists =
+            named.host_lists.into_iter().filter(|list| PolicyFiles::belongs(list) && !files.has(list));
+        lists.for_each(|list| all.insert(list, UNREAD));
+        let page = named.page.map(|page| format!("pages/{page}.html"));
+        if let Some(page) = page.filter(|page| PolicyFiles::belongs(page) && !files.has(page)) {
+            all.insert(page, b"".as_slice());
         }
     }
-    found_in(&files, book)
+    found_in(&all, book)
 }
 
 /// The cases that want for a file that is not there. A list that is has some name in it.

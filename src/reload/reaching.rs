@@ -25,13 +25,9 @@ pub(super) fn reach(
     let starts = after.transitions(now, Timestamp::MAX).iter();
     let starts = starts.filter(|one| one.kind == TransitionKind::Effective).map(|one| one.at);
     let moments: BTreeSet<Timestamp> = starts.take(limits::GUARD_STARTS).chain([now]).collect();
-    let blocks = |ruleset: &Ruleset, host: &Hostname, at: Timestamp| {
-        let names = std::slice::from_ref(host);
-        let subject = Subject { names, client: IpAddr::V4(Ipv4Addr::UNSPECIFIED) };
-        matches!(decide(ruleset, &subject, at), Verdict::Block(_))
+    let newly = |host: &Hostname| {
+        moments.iter().any(|at| is_blocked(after, host, *at) && !is_blocked(before, host, *at))
     };
-    let newly =
-        |host: &Hostname| moments.iter().any(|at| blocks(after, host, *at) && !blocks(before, host, *at));
     let mut reach = Reach::default();
     if let Some(traffic) = traffic {
         let sampled = traffic.sampled();
@@ -41,7 +37,7 @@ pub(super) fn reach(
     }
     let mut routes = Share { all: routed.len() as u64, ..Share::default() };
     for pattern in routed {
-        if subject_of(pattern).is_some_and(|host| newly(&host)) {
+        if host_of(pattern.form, pattern.name.as_str()).is_some_and(|host| newly(&host)) {
             routes.blocked += 1;
             if routes.first.len() < limits::GUARD_NAMES_TOLD {
                 routes.first.push(pattern.to_string());
@@ -52,10 +48,17 @@ pub(super) fn reach(
     reach
 }
 
-/// A host that a route's pattern leads: the name itself, or for `*.a.example` some name below it.
-fn subject_of(pattern: &Pattern) -> Option<Hostname> {
-    match pattern.form {
-        Form::Exact | Form::Subtree => Some(pattern.name.clone()),
-        Form::Below => Hostname::parse(&format!("any.{}", pattern.name)).ok(),
+/// Whether a client in no network is refused this host.
+pub(super) fn is_blocked(ruleset: &Ruleset, host: &Hostname, at: Timestamp) -> bool {
+    let names = std::slice::from_ref(host);
+    let subject = Subject { names, client: IpAddr::V4(Ipv4Addr::UNSPECIFIED) };
+    matches!(decide(ruleset, &subject, at), Verdict::Block(_))
+}
+
+/// A host that a pattern covers: the name itself, or for `*.a.example` some name below it.
+pub(super) fn host_of(form: Form, name: &str) -> Option<Hostname> {
+    match form {
+        Form::Exact | Form::Subtree => Hostname::parse(name).ok(),
+        Form::Below => Hostname::parse(&format!("any.{name}")).ok(),
     }
 }

@@ -160,16 +160,22 @@ fn read_with(
         let unfinished = before.leave_out(&writers.at_work() | &restless);
         let (files, problems) = load(&before.found);
         let mut after = scan(root);
+        let mut busy = &writers.at_work() | &unfinished;
+        // One list after the other is being unpacked: the rest must not wait for the last of them.
+        let is_restless = writers.is_heard() && attempt >= limits::SOURCE_ATTEMPTS / 2;
+        if is_restless {
+            busy.extend(after.found.keys().filter(|name| !before.found.contains_key(*name)).cloned());
+        }
         // A file that was cut to nothing looks the same before and after: only its writer tells.
-        let begun = after.leave_out(&writers.at_work() | &unfinished);
+        let left_out = after.leave_out(busy);
         let differing = before.fingerprint().differing(&after.fingerprint());
-        if !differing.is_empty() || begun != unfinished {
-            // One list after the other is being unpacked: the rest must not wait for the last of them.
-            if writers.is_heard() && attempt >= limits::SOURCE_ATTEMPTS / 2 {
+        if !differing.is_empty() || left_out.iter().any(|name| before.found.contains_key(name)) {
+            if is_restless {
                 restless.extend(differing);
             }
             continue;
         }
+        let unfinished = &unfinished | &left_out;
         let mut diagnostics = before.problems;
         diagnostics.extend(problems);
         if diagnostics.has_errors() {

@@ -202,8 +202,14 @@ impl Swapper {
     pub(super) fn is_stale(&self, writers: &mut dyn Writers) -> bool {
         let cut_off = rollback::cut_off(self.directory()).is_some();
         cut_off != self.cut_off
-            || !source::fingerprint(self.directory()).is_as(&self.fingerprint, &writers.at_work())
+            || !source::fingerprint(self.directory()).is_as(&self.fingerprint, &self.busy(writers))
             || self.guarding.is_stale()
+    }
+
+    /// What is being written, by every name that it has.
+    fn busy(&self, writers: &mut dyn Writers) -> BTreeSet<String> {
+        let at_work = writers.at_work();
+        if at_work.is_empty() { at_work } else { &at_work | &self.unfinished.left_out }
     }
 
     /// Reads the directory and, when it holds a good set that is not in force, swaps it in. The record of that says

@@ -14,13 +14,15 @@ use crate::policy::PolicyFiles;
 pub(super) struct Unfinished {
     place: PathBuf,
     noted: BTreeSet<String>,
+    /// What was left out of the last reading, by every name that it has.
+    pub(super) left_out: BTreeSet<String>,
 }
 
 impl Unfinished {
     /// In the state directory `state`. What an earlier process has left there stays until something is noted.
     pub(super) fn new(state: &Path) -> Self {
         let place = state.join("unfinished");
-        Self { noted: read(&place), place }
+        Self { noted: read(&place), place, left_out: BTreeSet::new() }
     }
 
     /// Notes what is being written now.

@@ -49,14 +49,22 @@ impl Watcher {
             | WatchMask::ONLYDIR
             // What is still written to a file that was removed concerns nobody.
             | WatchMask::EXCL_UNLINK;
+        let mut seen = HashMap::new();
         for directory in source::directories(&self.root) {
             match self.inotify.get_ref().watches().add(&directory, mask) {
                 Ok(descriptor) => {
-                    self.directories.insert(descriptor, directory);
+                    seen.insert(descriptor, directory);
                 }
                 Err(error) => {
                     tracing::debug!(directory = %directory.display(), %error, "cannot watch the directory");
                 }
+            }
+        }
+        // Who goes on writing in a directory that was moved away, or that another one has replaced, concerns nobody.
+        for (descriptor, _) in std::mem::replace(&mut self.directories, seen) {
+            if !self.directories.contains_key(&descriptor) {
+                // It may be gone altogether by now.
+                self.inotify.get_ref().watches().remove(descriptor).ok();
             }
         }
     }
@@ -70,28 +78,11 @@ impl Watcher {
     /// Hears all that has happened up to now, without waiting: the kernel tells of a change before whoever made it can go
     /// on, however busy this thread was.
     pub(super) fn hear(&mut self, mut tell: impl FnMut(Change)) {
-        let mut gone = Vec::new();
-        self.hear_all(&mut tell, &mut gone);
-        for descriptor in gone {
-            self.directories.remove(&descriptor);
-            // It may be gone altogether by now.
-            self.inotify.get_ref().watches().remove(descriptor).ok();
-        }
-    }
-
-    fn hear_all(&mut self, tell: &mut impl FnMut(Change), gone: &mut Vec<WatchDescriptor>) {
         for _ in 0..limits::INOTIFY_BUFFERS_AT_ONCE {
             match self.inotify.get_mut().read_events(&mut self.buffer) {
                 Ok(events) => {
                     for event in events {
-                        change(&self.root, &self.directories, &event).into_iter().for_each(&mut *tell);
-                        // Who goes on writing in a directory that was moved away concerns nobody. One that was moved within
-                        // the set is watched anew.
-                        if event.mask.contains(EventMask::MOVE_SELF) {
-                            gone.push(event.wd);
-                        } else if event.mask.contains(EventMask::IGNORED) {
-                            self.directories.remove(&event.wd);
-                        }
+                        change(&self.root, &self.directories, &event).into_iter().for_each(&mut tell);
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,

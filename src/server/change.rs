@@ -78,7 +78,12 @@ pub(super) async fn converse(
     timeout(limits::CHANGE_AT_MOST, reader.read_line(&mut line)).await??;
     let done = line.trim().strip_prefix("done").map(|text| serde_json::from_str::<Done>(text.trim()));
     let Some(Ok(done)) = done else { return error("the change was not completed") };
-    let Some(report) = change.complete().await else {
+    let report = tokio::select! {
+        report = change.complete() => report,
+        // The command has given up. What it has changed is read all the same, and is not its word any more.
+        () = gone(reader) => return error("nobody waits"),
+    };
+    let Some(report) = report else {
         return error(
             "the change took too long, or the edge is stopping; what was changed is read in a moment",
         );
@@ -96,6 +101,13 @@ pub(super) async fn converse(
         };
     }
     Ok(line_of(&answer))
+}
+
+/// Waits until the other side has hung up.
+async fn gone(reader: &mut BufReader<Take<OwnedReadHalf>>) {
+    let mut more = String::new();
+    // It has nothing more to say: whatever comes is the end.
+    reader.read_line(&mut more).await.ok();
 }
 
 /// What would come of a change that a dry run thinks of; it is told in a line of its own, since it may hold a case file.

@@ -81,6 +81,7 @@ mod terminate;
 mod terminate_together;
 mod terminate_truth;
 mod trying;
+mod unfinished;
 mod untouched;
 mod upgrade;
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use super::super::guarding::{Judgement, Refusal, Weighed};
+use super::super::guarding::Judgement;
 use super::super::note::Told;
 use super::super::partial::{InForce, faults, waits_for};
 use super::super::report::{Report, Result as ReloadResult, report};
@@ -13,7 +13,8 @@ use super::super::source::Snapshot;
 use super::super::source::known::Known;
 use super::Swapper;
 use crate::diagnostic::Diagnostics;
-use crate::policy::PolicyFiles;
+use crate::limits;
+use crate::policy::{CaseId, PolicyFiles};
 
 impl Swapper {
     /// Puts in force what can be while files are being written. A report that is `waiting` says that all of it has to wait for
@@ -29,9 +30,16 @@ impl Swapper {
         began: Instant,
     ) -> Option<Report> {
         self.fingerprint = snapshot.fingerprint.clone();
+        self.unfinished.left_out = snapshot.unfinished.clone();
         if !self.authority.is_own() {
-            return self.follow_kept(now, began);
+            let followed = self.follow_kept(now, began);
+            let waits = || Report {
+                waiting: true,
+                ..report(ReloadResult::Unchanged, &Diagnostics::default(), now, began)
+            };
+            return Some(followed.unwrap_or_else(waits));
         }
+        self.awaited = false;
         let before = self.gate.ruleset();
         let state = self.authority.root().to_owned();
         let in_force = InForce::find(&state, before.digest()).filter(|_| !self.guarding.is_signed());
@@ -51,19 +59,66 @@ impl Swapper {
         {
             return Some(report);
         }
-        let faults = faults(&completed, &snapshot.unfinished, self.builder.book());
+        let faults = faults(&in_force, &completed, self.builder.book());
         if faults.has_errors() {
             return Some(self.refuse(&faults, &told.notes, now, began));
         }
-        if let Some((additions, waiting)) =
-            in_force.with_additions(&completed, &told.ended, self.builder.book())
-        {
-            warnings.extend(waiting);
-            if let Some(report) = self.take_early(additions, snapshot, &warnings, told, began) {
-                return Some(report);
+        let mut endings = vec![BTreeSet::new()];
+        if !told.ended.is_empty() && !self.is_taken_over(&completed, &told.ended) {
+            endings.insert(0, told.ended.clone());
+        }
+        let mut told_of = warnings.clone();
+        for ended in endings {
+            let is_much = |files: &PolicyFiles| self.builder.is_much(files);
+            let book = self.builder.book();
+            let Some((additions, waiting)) = in_force.with_additions(&completed, &ended, book, is_much)
+            else {
+                break;
+            };
+            told_of = warnings.clone();
+            told_of.extend(waiting);
+            let report = self.take_early(additions.clone(), snapshot, &told_of, told, began);
+            let report =
+                report.or_else(|| self.take_some(&in_force, &additions, snapshot, &told_of, told, began));
+            if report.is_some() {
+                return report;
             }
         }
-        Some(self.put_off(&warnings, now, began))
+        told_of.extend(waits_for(&snapshot.unfinished));
+        Some(self.put_off(&told_of, now, began))
+    }
+
+    /// Whether the names of cases that are to end are blocked all the same when all that is there comes into force: then they
+    /// must not be free in between.
+    fn is_taken_over(&self, completed: &PolicyFiles, ended: &BTreeSet<String>) -> bool {
+        let (before, now) = (self.gate.ruleset(), self.clock.now());
+        if self.builder.is_much(completed) {
+            return true;
+        }
+        let built = self.builder.build(completed.clone(), self.builder.contents(), Some(&before));
+        built.map_or(true, |built| self.guarding.still_blocks(&before, ended, &built.ruleset, now))
+    }
+
+    /// Of new cases that may not come together, takes those that may come alone. One that the guard would hold back, or refuse,
+    /// is judged when the directory is complete.
+    fn take_some(
+        &mut self,
+        in_force: &InForce<'_>,
+        additions: &PolicyFiles,
+        snapshot: &Snapshot,
+        warnings: &Diagnostics,
+        told: &Told,
+        began: Instant,
+    ) -> Option<Report> {
+        let new = in_force.new_cases(additions);
+        let mut last = None;
+        for case in new.iter().take(limits::CASES_TRIED).filter(|_| new.len() > 1) {
+            let mut files = additions.clone();
+            let taken = |name: &str| self.builder.book().has_case(name);
+            files.files.retain(|name, _| name == case || !new.contains(name) || taken(name));
+            last = self.take_early(files, snapshot, warnings, told, began).or(last);
+        }
+        last
     }
 
     fn put_off(&self, warnings: &Diagnostics, now: Timestamp, began: Instant) -> Report {
@@ -89,7 +144,15 @@ impl Swapper {
         built.warnings.extend(warnings.clone());
         let traffic = self.gate.traffic();
         let weighed = self.guarding.weigh(&built.candidate(contents), Some(&before), Some(traffic), now);
-        if !may_come_early(&weighed, &told.ended) {
+        let is_gone = |case: &String| {
+            told.ended.contains(case)
+                && CaseId::parse(case).is_some_and(|id| built.ruleset.case(&id).is_none())
+        };
+        let may_come = weighed.as_ref().is_ok_and(|weighed| match &weighed.held {
+            Some(held) => held.is_approved(),
+            None => weighed.lessened.iter().all(is_gone),
+        });
+        if !may_come {
             return None;
         }
         let Judgement::Taken(passport) = self.guarding.conclude(weighed) else { return None };
@@ -112,11 +175,4 @@ impl Swapper {
         self.awaited = true;
         Some(self.publish(report, None))
     }
-}
-
-fn may_come_early(weighed: &Result<Weighed, Refusal>, ended: &BTreeSet<String>) -> bool {
-    weighed.as_ref().is_ok_and(|weighed| match &weighed.held {
-        Some(held) => held.is_approved(),
-        None => weighed.lessened.iter().all(|case| ended.contains(case)),
-    })
 }
