@@ -10,6 +10,9 @@ pub(in crate::audit) struct Facts<'l> {
     pub(in crate::audit) kind: Option<Cow<'l, str>>,
     pub(in crate::audit) case: Option<Cow<'l, str>>,
     pub(in crate::audit) host: Option<Cow<'l, str>>,
+    /// The list as it stands in the line.
+    pub(in crate::audit) names: Option<&'l [u8]>,
+    pub(in crate::audit) matched: Option<Cow<'l, str>>,
     pub(in crate::audit) client: Option<Cow<'l, str>>,
     pub(in crate::audit) revision: u64,
     /// Events that a gap record counts; 0 in every other.
@@ -26,6 +29,8 @@ impl<'l> Facts<'l> {
                 b"kind" => facts.kind = text(value),
                 b"case" => facts.case = text(value),
                 b"host" => facts.host = text(value),
+                b"names" => facts.names = Some(value),
+                b"matched" => facts.matched = text(value),
                 b"client" => facts.client = text(value),
                 b"revision" => facts.revision = count(value).unwrap_or(0),
                 b"missed" => facts.missed = count(value).unwrap_or(0),

@@ -112,7 +112,7 @@ fn text_end(text: &[u8]) -> Option<usize> {
 }
 
 /// Where a value ends.
-fn value_end(value: &[u8]) -> Option<usize> {
+pub(in crate::audit) fn value_end(value: &[u8]) -> Option<usize> {
     match value.first()? {
         b'"' => Some(text_end(value.get(1..)?)? + 2),
         b'[' | b'{' => nested_end(value),
@@ -145,6 +145,18 @@ pub(in crate::audit) fn text(value: &[u8]) -> Option<Cow<'_, str>> {
     serde_json::from_slice::<String>(value).ok().map(Cow::Owned)
 }
 
+/// The texts in a list of texts; ends early where it is none.
+pub(in crate::audit) fn texts(list: &[u8]) -> impl Iterator<Item = Cow<'_, str>> {
+    let inner = list.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]"));
+    let mut rest = inner.unwrap_or_default();
+    std::iter::from_fn(move || {
+        rest.starts_with(b"\"").then_some(())?;
+        let (item, after) = rest.split_at_checked(value_end(rest)?)?;
+        rest = after.strip_prefix(b",").unwrap_or_default();
+        text(item)
+    })
+}
+
 /// A number that is a whole value.
 pub(in crate::audit) fn count(value: &[u8]) -> Option<u64> {
     std::str::from_utf8(value).ok()?.parse().ok()
@@ -169,6 +181,16 @@ mod tests {
             head.fields().find_map(|(key, value)| (key == b"missed").then(|| count(value))),
             Some(Some(12))
         );
+    }
+
+    #[test]
+    fn a_list_of_texts_is_read_text_by_text() {
+        let all = |list: &[u8]| texts(list).map(Cow::into_owned).collect::<Vec<_>>();
+        assert_eq!(all(br#"["a","b,\"]","\u0063"]"#), ["a", "b,\"]", "c"]);
+        assert_eq!(all(br#"["a",1,"b"]"#), ["a"]);
+        for none in [&b"[]"[..], b"", b"[", b"\"a\"", b"[\"a", b"{}"] {
+            assert!(all(none).is_empty(), "{none:?}");
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod facts;
 mod files;
 mod gap;
 mod handover;
+mod hosts;
 mod id;
 mod journal;
 mod line;

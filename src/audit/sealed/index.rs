@@ -14,11 +14,16 @@ use serde::{Deserialize, Serialize};
 use super::bloom::{self, Filter};
 use crate::audit::{
     facts::Facts,
-    line::{Head, TIME},
+    hosts,
+    line::{Head, TIME, texts},
 };
 
-/// The version that is written and read.
-const VERSION: u32 = 1;
+/// The version that is written.
+const VERSION: u32 = 2;
+/// The first version that is read.
+const OLDEST: u32 = 1;
+/// From this version on the filter has every host that a record names; before, it had the `host` field alone.
+const EVERY_HOST: u32 = 2;
 
 /// A Merkle hash, as [`crate::audit::merkle`] has it.
 type Hash = [u8; 32];
@@ -58,7 +63,7 @@ pub enum IndexError {
     #[error("not the index of a segment: {0}")]
     Syntax(#[from] serde_json::Error),
     /// Written by another version of the edge.
-    #[error("version {0} of the index is unknown, {VERSION} is known")]
+    #[error("version {0} of the index is unknown, {OLDEST} to {VERSION} are known")]
     Version(u32),
 }
 
@@ -67,7 +72,7 @@ pub enum IndexError {
 pub enum Term<'a> {
     /// A case's id.
     Case(&'a str),
-    /// A canonical hostname.
+    /// A canonical hostname: that of the request, or another one of its names.
     Host(&'a str),
     /// A client as the record shows it: address, network or pseudonym.
     Client(&'a str),
@@ -95,7 +100,7 @@ impl SegmentIndex {
         }
         // A newer version may have other fields: say the version first.
         match serde_json::from_slice(bytes)? {
-            Versioned { version: VERSION } => Ok(serde_json::from_slice(bytes)?),
+            Versioned { version: OLDEST..=VERSION } => Ok(serde_json::from_slice(bytes)?),
             Versioned { version } => Err(IndexError::Version(version)),
         }
     }
@@ -118,6 +123,9 @@ impl SegmentIndex {
     /// Whether a record with this term may be in the segment; false is certain.
     #[must_use]
     pub fn may_hold(&self, term: Term<'_>) -> bool {
+        if matches!(term, Term::Host(_)) && self.version < EVERY_HOST {
+            return true;
+        }
         self.filter.may_contain(bloom::hash(&term.to_string()))
     }
 
@@ -143,6 +151,9 @@ struct Foreign<'a> {
     case: Option<Cow<'a, str>>,
     #[serde(borrow)]
     host: Option<Cow<'a, str>>,
+    names: Option<Vec<Cow<'a, str>>>,
+    #[serde(borrow)]
+    matched: Option<Cow<'a, str>>,
     #[serde(borrow)]
     client: Option<Cow<'a, str>>,
     revision: Option<u64>,
@@ -155,10 +166,15 @@ pub struct IndexBuilder {
     times: Option<([u8; TIME], [u8; TIME])>,
     /// Hashes of the terms, 8 bytes each however long they are.
     terms: HashSet<u64>,
+    /// Those of hosts that are not in `host`: an index of an early version has none of them.
+    named: HashSet<u64>,
     /// A term that is being hashed.
     scratch: String,
     /// Case, host and client of the record before: under a flood most are about the same.
     last: [String; 3],
+    /// Its `names`, as they stand in the line, and what `matched`.
+    last_names: Vec<u8>,
+    last_matched: String,
 }
 
 impl IndexBuilder {
@@ -178,7 +194,16 @@ impl IndexBuilder {
             range: Vec::new(),
             filter: Filter::of(&HashSet::new()),
         };
-        Self { index, times: None, terms: HashSet::new(), scratch: String::new(), last: Default::default() }
+        Self {
+            index,
+            times: None,
+            terms: HashSet::new(),
+            named: HashSet::new(),
+            scratch: String::new(),
+            last: Default::default(),
+            last_names: Vec::new(),
+            last_matched: String::new(),
+        }
     }
 
     /// Takes the next line, without its newline, in. A line that is no record counts, and has nothing to be found by.
@@ -202,6 +227,13 @@ impl IndexBuilder {
         }
         let kind = facts.kind.as_deref().unwrap_or_default();
         self.known(kind, facts.revision, [&facts.case, &facts.host, &facts.client].map(Option::as_deref));
+        // Names that are those of the record before are in, whatever its host was.
+        if let Some(names) = facts.names.filter(|names| *names != self.last_names) {
+            texts(names).for_each(|name| self.name(&name, facts.host.as_deref()));
+            self.last_names.clear();
+            self.last_names.extend_from_slice(names);
+        }
+        self.matched(facts.matched.as_deref());
     }
 
     fn foreign(&mut self, line: &[u8]) {
@@ -211,6 +243,35 @@ impl IndexBuilder {
         self.time(facts.time);
         let terms = [&facts.case, &facts.host, &facts.client].map(Option::as_deref);
         self.known(&facts.kind, facts.revision.unwrap_or(0), terms);
+        facts.names.iter().flatten().for_each(|name| self.name(name, facts.host.as_deref()));
+        self.matched(facts.matched.as_deref());
+    }
+
+    /// Takes in one of the `names` of a record of this `host`.
+    fn name(&mut self, name: &str, host: Option<&str>) {
+        if host == Some(name) {
+            return;
+        }
+        if let Some(known) = hosts::canonical(name).filter(|known| host != Some(known.as_str())) {
+            self.host(known.as_str());
+        }
+    }
+
+    fn matched(&mut self, matched: Option<&str>) {
+        let Some(matched) = matched.filter(|matched| *matched != self.last_matched) else { return };
+        if let Some(host) = hosts::matched_host(matched) {
+            self.host(host);
+        }
+        self.last_matched.clear();
+        self.last_matched.push_str(matched);
+    }
+
+    /// Takes in a host that may be another than that of the record.
+    fn host(&mut self, host: &str) {
+        self.scratch.clear();
+        // Writing into a text cannot fail.
+        write!(self.scratch, "{}", Term::Host(host)).ok();
+        self.named.insert(bloom::hash(&self.scratch));
     }
 
     /// `terms` are the case, the host and the client.
@@ -254,14 +315,27 @@ impl IndexBuilder {
 
     /// The index, with the hashes that cover the segment's leaves.
     #[must_use]
-    pub fn finish(mut self, range: &[Hash]) -> SegmentIndex {
+    pub fn finish(self, range: &[Hash]) -> SegmentIndex {
+        self.finish_as(VERSION, range)
+    }
+
+    /// The index that says the same as this one, in the same version, when it says what the lines do; its hashes are
+    /// taken as they are.
+    pub(in crate::audit) fn finish_like(self, index: &SegmentIndex) -> SegmentIndex {
+        self.finish_as(index.version, &index.range)
+    }
+
+    fn finish_as(mut self, version: u32, range: &[Hash]) -> SegmentIndex {
+        if version >= EVERY_HOST {
+            self.terms.extend(std::mem::take(&mut self.named));
+        }
         for text in self.times.take().into_iter().flat_map(|(first, last)| [first, last]) {
             // Digits in their places may still be no date: such a record has no time to be found by.
             if let Some(time) = std::str::from_utf8(&text).ok().and_then(|text| text.parse().ok()) {
                 self.time(time);
             }
         }
-        SegmentIndex { range: range.to_vec(), filter: Filter::of(&self.terms), ..self.index }
+        SegmentIndex { version, range: range.to_vec(), filter: Filter::of(&self.terms), ..self.index }
     }
 }
 

@@ -7,14 +7,14 @@ use memchr::memmem::Finder;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::super::{Kind, SegmentIndex, Term, id::EventId, text::write_ours};
+use super::super::{Kind, SegmentIndex, Term, hosts, id::EventId, line, text::write_ours};
 
 /// What records to find: each condition that is set must hold. Texts are compared whole, as records show them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Query {
     /// The case that was enforced; other cases that matched (`also`) do not count.
     pub case: Option<String>,
-    /// The canonical host.
+    /// The canonical host: that of the request, or another one of its names, such as that of its TLS handshake.
     pub host: Option<String>,
     /// The client as records show it: an address, a network or a pseudonym.
     pub client: Option<String>,
@@ -110,12 +110,39 @@ impl Query {
         let wanted = [
             ("id", id.as_deref()),
             ("client", self.client.as_deref()),
-            ("host", self.host.as_deref()),
             ("case", self.case.as_deref()),
             ("kind", kind),
         ];
         let needles = wanted.into_iter().filter_map(|(name, text)| Some(needle(name, text?))).collect();
-        Matcher { query: self, needles }
+        Matcher { query: self, needles, host: self.host.as_deref().map(HostNeedle::of) }
+    }
+}
+
+/// Tells most lines that do not name a host.
+struct HostNeedle {
+    host: String,
+    /// As the record's `host`, and as what matched.
+    fields: [Finder<'static>; 2],
+    names: Finder<'static>,
+}
+
+impl HostNeedle {
+    fn of(host: &str) -> Self {
+        let fields = ["host", "matched"].map(|name| needle(name, host));
+        Self { host: host.to_owned(), fields, names: Finder::new(b"\"names\":").into_owned() }
+    }
+
+    fn may_be_in(&self, line: &[u8]) -> bool {
+        let [host, matched] = &self.fields;
+        host.find(line).is_some() || self.is_listed(line) || matched.find(line).is_some()
+    }
+
+    /// The record's own list is the first: what a kind adds comes after it.
+    fn is_listed(&self, line: &[u8]) -> bool {
+        let Some(at) = self.names.find(line) else { return false };
+        let value = line.get(at + self.names.needle().len()..).unwrap_or_default();
+        let list = line::value_end(value).and_then(|end| value.get(..end));
+        list.is_none_or(|list| hosts::may_list(list, &self.host))
     }
 }
 
@@ -131,6 +158,7 @@ pub(super) struct Matcher<'q> {
     query: &'q Query,
     /// The rarest first; every record that is looked for has them all.
     needles: Vec<Finder<'static>>,
+    host: Option<HostNeedle>,
 }
 
 /// What a query asks of a record.
@@ -145,14 +173,29 @@ struct Facts<'a> {
     case: Option<Cow<'a, str>>,
     #[serde(borrow)]
     host: Option<Cow<'a, str>>,
+    names: Option<Vec<Cow<'a, str>>>,
+    #[serde(borrow)]
+    matched: Option<Cow<'a, str>>,
     #[serde(borrow)]
     client: Option<Cow<'a, str>>,
+}
+
+impl Facts<'_> {
+    fn is_about(&self, host: &str) -> bool {
+        let matched = self.matched.as_deref().and_then(hosts::matched_host);
+        self.host.as_deref() == Some(host)
+            || matched == Some(host)
+            || self.names.iter().flatten().any(|name| hosts::is_host(name, host))
+    }
 }
 
 impl Matcher<'_> {
     /// What one line, without its newline, is. Damage is seen only in a line that has every needle.
     pub(super) fn judge(&self, line: &[u8]) -> Verdict {
         if self.needles.iter().any(|needle| needle.find(line).is_none()) {
+            return Verdict::Other;
+        }
+        if self.host.as_ref().is_some_and(|host| !host.may_be_in(line)) {
             return Verdict::Other;
         }
         if self.query.is_everything() {
@@ -171,7 +214,7 @@ impl Matcher<'_> {
             wanted.as_deref().is_none_or(|wanted| found.as_deref() == Some(wanted))
         };
         same(&query.case, &facts.case)
-            && same(&query.host, &facts.host)
+            && query.host.as_deref().is_none_or(|host| facts.is_about(host))
             && same(&query.client, &facts.client)
             && (query.kinds.is_empty() || query.kinds.iter().any(|kind| kind.as_str() == facts.kind))
             && query.id.is_none_or(|id| facts.id.parse() == Ok(id))

@@ -125,3 +125,39 @@ fn a_hold_that_makes_no_sense_is_refused() {
     let times = with(|asked| (asked.since, asked.until) = (Some(now()), Some(now())));
     assert!(matches!(times, HoldError::Times { .. }));
 }
+
+/// A log whose second segment has records of `b.example` that named `sni.example` as well.
+fn named_elsewhere() -> Log {
+    Log::of(&[
+        ("2026-09-10", "TS-1", "a.example"),
+        (
+            "2026-10-10",
+            "TS-2",
+            "b.example\",\"names\":[\"B.example:8443\",\"SNI.example\"],\"matched\":\"sni.example",
+        ),
+        ("2026-11-10", "TS-3", "c.example"),
+    ])
+}
+
+#[test]
+fn a_hold_by_host_keeps_records_that_named_the_host_beside_another() {
+    for host in ["sni.example", "b.example"] {
+        let mut log = named_elsewhere();
+        log.hold(HoldRequest { host: Some(host.into()), ..named("h") }).unwrap();
+        assert_eq!(log.prune(all()).held, [5], "{host}");
+        assert_eq!(log.segments(), [5, 13], "{host}");
+        log.assert_verifies();
+    }
+}
+
+#[test]
+fn a_hold_by_host_keeps_segments_whose_index_has_not_every_host() {
+    let mut log = named_elsewhere();
+    let text = fs::read_to_string(log.file(5, "idx")).unwrap();
+    // What the first version of the index does not say is in nothing else either.
+    fs::write(log.file(5, "idx"), text.replacen("\"version\":2", "\"version\":1", 1)).unwrap();
+    log.hold(HoldRequest { host: Some("nowhere.example".into()), ..named("h") }).unwrap();
+    assert_eq!(log.prune(all()).held, [5]);
+    assert_eq!(log.segments(), [5, 13]);
+    log.assert_verifies();
+}

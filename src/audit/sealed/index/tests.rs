@@ -113,8 +113,74 @@ fn an_index_is_read_back_and_damage_is_an_error() {
         assert!(SegmentIndex::parse(&bytes[..cut]).is_err(), "{cut}");
     }
     let text = String::from_utf8(bytes).unwrap();
-    let newer = text.replacen("\"version\":1", "\"version\":2,\"more\":0", 1);
-    assert!(matches!(SegmentIndex::parse(newer.as_bytes()), Err(IndexError::Version(2))));
+    let newer = text.replacen("\"version\":2", "\"version\":3,\"more\":0", 1);
+    assert!(matches!(SegmentIndex::parse(newer.as_bytes()), Err(IndexError::Version(3))));
     let short = text.replacen(&STANDARD.encode([7; 32]), &STANDARD.encode([7; 31]), 1);
     assert!(SegmentIndex::parse(short.as_bytes()).unwrap_err().to_string().contains("32 bytes"));
+}
+
+const NAMED: &[u8] = br#"{"id":"019a9f5c-2f6b-7002-8000-000000000001","seq":1,"time":"2026-11-20T22:30:01.000000Z","edge":"ams-1","kind":"request.blocked","case":"TS-1","host":"any.example","names":["ANY.example:8443","Forum.Example."],"matched":"third.example","client":"192.0.2.7"}"#;
+
+fn named(line: &[u8]) -> IndexBuilder {
+    let mut builder = IndexBuilder::new(1, 1);
+    builder.line(&line.to_vec());
+    builder.line(&line.to_vec());
+    builder
+}
+
+#[test]
+fn every_host_that_a_record_names_is_in_the_index_and_no_pattern() {
+    // The same in another form than ours, whose JSON says the same.
+    let foreign = String::from_utf8(NAMED.to_vec()).unwrap().replacen("{\"id\"", "{ \"id\"", 1);
+    assert!(Head::parse(NAMED).is_some() && Head::parse(foreign.as_bytes()).is_none());
+    for line in [NAMED, foreign.as_bytes()] {
+        let index = named(line).finish(&[]);
+        for host in ["any.example", "forum.example", "third.example"] {
+            assert!(index.may_hold(Term::Host(host)), "{host}");
+        }
+        for host in ["ANY.example:8443", "Forum.Example.", "other.example"] {
+            assert!(!index.may_hold(Term::Host(host)), "{host}");
+        }
+    }
+    let pattern = String::from_utf8(NAMED.to_vec()).unwrap().replacen("third.", ".third.", 1);
+    let index = named(pattern.as_bytes()).finish(&[]);
+    assert!(!index.may_hold(Term::Host("third.example")) && !index.may_hold(Term::Host(".third.example")));
+}
+
+#[test]
+fn names_that_change_while_the_host_does_not_are_all_in_and_none_hides_the_next() {
+    let mut builder = IndexBuilder::new(1, 1);
+    let hosts = [
+        ("a.example", "b.example"),
+        ("a.example", "c.example"),
+        ("c.example", "c.example"),
+        ("d.example", "a.example"),
+    ];
+    for (host, sni) in hosts {
+        let text = String::from_utf8(NAMED.to_vec()).unwrap();
+        let text =
+            text.replace("any.example", host).replace("Forum.Example.", sni).replace("third.example", host);
+        builder.line(text.as_bytes());
+    }
+    let index = builder.finish(&[]);
+    for host in ["a.example", "b.example", "c.example", "d.example"] {
+        assert!(index.may_hold(Term::Host(host)), "{host}");
+    }
+}
+
+#[test]
+fn an_index_of_the_first_version_rules_no_host_out_and_is_told_from_a_changed_one() {
+    let old = named(NAMED).finish_as(1, &[]);
+    let bytes = old.to_bytes();
+    assert!(bytes.starts_with(b"{\"version\":1,"));
+    let old = SegmentIndex::parse(&bytes).unwrap();
+    assert_eq!(old.to_bytes(), bytes);
+    for host in ["any.example", "forum.example", "other.example"] {
+        assert!(old.may_hold(Term::Host(host)), "it does not have all hosts: {host}");
+    }
+    assert!(old.may_hold(Term::Case("TS-1")) && !old.may_hold(Term::Case("TS-2")));
+    assert_eq!(named(NAMED).finish_like(&old), old);
+    let new = named(NAMED).finish(&[]);
+    assert_eq!(named(NAMED).finish_like(&new), new);
+    assert_ne!(new.filter, old.filter);
 }

@@ -109,3 +109,29 @@ fn an_index_rules_a_segment_out_only_when_nothing_is_there() {
     let id = format!("{:08x}-{:04x}-7000-8000-000000000000", millis >> 16, millis & 0xffff);
     assert!(of(&id).likely_in(&index));
 }
+
+const NAMED: &[u8] = br#"{"id":"01930000-0000-7000-8000-000000000000","seq":7,"time":"2026-11-20T22:30:00.000042Z","edge":"e","kind":"handshake.refused","case":"TS-1","host":"any.example","names":["Any.Example:443","FORUM.example."],"matched":"third.example","path":"/\"names\":[\"path.example\"]","user_agent":"\"host\":\"agent.example\""}"#;
+
+#[test]
+fn a_record_is_found_by_every_host_it_names() {
+    let of = |host: &str| judge(&Query { host: text(host), ..Query::default() }, NAMED);
+    for host in ["any.example", "forum.example", "third.example"] {
+        assert_eq!(of(host), Verdict::Found, "{host}");
+    }
+    for host in
+        ["example", "orum.example", "path.example", "agent.example", "any.example:443", "FORUM.example."]
+    {
+        assert_eq!(of(host), Verdict::Other, "{host}");
+    }
+    let pattern = String::from_utf8(NAMED.to_vec()).unwrap().replace("third.example", "*.third.example");
+    for host in ["third.example", "*.third.example", "a.third.example"] {
+        let query = Query { host: text(host), ..Query::default() };
+        assert_eq!(judge(&query, pattern.as_bytes()), Verdict::Other, "a pattern names no host: {host}");
+    }
+}
+
+#[test]
+fn a_list_that_a_kind_adds_is_not_the_records_names() {
+    let line = br#"{"id":"01930000-0000-7000-8000-000000000000","seq":7,"time":"2026-11-20T22:30:00Z","kind":"policy.rejected","replaces":{"names":["a.example"]}}"#;
+    assert_eq!(judge(&Query { host: text("a.example"), ..Query::default() }, line), Verdict::Other);
+}
