@@ -95,8 +95,8 @@ pub use retention::{
     RetentionError,
 };
 pub use sealed::{
-    Filter, IndexBuilder, IndexError, SegmentError, SegmentFile, SegmentIndex, SegmentLine, SegmentLines,
-    Term, segments,
+    Filter, IndexBuilder, IndexError, Missing, SegmentError, SegmentFile, SegmentIndex, SegmentLine,
+    SegmentLines, Term, missing, segments,
 };
 pub use search::{FindError, Query, SearchError, SearchProblem, Searched, find, search};
 pub use tail::Tail;

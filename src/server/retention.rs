@@ -181,6 +181,12 @@ impl KeptLog {
         Self { options, keys, state: None }
     }
 
+    /// The audit directory.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.options.directory
+    }
+
     fn retention(&self) -> Retention {
         Retention::new(&self.options.directory, self.keys.clone())
     }

@@ -4,11 +4,13 @@ use std::fs::{self, Permissions};
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use serde_json::Value;
 
 use crate::harness::audit::{Record, of_kind, only};
 use crate::harness::process::BINARY;
+use crate::harness::tls::Authority;
 use crate::harness::tools::{Output, interdict};
 use crate::harness::{CaseFile, Edge, Setup, wait_for};
 
@@ -199,6 +201,40 @@ fn assert_sound(edge: &mut Edge, first: u64) {
     let verified = audit(edge, &["verify"]);
     assert_eq!(verified.code, 0, "{verified:?}");
     edge.start_again().unwrap_or_else(|ended| panic!("{}", ended.stderr));
+}
+
+#[test]
+fn a_hold_by_host_keeps_what_named_the_host_in_the_handshake_alone() {
+    let authority = Authority::new();
+    let setup = Setup::new().case(CaseFile::new("one", &["forum.example"])).audit("segment_bytes = 65536");
+    let certs = setup.home().join("certs");
+    authority.issue(&certs, "all", &["forum.example"]);
+    let table = "[[listen]]\naddress = \"127.0.0.1:0\"\ntls = { certificates = \"certs\" }";
+    let mut edge = setup.case(CaseFile::new("two", &["two.example"])).table(table).start();
+    let config = Arc::new(authority.client(&["http/1.1"]));
+    let mut client = edge.connect_tls(&config, "forum.example").unwrap();
+    client.get("any.example", "/evidence").unwrap().assert_blocked(403);
+    drop(client);
+    fill(&edge, "two.example", 4);
+    for host in ["forum.example", "any.example"] {
+        let found = lines(&audit(&edge, &["search", "--host", host]));
+        assert_eq!((found.len(), &found[0]["path"]), (1, &"/evidence".into()), "{host}: {found:?}");
+        assert_eq!(
+            (&found[0]["host"], &found[0]["matched"]),
+            (&"any.example".into(), &"forum.example".into())
+        );
+    }
+    let place = ["hold", "place", "h", "--host", "forum.example", "--reason", "evidence"];
+    assert_eq!(audit(&edge, &place).code, 0);
+    let pruned = lines(&audit(&edge, &["prune", "--older-than", "0s"]));
+    assert_eq!(pruned[0]["pruned"]["held"], serde_json::json!([1]), "{pruned:?}");
+    assert!(pruned[0]["pruned"]["runs"][0]["first_seq"].as_u64().unwrap() > 1, "{pruned:?}");
+    let found = audit(&edge, &["search", "--host", "forum.example", "--count"]);
+    assert_eq!((found.stdout.as_str(), found.code, found.stderr.as_str()), ("1\n", 0, ""), "{found:?}");
+    edge.kill9();
+    edge.start_again().unwrap_or_else(|ended| panic!("{}", ended.stderr));
+    assert_sound(&mut edge, 1);
+    edge.end_unchecked();
 }
 
 #[test]

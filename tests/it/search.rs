@@ -1,5 +1,7 @@
 //! `audit search` and `audit export` over the log of a real edge.
 
+use std::fs;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -133,4 +135,101 @@ fn a_bundle_of_a_case_is_verified_without_the_log_and_with_the_policies_in_force
     assert_eq!(broken.code, 1, "{broken:?}");
     let none = interdict(["audit", "bundle", "--config", config, "--case", "none", "--out", file]);
     assert_eq!(none.code, 1, "{none:?}");
+}
+
+/// A log of several closed segments, each with records of `site` and of nothing else, and its edge, stopped.
+fn closed_log() -> (Edge, Vec<PathBuf>) {
+    let setup = Setup::new().case(CaseFile::new("site", &["site.example"])).audit("segment_bytes = 65536");
+    let mut edge = setup.start();
+    let folder = edge.audit_directory().join("segments");
+    let mut client = edge.connect();
+    let mut closed = Vec::new();
+    while closed.len() < 4 {
+        (0..50).for_each(|_| client.get("site.example", "/").unwrap().assert_blocked(403));
+        let names = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+        closed = names.filter(|path| path.to_string_lossy().ends_with(".jsonl.zst")).collect();
+        closed.sort();
+        // Never a word of missing records while segments are closed.
+        let output = search(&edge, &["--case", "site", "--count"]);
+        assert_eq!((output.code, output.stderr.as_str()), (0, ""), "{output:?}");
+    }
+    drop(client);
+    edge.stop();
+    (edge, closed)
+}
+
+fn first_of(path: &std::path::Path) -> u64 {
+    path.file_name().unwrap().to_str().unwrap()[..20].parse().unwrap()
+}
+
+/// The id of a record of a segment, from its lines.
+fn id_in(path: &PathBuf) -> String {
+    let text = zstd::decode_all(fs::File::open(path).unwrap()).unwrap();
+    String::from_utf8(text[7..43].to_vec()).unwrap()
+}
+
+#[test]
+fn a_segment_that_is_gone_is_told_by_every_command_that_would_have_needed_it() {
+    let (edge, closed) = closed_log();
+    let (kept, gone) = (id_in(&closed[0]), id_in(&closed[1]));
+    let told = format!("records {} to {} are missing", first_of(&closed[1]), first_of(&closed[2]) - 1);
+    let segment = format!("`segments/{:020}` is not there", first_of(&closed[1]));
+    let whole = search(&edge, &["--case", "site", "--count"]);
+    fs::remove_file(&closed[1]).unwrap();
+    let target = tempfile::TempDir::new().unwrap();
+    let target = target.path().join("bundle.tar.zst");
+    for indexed in [true, false] {
+        if !indexed {
+            fs::remove_file(closed[1].with_extension("").with_extension("idx")).unwrap();
+        }
+        let counted = search(&edge, &["--case", "site", "--count"]);
+        let count = |output: &Output| output.stdout.trim().parse::<u64>().unwrap();
+        assert!(count(&counted) < count(&whole), "{counted:?}");
+        for (command, arguments) in [
+            ("search", &["--case", "site", "--count"][..]),
+            ("search", &["--id", &gone]),
+            ("prove", &[&gone]),
+            ("export", &[]),
+            ("export", &["--format", "csv", "--case", "site"]),
+            ("bundle", &["--case", "site", "--out", target.to_str().unwrap()]),
+        ] {
+            let output = audit(&edge, command, arguments);
+            assert_eq!(output.code, 3, "{command} {arguments:?}: {}", output.stderr);
+            let said = output.stderr.contains(&told) && output.stderr.contains(&segment);
+            assert!(said, "{command} {arguments:?}: {}", output.stderr);
+        }
+        assert!(!target.exists());
+        let found = search(&edge, &["--id", &kept]);
+        assert_eq!(
+            (found.code, found.stdout.lines().count(), found.stderr.as_str()),
+            (0, 1, ""),
+            "{found:?}"
+        );
+    }
+    // The hold is in force; it cannot keep what is gone.
+    let held = audit(&edge, "hold", &["place", "h", "--host", "site.example", "--reason", "r"]);
+    assert_eq!(held.code, 0, "{held:?}");
+    assert!(held.stderr.contains(&told) && held.stderr.contains(&segment), "{held:?}");
+    edge.end_unchecked();
+}
+
+#[test]
+fn the_newest_segment_that_is_gone_is_told_as_well_and_pruned_ones_are_not() {
+    let (edge, closed) = closed_log();
+    let pruned = audit(&edge, "prune", &["--older-than", "0s"]);
+    assert_eq!((pruned.code, pruned.stderr.as_str()), (0, ""), "{pruned:?}");
+    assert!(!closed[0].exists() && !closed[2].exists());
+    let rest = search(&edge, &["--kind", "audit.pruned"]);
+    assert_eq!((rest.code, rest.stderr.as_str(), rest.stdout.lines().count()), (0, "", 1), "{rest:?}");
+    let exported = audit(&edge, "export", &[]);
+    assert_eq!((exported.code, exported.stderr.as_str()), (0, ""), "{exported:?}");
+
+    let folder = edge.audit_directory().join("segments");
+    for entry in fs::read_dir(&folder).unwrap() {
+        fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+    let empty = search(&edge, &["--case", "site"]);
+    assert_eq!(empty.code, 3, "{empty:?}");
+    assert!(empty.stderr.contains(" are missing: the segment `segments/"), "{empty:?}");
+    edge.end_unchecked();
 }

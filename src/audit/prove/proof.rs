@@ -21,6 +21,7 @@ use crate::audit::{
         Checkpoint, CheckpointError, Hash, NoteError, ProofError, Verifier, inclusion_proof, leaf_hash,
         verify_inclusion,
     },
+    missing,
     verify::{
         index::MAX_INDEX,
         layout::{self, SegmentFiles},
@@ -28,6 +29,8 @@ use crate::audit::{
 };
 
 const VERSION: u32 = 1;
+/// How often a proof is tried while segments change their names.
+const TRIES: u32 = 4;
 /// A record's time may be that much away from its id's, in milliseconds.
 const TIME_SLACK_MS: i64 = 60_000;
 
@@ -108,7 +111,27 @@ pub struct Proven {
 /// # Errors
 /// When there is no such record under a checkpoint, or the log cannot be read or does not lead to its signed root.
 pub fn prove(directory: &Path, id: EventId) -> Result<Proof, ProveError> {
-    Prover::open(directory)?.prove(id)
+    let mut before = names(directory)?;
+    let mut tries = 1;
+    loop {
+        match Prover::open(directory).and_then(|mut prover| prover.prove(id)) {
+            // A segment that was closed or pruned meanwhile may have been missed.
+            Err(_) if tries < TRIES => {
+                let now = names(directory)?;
+                let is_steady = std::mem::replace(&mut before, now) == before;
+                tries = if is_steady { TRIES } else { tries + 1 };
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// The segments, and in which forms they are there.
+fn names(directory: &Path) -> Result<Vec<(u64, [bool; 4])>, ProveError> {
+    let forms = |files: &SegmentFiles| {
+        (files.first, [files.plain.is_some(), files.packed.is_some(), files.index, files.pruned])
+    };
+    Ok(layout::segments(directory)?.iter().map(forms).collect())
 }
 
 /// Proves records of one log, many in a row if need be.
@@ -150,20 +173,28 @@ impl Prover {
         }
         searched.sort_by_key(|(is_unlikely, ..)| *is_unlikely);
         let start = format!("{{\"id\":\"{id}\"");
+        let mut failed = None;
         for (_, place, files) in searched {
             let Some(tree) = self.trees.get(place) else { continue };
             let mut found = None;
-            tree.lines(&files, &mut |seq, line| {
+            let read = tree.lines(&files, &mut |seq, line| {
                 if line.starts_with(start.as_bytes()) {
                     found = Some((seq, line.to_vec()));
                 }
                 Ok(found.is_none())
-            })?;
+            });
+            // It may be in another one all the same.
+            failed = failed.or(read.err());
             if let Some((seq, line)) = found {
                 return self.prove_record(seq, &line);
             }
         }
-        Err(ProveError::NoRecord(id))
+        let io = |error| ProveError::Io { path: self.directory.clone(), error };
+        match (missing(&self.directory).map_err(io)?.first(), failed) {
+            (Some(missing), _) => Err(ProveError::Missing(*missing)),
+            (None, Some(error)) => Err(error),
+            (None, None) => Err(ProveError::NoRecord(id)),
+        }
     }
 
     fn may_hold(&self, files: &SegmentFiles, id: EventId) -> bool {

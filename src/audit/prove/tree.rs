@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::audit::{
-    EventId, SegmentIndex,
+    EventId, Missing, SegmentIndex,
     line::Head,
     merkle::{
         Checkpoint, CheckpointError, Hash, Nodes, NoteError, TILE_WIDTH, Tile, TileName, Verifier, leaf_hash,
@@ -62,6 +62,9 @@ pub enum ProveError {
     /// The lines of a record are gone.
     #[error("record {0} is not there: it was pruned, or its segment is damaged")]
     Gone(u64),
+    /// The record was not found, and may be among those that no segment has.
+    #[error("the record is not in what is there of the log; {0}")]
+    Missing(Missing),
     /// What is there does not lead to the signed root.
     #[error("the log of epoch {0} does not lead to its signed root: `audit verify` tells what is wrong")]
     Root(u64),

@@ -69,7 +69,9 @@ impl Plan {
                 continue;
             }
             plan.bytes_left = plan.bytes_left.saturating_sub(part.bytes);
-            match plan.runs.last_mut().filter(|_| goes_on) {
+            // What is missing between two segments does not go with them.
+            let follows = |run: &&mut Vec<Closed>| run.last().is_some_and(|last| last.end == closed.first);
+            match plan.runs.last_mut().filter(|_| goes_on).filter(follows) {
                 Some(run) => run.push(closed),
                 None => plan.runs.push(vec![closed]),
             }

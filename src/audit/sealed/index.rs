@@ -105,6 +105,17 @@ impl SegmentIndex {
         }
     }
 
+    /// The `seq` of the first line and the number of lines, from the start of an `.idx` file.
+    pub(super) fn extent(start: &[u8]) -> Option<(u64, u64)> {
+        let text = std::str::from_utf8(start).ok()?;
+        let mut fields = text.strip_prefix('{')?.split(',');
+        let mut number = |name: &str| fields.next()?.strip_prefix(name)?.parse::<u64>().ok();
+        let version = number("\"version\":")?;
+        number("\"epoch\":")?;
+        let extent = (number("\"first_seq\":")?, number("\"records\":")?);
+        (u64::from(OLDEST)..=u64::from(VERSION)).contains(&version).then_some(extent)
+    }
+
     /// The bytes of an `.idx` file: one line.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {

@@ -14,6 +14,7 @@
 //! A crash between any two of these calls leaves the newest checkpoint and every line under it; lines beyond it are
 //! whole, and are kept, or are half, and are set aside.
 
+mod account;
 mod archive;
 mod at;
 mod bloom;
@@ -40,6 +41,8 @@ mod witness;
 #[cfg(test)]
 mod tests;
 
+pub(super) use account::Account;
+pub use account::{Missing, missing};
 pub(super) use archive::Archive;
 pub use bloom::Filter;
 pub(super) use borders::Borders;

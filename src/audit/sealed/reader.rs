@@ -17,6 +17,8 @@ use crate::audit::files::{SEGMENTS, names_in};
 
 /// Compressed bytes that are read at a time.
 const COMPRESSED_CHUNK: usize = 128 * 1024;
+/// Listings of a folder that does not come to rest.
+const LISTINGS: u32 = 16;
 
 /// One segment of a directory, by its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,7 +74,7 @@ pub fn segments(directory: &Path) -> io::Result<Vec<SegmentFile>> {
     let mut found: Vec<SegmentFile> = Vec::new();
     // Names are sorted: `.idx`, `.jsonl`, `.jsonl.zst` of one segment follow each other.
     let mut index = None;
-    for name in names_in(&folder)? {
+    for name in steady_names(&folder)? {
         let path = folder.join(&name);
         match parse_segment(&name) {
             Some((first, Form::Index)) => index = Some((first, path)),
@@ -100,6 +102,20 @@ pub fn segments(directory: &Path) -> io::Result<Vec<SegmentFile>> {
         }
     }
     Ok(found)
+}
+
+/// The names in a folder, listed until they are the same twice: one listing may have neither the old nor the new name of
+/// a file that is renamed meanwhile, and the next one has the new name.
+fn steady_names(folder: &Path) -> io::Result<Vec<String>> {
+    let mut names = names_in(folder)?;
+    for _ in 0..LISTINGS {
+        let again = names_in(folder)?;
+        if again == names {
+            break;
+        }
+        names = again;
+    }
+    Ok(names)
 }
 
 /// A segment that was compressed since its folder was listed.

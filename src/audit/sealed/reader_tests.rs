@@ -94,3 +94,27 @@ fn a_file_that_is_gone_says_so() {
     std::fs::remove_file(&path).unwrap();
     assert!(matches!(segment.lines(), Err(SegmentError::Io { path: at, .. }) if at == path));
 }
+
+#[test]
+fn a_listing_has_every_segment_while_segments_are_closed() {
+    const SEGMENTS_IN_ALL: u64 = 200;
+    let directory = tempfile::tempdir().unwrap();
+    let folder = directory.path().join(SEGMENTS);
+    std::fs::create_dir(&folder).unwrap();
+    let path = |first, form| folder.join(segment_name(first, form));
+    (1..=SEGMENTS_IN_ALL).for_each(|first| std::fs::write(path(first, Form::Plain), "x\n").unwrap());
+    std::thread::scope(|scope| {
+        let closing = scope.spawn(|| {
+            for first in 1..=SEGMENTS_IN_ALL {
+                let draft = folder.join(format!("{}.new", segment_name(first, Form::Compressed)));
+                std::fs::write(&draft, "x").unwrap();
+                std::fs::rename(draft, path(first, Form::Compressed)).unwrap();
+                std::fs::remove_file(path(first, Form::Plain)).unwrap();
+            }
+        });
+        while !closing.is_finished() {
+            let listed: Vec<u64> = segments(directory.path()).unwrap().iter().map(|one| one.first).collect();
+            assert_eq!(listed, (1..=SEGMENTS_IN_ALL).collect::<Vec<_>>());
+        }
+    });
+}

@@ -1,5 +1,6 @@
 //! Reads the segments that may hold what is looked for, side by side, and hands out what is found in order.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::num::NonZero;
 use std::ops::ControlFlow;
@@ -8,7 +9,9 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-use super::super::{Problem, SegmentError, SegmentFile, SegmentIndex, SegmentLines, segments};
+use super::super::{
+    Missing, Problem, SegmentError, SegmentFile, SegmentIndex, SegmentLines, sealed::Account, segments,
+};
 use super::query::{Matcher, Query, Verdict};
 
 /// Bytes of lines that travel together from a reader to the caller.
@@ -41,6 +44,14 @@ pub enum SearchProblem {
     /// A segment could not be read to its end.
     #[error(transparent)]
     Segment(#[from] SegmentError),
+    /// Records are in no segment, and were not pruned.
+    #[error("`{}`: {missing}", directory.display())]
+    Missing {
+        /// The audit directory.
+        directory: PathBuf,
+        /// Which ones.
+        missing: Missing,
+    },
     /// Damage among the newest records.
     #[error(transparent)]
     Unsealed(Problem),
@@ -73,18 +84,20 @@ pub fn search(
     query: &Query,
     each: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
 ) -> Result<Searched, SearchError> {
+    let failed = |error| SearchError { directory: directory.to_owned(), error };
     // A directory that is not there has no records either, but that is no answer.
-    let listed = std::fs::metadata(directory).and_then(|_| segments(directory));
-    let listed = listed.map_err(|error| SearchError { directory: directory.to_owned(), error })?;
+    let account = std::fs::metadata(directory).and_then(|_| Account::read(directory)).map_err(failed)?;
+    let listed = segments(directory).map_err(failed)?;
     let last_segment = listed.last().map_or(0, |segment| segment.first);
-    let parts = parts(listed);
     let mut searched = Searched { last_segment, ..Searched::default() };
+    let mut reached = Reached::default();
     let (mut likely, mut others) = (Vec::new(), Vec::new());
-    for part in parts {
+    for part in parts(listed) {
         match part.promise(query) {
             Promise::None { last } => {
                 searched.skipped += 1;
                 searched.last_seq = searched.last_seq.max(last);
+                reached.there.insert(part.segment.first, last.saturating_add(1));
             }
             Promise::Likely => likely.push(part),
             Promise::Possible => others.push(part),
@@ -95,9 +108,50 @@ pub fn search(
         if searched.stopped || (query.id.is_some() && searched.found > 0) {
             break;
         }
-        read(&parts, query, each, &mut searched);
+        reached.open.extend(parts.iter().map(|part| part.segment.first));
+        read(&parts, query, each, &mut searched, &mut reached);
+    }
+    // Where an id was found, nothing is missing from the answer.
+    if query.id.is_none() || searched.found == 0 {
+        reached.missing(directory, &account, query, &mut searched).map_err(failed)?;
     }
     Ok(searched)
+}
+
+/// How far segments were searched.
+#[derive(Default)]
+struct Reached {
+    /// The first `seq` of a segment and the one after its last.
+    there: BTreeMap<u64, u64>,
+    /// Those of which nobody heard the end.
+    open: BTreeSet<u64>,
+}
+
+impl Reached {
+    /// Adds the records that no segment has to the problems, save those of which an index says that they are others.
+    fn missing(
+        mut self,
+        directory: &Path,
+        account: &Account,
+        query: &Query,
+        searched: &mut Searched,
+    ) -> io::Result<()> {
+        // Whoever has seen enough does not ask what comes after it.
+        let enough = self.open.first().copied().unwrap_or(u64::MAX);
+        self.there.extend(self.open.iter().map(|first| (*first, u64::MAX)));
+        let there: Vec<(u64, u64)> = self.there.into_iter().collect();
+        for hole in account.holes(directory, &there)? {
+            match hole.index {
+                _ if hole.missing.first >= enough => {}
+                Some(index) if !query.may_be_in(&index) => searched.skipped += 1,
+                _ => {
+                    let (directory, missing) = (directory.to_owned(), hole.missing);
+                    searched.problems.push(SearchProblem::Missing { directory, missing });
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A segment and where the next one starts: lines from there on were never sealed in this one.
@@ -160,8 +214,16 @@ enum Found {
     /// Whole lines with their newlines.
     Lines(Vec<u8>),
     Problem(SearchProblem),
-    /// The `seq` of the segment's last record; nothing follows.
-    End(u64),
+    /// Nothing follows.
+    End(End),
+}
+
+/// The end of a segment.
+struct End {
+    /// The `seq` of its last record; 0 when there is none.
+    last: u64,
+    /// The `seq` that the next segment has to start with; none when the segment is not there any more.
+    next: Option<u64>,
 }
 
 /// Each reader takes the next segment that nobody reads; the channels keep the order.
@@ -170,6 +232,7 @@ fn read(
     query: &Query,
     each: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
     searched: &mut Searched,
+    reached: &mut Reached,
 ) {
     let readers = thread::available_parallelism().map_or(1, NonZero::get).min(parts.len());
     let (senders, receivers): (Vec<_>, Vec<_>) = parts.iter().map(|_| sync_channel(AHEAD)).unzip();
@@ -183,9 +246,9 @@ fn read(
                 }
             });
         }
-        for receiver in receivers {
+        for (receiver, part) in receivers.into_iter().zip(parts) {
             searched.read += 1;
-            if receive(&receiver, each, searched).is_break() {
+            if receive(&receiver, part.segment.first, each, searched, reached).is_break() {
                 searched.stopped = true;
                 break;
             }
@@ -202,8 +265,10 @@ fn take<T>(work: &Mutex<impl Iterator<Item = T>>) -> Option<T> {
 /// Hands on what one reader sends.
 fn receive(
     receiver: &Receiver<Found>,
+    first: u64,
     each: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
     searched: &mut Searched,
+    reached: &mut Reached,
 ) -> ControlFlow<()> {
     for found in receiver {
         match found {
@@ -216,7 +281,11 @@ fn receive(
                 }
             }
             Found::Problem(problem) => searched.problems.push(problem),
-            Found::End(last) => searched.last_seq = searched.last_seq.max(last),
+            Found::End(End { last, next }) => {
+                searched.last_seq = searched.last_seq.max(last);
+                reached.open.remove(&first);
+                reached.there.extend(next.map(|next| (first, next)));
+            }
         }
     }
     ControlFlow::Continue(())
@@ -242,9 +311,16 @@ impl Reader<'_> {
     fn lines(&mut self) -> Result<(), Enough> {
         let mut lines = match self.part.lines() {
             Ok(lines) => lines,
-            Err(error) => return self.send(Found::Problem(error.into())),
+            // Pruned since it was listed, or it is missing: what else is there tells.
+            Err(SegmentError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
+                return self.send(Found::End(End { last: 0, next: None }));
+            }
+            Err(error) => {
+                self.send(Found::Problem(error.into()))?;
+                return self.send(Found::End(End { last: 0, next: Some(self.part.end) }));
+            }
         };
-        let mut last = 0;
+        let (mut last, mut next) = (0, self.part.segment.first);
         loop {
             let line = match lines.next() {
                 Ok(Some(line)) => line,
@@ -252,14 +328,23 @@ impl Reader<'_> {
                 Err(error) => {
                     self.flush()?;
                     self.send(Found::Problem(error.into()))?;
+                    // What follows is not there for that reason.
+                    next = self.part.end;
                     break;
                 }
             };
             match seq_of(line.bytes) {
                 Some(seq) if seq >= self.part.end => continue,
-                Some(seq) => last = seq,
+                Some(seq) => {
+                    if seq > next {
+                        self.missing(next, seq - 1)?;
+                    }
+                    (last, next) = (seq, next.max(seq.saturating_add(1)));
+                }
                 None => {
                     self.damaged(line.offset)?;
+                    // It stands for one record.
+                    next = next.saturating_add(1);
                     continue;
                 }
             }
@@ -270,7 +355,16 @@ impl Reader<'_> {
             }
         }
         self.flush()?;
-        self.send(Found::End(last))
+        self.send(Found::End(End { last, next: Some(next) }))
+    }
+
+    /// Records are missing between two that are there.
+    fn missing(&mut self, first: u64, last: u64) -> Result<(), Enough> {
+        self.flush()?;
+        let segment = &self.part.segment;
+        let directory = segment.path.ancestors().nth(2).unwrap_or(Path::new(".")).to_owned();
+        let missing = Missing { first, last, segment: segment.first, is_cut: true };
+        self.send(Found::Problem(SearchProblem::Missing { directory, missing }))
     }
 
     fn found(&mut self, line: &[u8]) -> Result<(), Enough> {

@@ -9,7 +9,7 @@ use clap::Args;
 use super::filters::Filters;
 use super::{Exit, LogSource, complain};
 use crate::audit::merkle::Verifier;
-use crate::audit::{self, About, BundleError, BundleReport, PackError};
+use crate::audit::{self, About, BundleError, BundleReport, PackError, ProveError};
 use crate::cli::plural::some;
 use crate::config::Config;
 use crate::policy::PolicyFiles;
@@ -62,7 +62,7 @@ fn exit_of(error: &BundleError) -> Exit {
         BundleError::Pack(PackError::Io { .. }) | BundleError::Search(_) | BundleError::Incomplete(_) => {
             Exit::Io
         }
-        BundleError::Prove(audit::ProveError::Io { .. } | audit::ProveError::Segment(_)) => Exit::Io,
+        BundleError::Prove(ProveError::Io { .. } | ProveError::Segment(_) | ProveError::Gone(_)) => Exit::Io,
         BundleError::Prove(_) | BundleError::NotARecord(_) => Exit::No,
     }
 }

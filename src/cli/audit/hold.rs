@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::kept::KeptSource;
 use super::{LogSource, quantity};
-use crate::audit::{Hold, HoldRequest, Release};
+use crate::audit::{self, Hold, HoldRequest, Release};
 use crate::cli::{Exit, complain};
 use crate::server::{self, HoldChange, KeptLog, RetentionRequest};
 
@@ -97,12 +97,21 @@ fn list(source: &LogSource) -> Result<Exit, Exit> {
     Ok(Exit::Fine)
 }
 
+/// Says which records are gone that nobody pruned: no hold keeps these. What was asked for is done all the same.
+fn warn_of_missing(log: &KeptLog) {
+    match audit::missing(log.directory()) {
+        Ok(missing) => missing.iter().for_each(|missing| note!("interdict: note: {missing}")),
+        Err(error) => note!("interdict: `{}`: {error}", log.directory().display()),
+    }
+}
+
 /// Has a request carried out and prints the answer.
 pub(super) fn retain(log: &KeptLog, request: &RetentionRequest) -> Exit {
     match server::retain(log, request) {
         Ok(answer) => match answer.get("error").and_then(|error| error.as_str()) {
             None => {
                 say!("{answer}");
+                warn_of_missing(log);
                 Exit::Fine
             }
             Some(error) => {

@@ -56,10 +56,12 @@ pub(super) fn tiles(args: &TilesArgs) -> Exit {
     }
 }
 
-/// No such record, or one that cannot be proven, is an answer; a file that cannot be read is not.
+/// No such record, or one that cannot be proven, is an answer; a part of the log that cannot be read is not.
 fn failed(error: &ProveError) -> Exit {
     let exit = match error {
-        ProveError::Io { .. } | ProveError::Segment(_) => Exit::Io,
+        ProveError::Io { .. } | ProveError::Segment(_) | ProveError::Gone(_) | ProveError::Missing(_) => {
+            Exit::Io
+        }
         _ => Exit::No,
     };
     complain(exit, error)

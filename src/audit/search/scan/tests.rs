@@ -223,3 +223,72 @@ proptest! {
         prop_assert_eq!(searched.last_seq, RECORDS);
     }
 }
+
+fn missing(searched: &Searched) -> Vec<(u64, u64, bool)> {
+    let tell = |problem: &SearchProblem| match problem {
+        SearchProblem::Missing { missing, .. } => (missing.first, missing.last, missing.is_cut),
+        other => panic!("{other}"),
+    };
+    searched.problems.iter().map(tell).collect()
+}
+
+#[test]
+fn a_segment_that_is_gone_is_told_and_the_others_are_searched() {
+    let log = log();
+    let path = |first: u64, ending: &str| log.path().join(format!("segments/{first:020}.{ending}"));
+    let of = |case: &str| Query { case: Some(case.into()), ..Query::default() };
+    fs::remove_file(path(51, "jsonl.zst")).unwrap();
+    // Its index is left, and says that the records are those of TS-1.
+    let (seqs, searched) = found(log.path(), &of("TS-1"));
+    assert_eq!(seqs, (40..51).chain(76..80).collect::<Vec<_>>());
+    assert_eq!(missing(&searched), [(51, 75, false)]);
+    let (seqs, searched) = found(log.path(), &of("TS-0"));
+    assert_eq!((seqs.len(), missing(&searched)), (39, vec![]), "it cannot have any of these");
+    fs::remove_file(path(51, "idx")).unwrap();
+    for query in [of("TS-0"), of("TS-1"), Query::default()] {
+        let (_, searched) = found(log.path(), &query);
+        assert_eq!(missing(&searched), [(51, 75, false)], "{query:?}");
+    }
+    // An id that is found is all there is; one that is not may be among the missing.
+    let of = |seq| Query { id: Some(id(seq).parse().unwrap()), ..Query::default() };
+    assert!(missing(&found(log.path(), &of(60)).1) == [(51, 75, false)]);
+    let (seqs, searched) = found(log.path(), &of(30));
+    assert_eq!((seqs, missing(&searched)), (vec![30], vec![]));
+    fs::remove_file(path(1, "jsonl.zst")).unwrap();
+    let (_, searched) = found(log.path(), &Query::default());
+    assert_eq!(missing(&searched), [(1, 25, false), (51, 75, false)]);
+}
+
+#[test]
+fn whoever_has_seen_enough_hears_of_what_was_missing_until_then_alone() {
+    let log = log();
+    for first in [26, 76] {
+        fs::remove_file(log.path().join(format!("segments/{first:020}.jsonl.zst"))).unwrap();
+    }
+    for (most, expected) in
+        [(25, vec![]), (26, vec![(26, 50, false)]), (60, vec![(26, 50, false), (76, 100, false)])]
+    {
+        let mut seen = 0;
+        let searched = search(log.path(), &Query::default(), &mut |_| {
+            seen += 1;
+            if seen < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        assert_eq!(missing(&searched.unwrap()), expected, "{most}");
+    }
+}
+
+#[test]
+fn records_that_are_missing_within_a_segment_or_at_its_end_are_told() {
+    let log = log();
+    let path = log.path().join(format!("segments/{:020}.jsonl.zst", 26));
+    let rewrite = |seqs: &[u64]| {
+        let text: Vec<u8> = seqs.iter().flat_map(|seq| line(*seq)).collect();
+        fs::write(&path, zstd::encode_all(text.as_slice(), 1).unwrap()).unwrap();
+        missing(&found(log.path(), &Query::default()).1)
+    };
+    let all: Vec<u64> = (26..=50).collect();
+    assert_eq!(rewrite(&all), []);
+    assert_eq!(rewrite(&all[2..]), [(26, 27, true)]);
+    assert_eq!(rewrite(&[&all[..5], &all[6..]].concat()), [(31, 31, true)]);
+    assert_eq!(rewrite(&all[..20]), [(46, 50, true)]);
+}
