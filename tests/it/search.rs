@@ -145,7 +145,9 @@ fn closed_log() -> (Edge, Vec<PathBuf>) {
     let mut client = edge.connect();
     let mut closed = Vec::new();
     while closed.len() < 4 {
-        (0..50).for_each(|_| client.get("site.example", "/").unwrap().assert_blocked(403));
+        for _ in 0..50 {
+            client.get("site.example", "/").unwrap().assert_blocked(403);
+        }
         let names = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
         closed = names.filter(|path| path.to_string_lossy().ends_with(".jsonl.zst")).collect();
         closed.sort();

@@ -126,6 +126,14 @@ pub fn prove(directory: &Path, id: EventId) -> Result<Proof, ProveError> {
     }
 }
 
+/// That records are missing, when it is the cause of an error.
+fn blame(directory: &Path, error: ProveError) -> ProveError {
+    match missing(directory) {
+        Ok(missing) => missing.first().map_or(error, |missing| ProveError::Missing(*missing)),
+        Err(error) => ProveError::Io { path: directory.to_owned(), error },
+    }
+}
+
 /// The segments, and in which forms they are there.
 fn names(directory: &Path) -> Result<Vec<(u64, [bool; 4])>, ProveError> {
     let forms = |files: &SegmentFiles| {
@@ -189,12 +197,7 @@ impl Prover {
                 return self.prove_record(seq, &line);
             }
         }
-        let io = |error| ProveError::Io { path: self.directory.clone(), error };
-        match (missing(&self.directory).map_err(io)?.first(), failed) {
-            (Some(missing), _) => Err(ProveError::Missing(*missing)),
-            (None, Some(error)) => Err(error),
-            (None, None) => Err(ProveError::NoRecord(id)),
-        }
+        Err(blame(&self.directory, failed.unwrap_or(ProveError::NoRecord(id))))
     }
 
     fn may_hold(&self, files: &SegmentFiles, id: EventId) -> bool {
@@ -218,7 +221,10 @@ impl Prover {
         if index >= size {
             return Err(ProveError::NotSealed(seq));
         }
-        let path = inclusion_proof(tree, index, size)?;
+        let path = inclusion_proof(tree, index, size).map_err(|error| match error {
+            ProveError::Gone(_) => blame(&self.directory, error),
+            error => error,
+        })?;
         let proven = verify_inclusion(&leaf_hash(line), index, size, &path, &tree.checkpoint.root);
         proven.map_err(|_| ProveError::Root(tree.epoch))?;
         Ok(Proof {

@@ -144,3 +144,38 @@ fn others_read_the_exported_tiles_and_find_the_records_in_the_bundles() {
     }
     assert!(bundle.is_empty());
 }
+
+#[test]
+fn a_record_that_may_be_in_a_segment_that_is_gone_is_not_said_to_be_none() {
+    for endings in [&[".jsonl.zst"][..], &[".jsonl.zst", ".idx"]] {
+        let mut sample = Sample::new();
+        sample.segments(&[30, 5, 20]);
+        let lines = lines(&sample);
+        for ending in endings {
+            std::fs::remove_file(sample.path().join(format!("segments/{:020}{ending}", 31))).unwrap();
+        }
+        let told = |line: &str| match prove(sample.path(), id_of(line)) {
+            Err(ProveError::Missing(missing)) => Some((missing.first, missing.last, missing.segment)),
+            _ => None,
+        };
+        assert_eq!(told(&lines[32]), Some((31, 35, 31)), "{endings:?}");
+        // With its index the tree is whole, and the other records are proven as before.
+        let whole = endings.len() == 1;
+        for place in [0, 29, 35, 54] {
+            assert_eq!(prove(sample.path(), id_of(&lines[place])).is_ok(), whole, "{place}");
+            assert_eq!(told(&lines[place]), (!whole).then_some((31, 35, 31)), "{place}");
+        }
+    }
+}
+
+#[test]
+fn a_record_that_was_pruned_is_none_and_nothing_is_missing() {
+    let mut sample = Sample::new();
+    sample.segments(&[30, 5]);
+    let lines = lines(&sample);
+    let path = |folder: &str, suffix: &str| sample.path().join(format!("{folder}/{:020}{suffix}", 1));
+    std::fs::rename(path("segments", ".idx"), path("pruned", ".idx")).unwrap();
+    std::fs::remove_file(path("segments", ".jsonl.zst")).unwrap();
+    assert!(matches!(prove(sample.path(), id_of(&lines[3])), Err(ProveError::NoRecord(_))));
+    assert!(prove(sample.path(), id_of(&lines[33])).is_ok());
+}

@@ -62,8 +62,8 @@ pub enum ProveError {
     /// The lines of a record are gone.
     #[error("record {0} is not there: it was pruned, or its segment is damaged")]
     Gone(u64),
-    /// The record was not found, and may be among those that no segment has.
-    #[error("the record is not in what is there of the log; {0}")]
+    /// Records are in no segment, and it takes them to tell.
+    #[error("{0}; the record may be one of these, or its proof needs them")]
     Missing(Missing),
     /// What is there does not lead to the signed root.
     #[error("the log of epoch {0} does not lead to its signed root: `audit verify` tells what is wrong")]

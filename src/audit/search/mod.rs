@@ -10,6 +10,7 @@
 //! records, which are not sealed yet, are read after them.
 
 mod query;
+mod reached;
 mod scan;
 
 use std::ops::ControlFlow;

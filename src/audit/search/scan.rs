@@ -1,6 +1,5 @@
 //! Reads the segments that may hold what is looked for, side by side, and hands out what is found in order.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::num::NonZero;
 use std::ops::ControlFlow;
@@ -13,6 +12,7 @@ use super::super::{
     Missing, Problem, SegmentError, SegmentFile, SegmentIndex, SegmentLines, sealed::Account, segments,
 };
 use super::query::{Matcher, Query, Verdict};
+use super::reached::Reached;
 
 /// Bytes of lines that travel together from a reader to the caller.
 const BATCH: usize = 64 * 1024;
@@ -116,42 +116,6 @@ pub fn search(
         reached.missing(directory, &account, query, &mut searched).map_err(failed)?;
     }
     Ok(searched)
-}
-
-/// How far segments were searched.
-#[derive(Default)]
-struct Reached {
-    /// The first `seq` of a segment and the one after its last.
-    there: BTreeMap<u64, u64>,
-    /// Those of which nobody heard the end.
-    open: BTreeSet<u64>,
-}
-
-impl Reached {
-    /// Adds the records that no segment has to the problems, save those of which an index says that they are others.
-    fn missing(
-        mut self,
-        directory: &Path,
-        account: &Account,
-        query: &Query,
-        searched: &mut Searched,
-    ) -> io::Result<()> {
-        // Whoever has seen enough does not ask what comes after it.
-        let enough = self.open.first().copied().unwrap_or(u64::MAX);
-        self.there.extend(self.open.iter().map(|first| (*first, u64::MAX)));
-        let there: Vec<(u64, u64)> = self.there.into_iter().collect();
-        for hole in account.holes(directory, &there)? {
-            match hole.index {
-                _ if hole.missing.first >= enough => {}
-                Some(index) if !query.may_be_in(&index) => searched.skipped += 1,
-                _ => {
-                    let (directory, missing) = (directory.to_owned(), hole.missing);
-                    searched.problems.push(SearchProblem::Missing { directory, missing });
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
 /// A segment and where the next one starts: lines from there on were never sealed in this one.

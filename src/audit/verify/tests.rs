@@ -42,6 +42,20 @@ fn a_large_log_with_full_tiles_is_sound_and_a_flip_is_found_in_its_group() {
 }
 
 #[test]
+fn an_index_of_the_first_version_is_as_sound_as_one_of_now_and_one_of_another_is_told() {
+    let mut sample = Sample::new();
+    sample.segments(&[10, 5, 3]);
+    let name = format!("segments/{:020}.idx", 11);
+    let text = std::fs::read_to_string(sample.path().join(&name)).unwrap();
+    // The sample's records name no host beside that in `host`.
+    sample.write(&name, text.replacen("\"version\":2", "\"version\":1", 1));
+    assert_eq!(told(&run(&sample)), [""; 0]);
+    sample.write(&name, text.replacen("\"version\":2", "\"version\":3", 1));
+    let told = told(&run(&sample));
+    assert!(told.len() == 1 && told[0].contains("version 3 of the index is unknown"), "{told:?}");
+}
+
+#[test]
 fn progress_ends_with_all_bytes() {
     let mut sample = Sample::new();
     sample.segments(&[300, 300, 4]);

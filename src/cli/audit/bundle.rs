@@ -62,7 +62,9 @@ fn exit_of(error: &BundleError) -> Exit {
         BundleError::Pack(PackError::Io { .. }) | BundleError::Search(_) | BundleError::Incomplete(_) => {
             Exit::Io
         }
-        BundleError::Prove(ProveError::Io { .. } | ProveError::Segment(_) | ProveError::Gone(_)) => Exit::Io,
+        BundleError::Prove(
+            ProveError::Io { .. } | ProveError::Segment(_) | ProveError::Gone(_) | ProveError::Missing(_),
+        ) => Exit::Io,
         BundleError::Prove(_) | BundleError::NotARecord(_) => Exit::No,
     }
 }

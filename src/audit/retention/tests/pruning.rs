@@ -133,3 +133,13 @@ fn any_age_and_any_clock_is_taken() {
         assert!(pruned.runs.is_empty() && pruned.keys.is_empty(), "{age} {now}");
     }
 }
+
+#[test]
+fn a_run_does_not_reach_over_a_segment_that_is_missing() {
+    let mut log = three();
+    fs::remove_file(log.file(5, "jsonl.zst")).unwrap();
+    fs::remove_file(log.file(5, "idx")).unwrap();
+    let pruned = log.prune(all());
+    let runs: Vec<_> = pruned.runs.iter().map(|run| (run.first_seq, run.last_seq, run.records)).collect();
+    assert_eq!(runs, [(1, 4, 4), (9, 12, 4)]);
+}
