@@ -17,8 +17,7 @@ pub(super) fn canonical(name: &str) -> Option<Hostname> {
 
 /// Whether one of a record's `names` is this canonical host.
 pub(super) fn is_host(name: &str, host: &str) -> bool {
-    name == host
-        || may_be(name.as_bytes(), host) && canonical(name).is_some_and(|known| known.as_str() == host)
+    may_be(name.as_bytes(), host) && canonical(name).is_some_and(|known| known.as_str() == host)
 }
 
 /// Whether `matched` is a name, not a pattern for many or a network.

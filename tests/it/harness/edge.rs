@@ -184,10 +184,12 @@ impl Edge {
         self.graceful = false;
     }
 
-    /// Ends it without the check of its log, of which records were taken away on purpose.
+    /// Ends it, if it runs, without the check of its log, of which records were taken away on purpose.
     #[track_caller]
     pub fn end_unchecked(mut self) {
-        self.kill9();
+        if self.process.is_some() {
+            self.kill9();
+        }
         self.checked = true;
     }
 
