@@ -48,6 +48,10 @@ pub fn find(
     let done = searched.stopped || (query.id.is_some() && searched.found > 0);
     if !done {
         newest(directory, query, each, &mut searched)?;
+        if query.id.is_some() && searched.found > 0 {
+            // It is not one of those that are missing.
+            searched.problems.retain(|problem| !matches!(problem, SearchProblem::Missing { .. }));
+        }
     }
     Ok(searched)
 }

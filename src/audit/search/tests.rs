@@ -38,3 +38,26 @@ fn found(directory: &Path, query: &Query) -> HashSet<String> {
     assert_eq!((count, searched.found), (ids.len(), ids.len() as u64), "none twice");
     ids
 }
+
+#[test]
+fn an_id_that_is_found_is_all_there_is_though_a_segment_is_gone() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = || Audit::open(options(directory.path()), Arc::new(SystemClock)).unwrap().0;
+    let audit = open();
+    (0..500).for_each(|_| drop(blocked("TS-1", b"/a", |event| audit.record(event))));
+    audit.close().unwrap();
+    let gone = super::super::segments(directory.path()).unwrap().remove(0);
+    let paths = [Some(gone.path), gone.index];
+    paths.into_iter().flatten().for_each(|path| std::fs::remove_file(path).unwrap());
+    let audit = open();
+    let id = blocked("TS-1", b"/b", |event| audit.record(event)).id();
+    let problems = |query: &Query| {
+        let searched = find(directory.path(), query, &mut |_| ControlFlow::Continue(())).unwrap();
+        (searched.found, searched.problems.len())
+    };
+    // Whether it is sealed already or not.
+    assert_eq!(problems(&Query { id: Some(id), ..Query::default() }), (1, 0));
+    let (found, missing) = problems(&Query { case: Some("TS-1".to_owned()), ..Query::default() });
+    assert!(found < 501 && missing == 1, "{found} {missing}");
+    audit.close().unwrap();
+}
