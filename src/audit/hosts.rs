@@ -58,8 +58,8 @@ mod tests {
             ("b\u{fc}cher.example", "xn--bcher-kva.example"),
             ("XN--BCHER-KVA.example", "xn--bcher-kva.example"),
             ("192.0.2.1:80", "192.0.2.1"),
-            ("[2001:DB8:0::1]:80", "2001:db8::1"),
-            ("2001:DB8::0:1", "2001:db8::1"),
+            ("[2001:DB8:0::1]:80", "[2001:db8::1]"),
+            ("2001:DB8::0:1", "[2001:db8::1]"),
         ] {
             assert!(is_host(name, host), "{name} {host}");
             assert!(
