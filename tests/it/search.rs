@@ -209,7 +209,9 @@ fn a_segment_that_is_gone_is_told_by_every_command_that_would_have_needed_it() {
         );
     }
     // The hold is in force; it cannot keep what is gone.
-    let held = audit(&edge, "hold", &["place", "h", "--host", "site.example", "--reason", "r"]);
+    let directory = edge.audit_directory();
+    let place = ["audit", "hold", "place", "h", "--host", "site.example", "--reason", "r", "--directory"];
+    let held = interdict(place.iter().copied().chain([directory.to_str().unwrap()]));
     assert_eq!(held.code, 0, "{held:?}");
     assert!(held.stderr.contains(&told) && held.stderr.contains(&segment), "{held:?}");
     edge.end_unchecked();
