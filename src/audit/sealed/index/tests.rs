@@ -123,8 +123,8 @@ const NAMED: &[u8] = br#"{"id":"019a9f5c-2f6b-7002-8000-000000000001","seq":1,"t
 
 fn named(line: &[u8]) -> IndexBuilder {
     let mut builder = IndexBuilder::new(1, 1);
-    builder.line(&line.to_vec());
-    builder.line(&line.to_vec());
+    builder.line(line);
+    builder.line(line);
     builder
 }
 
