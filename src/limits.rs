@@ -327,6 +327,9 @@ pub const CONTROL_RETRY: Duration = Duration::from_millis(100);
 /// How often `audit tail --follow` looks for new records.
 pub const TAIL_EVERY: Duration = Duration::from_millis(100);
 
+/// How often a log is verified that looks wrong and moves while it is verified.
+pub const VERIFY_RUNS: u32 = 5;
+
 // ---- upgrade and service manager ----
 
 /// Octets of one message between the old and the new process.

@@ -74,7 +74,9 @@ impl From<VerifyError> for ProveError {
     fn from(error: VerifyError) -> Self {
         match error {
             VerifyError::Io { path, error } => Self::Io { path, error },
-            VerifyError::Since(what) => Self::Io { path: PathBuf::new(), error: io::Error::other(what) },
+            other @ (VerifyError::Since(_) | VerifyError::Moved { .. }) => {
+                Self::Io { path: PathBuf::new(), error: io::Error::other(other.to_string()) }
+            }
         }
     }
 }

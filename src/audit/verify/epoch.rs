@@ -10,25 +10,27 @@ use super::{
     ids::Ids,
     index::{Claim, IndexCheck},
     join::Join,
-    layout::{self, SegmentFiles},
+    layout::SegmentFiles,
     locate::report_bad_lines,
+    moment::TreeThen,
     pool::scan_all,
-    report::{EpochReport, Finding, Report, VerifyError},
-    scan::{Scan, Task},
+    report::{EpochReport, Finding, Report},
+    scan::{Found, Scan, Task},
     signed::Signed,
-    tiles::{TileCheck, wanted},
+    tiles::{Gone, TileCheck, partial_names, wanted},
 };
 use crate::audit::merkle::TileName;
 
-/// Verifies epoch `number` with these segments, and takes their ids in.
+/// Verifies an epoch with these segments, and takes their ids in.
 pub(super) fn verify_epoch(
     context: &Context<'_>,
-    number: u64,
+    tree: &TreeThen,
     signed: &Signed,
     segments: &[SegmentFiles],
     ids: &mut Ids,
     report: &mut Report,
-) -> Result<(), VerifyError> {
+) {
+    let number = tree.epoch;
     let first_seq = signed.first_seq.or(segments.first().map(|first| first.first)).unwrap_or(1);
     report.epochs.push(EpochReport {
         epoch: number,
@@ -37,19 +39,24 @@ pub(super) fn verify_epoch(
         root: signed.roots.get(&signed.size).copied(),
         reason: signed.reason.clone(),
     });
-    let partials = layout::partial_tiles(context.directory, number)?;
-    let plan = Plan::new(number, first_seq, signed, segments, &partials);
+    let is_newest = number == context.newest;
+    let went_on = context.went_on && is_newest;
+    let plan = Plan::new(tree, first_seq, signed, segments, went_on);
+    let gone = match segments.last() {
+        Some(last) if is_newest && !went_on => Gone::After(last.first),
+        _ => Gone::Known(went_on),
+    };
     plan.report_ends(signed, segments, report);
     let mut check = EpochCheck {
         context,
         plan: &plan,
         signed,
         join: Join::new(&signed.roots),
-        tiles: TileCheck::new(context.directory, number, &plan.tiles),
+        tiles: TileCheck::new(context.directory, number, &plan.tiles, gone),
         indexes: IndexCheck::default(),
         ids,
         report,
-        error: None,
+        done: Vec::new(),
     };
     if plan.tasks.first().map(|task| task.files.first) != Some(first_seq) {
         check.join.hole();
@@ -60,10 +67,10 @@ pub(super) fn verify_epoch(
         context.directory,
         &plan.tasks,
         &|done| (context.progress)(before + done, context.total),
-        |task, scan| check.segment(task, scan),
+        |task, found| check.segment(task, found),
     );
     context.done.set(before + segments.iter().map(SegmentFiles::length).sum::<u64>());
-    check.finish()
+    check.finish();
 }
 
 /// What belongs where.
@@ -80,27 +87,35 @@ struct Plan {
 }
 
 impl Plan {
+    /// With `went_on`, a segment has begun behind the last one of these.
     fn new(
-        epoch: u64,
+        tree: &TreeThen,
         first_seq: u64,
         signed: &Signed,
         segments: &[SegmentFiles],
-        partials: &BTreeSet<TileName>,
+        went_on: bool,
     ) -> Self {
+        let epoch = tree.epoch;
         let last = segments.last().map_or(first_seq, |last| last.first);
         let limit = if signed.roots.is_empty() { last } else { first_seq.saturating_add(signed.size) };
         // Partial tiles are written when a segment begins and at an orderly stop.
         let starts = segments.iter().map(|files| files.first.saturating_sub(first_seq));
         let starts: BTreeSet<u64> = starts.filter(|size| *size <= signed.size).collect();
         let sizes = starts.iter().chain(signed.roots.keys()).copied().collect();
-        let (tiles, strange) = wanted(partials, &sizes, starts.last().copied().unwrap_or(0));
+        let (tiles, mut strange) = wanted(&tree.partials, &sizes, starts.last().copied().unwrap_or(0));
+        strange
+            .retain(|tile| !tree.since.iter().any(|size| partial_names(*size).any(|other| other == *tile)));
         let ends = segments.iter().skip(1).map(|next| next.first).chain([limit]);
         let tasks = segments.iter().zip(ends).map(|(files, end)| {
             let end = end.min(limit).max(files.first);
             let span = files.first.saturating_sub(first_seq) + 1..=end.saturating_sub(first_seq);
             let roots = signed.roots.keys().chain(tiles.keys()).filter(|size| span.contains(size));
             let marks: BTreeSet<u64> = roots.copied().collect();
-            Task { files: *files, epoch, epoch_first: first_seq, end, marks: marks.into_iter().collect() }
+            // The index of the open segment came since: it may say more than was signed then.
+            let has_index = files.first != last || files.plain.is_none() || files.index;
+            let has_index = has_index && !(went_on && files.first == last);
+            let marks = marks.into_iter().collect();
+            Task { files: *files, epoch, epoch_first: first_seq, end, marks, has_index }
         });
         let tasks = tasks.collect();
         Self { epoch, first_seq, limit, tiles, strange, tasks }
@@ -142,36 +157,24 @@ struct EpochCheck<'c, 'r> {
     indexes: IndexCheck,
     ids: &'r mut Ids,
     report: &'r mut Report,
-    error: Option<VerifyError>,
+    /// The segments so far, as they were found.
+    done: Vec<Task>,
 }
 
 impl EpochCheck<'_, '_> {
-    fn segment(&mut self, task: &Task, scan: Option<Scan>) {
-        if self.error.is_none()
-            && let Err(error) = self.try_segment(task, scan)
-        {
-            self.error = Some(error);
-        }
-    }
-
-    fn try_segment(&mut self, task: &Task, scan: Option<Scan>) -> Result<(), VerifyError> {
+    fn segment(&mut self, listed: &Task, found: Found) {
+        let task = &Task { files: found.files, ..listed.clone() };
+        self.done.push(task.clone());
         self.kept_checkpoint(task);
-        let index = self.indexes.read(self.context.directory, task, self.report)?;
+        let index = self.indexes.read(self.context.directory, task, self.report);
         let start = task.files.first - self.plan.first_seq;
         let claimed =
             index.as_ref().and_then(|index| index.range_from(start, task.end - self.plan.first_seq));
-        let Some(mut scan) = scan else {
-            if task.files.is_pruned() {
-                self.report.pruned_segments += 1;
-            } else {
-                let finding = Finding::new(lines_file(task.files.first), "the segment's lines are missing");
-                self.report.find(
-                    finding.records(task.files.first, task.end.saturating_sub(1).max(task.files.first)),
-                );
-            }
+        let Some(mut scan) = found.scan else {
+            self.gone(task, index.as_ref());
             self.join.segment(task.files.first, None, claimed.as_ref(), &[]);
             self.tiles.stop();
-            return Ok(());
+            return;
         };
         self.missing_end(task, &mut scan, index.as_ref().map(Claim::records));
         let complete = scan.is_complete(task);
@@ -182,12 +185,25 @@ impl EpochCheck<'_, '_> {
         }
         self.join.segment(task.files.first, lines, claimed.as_ref(), &scan.leaves.marks);
         if complete {
-            self.tiles.segment(&scan)?;
+            self.tiles.segment(&scan);
         } else {
             self.tiles.stop();
         }
         self.account(task, scan, complete);
-        Ok(())
+    }
+
+    /// A segment without lines: pruned, or missing.
+    fn gone(&mut self, task: &Task, index: Option<&Claim>) {
+        // What was pruned while it was open a moment ago has no index of that moment.
+        if task.files.is_pruned() && task.has_index {
+            self.report.pruned_segments += 1;
+            let has_gaps = index.is_none_or(Claim::has_gaps);
+            self.ids.prune(task.end.saturating_sub(task.files.first), has_gaps);
+        } else {
+            let finding = Finding::new(lines_file(task.files.first), "the segment's lines are missing");
+            let last = task.end.saturating_sub(1).max(task.files.first);
+            self.report.find(finding.records(task.files.first, last));
+        }
     }
 
     /// The checkpoint at the end of a segment is what makes its end certain.
@@ -252,15 +268,11 @@ impl EpochCheck<'_, '_> {
         self.indexes.compare(task, complete.then_some(scan.index));
     }
 
-    fn finish(self) -> Result<(), VerifyError> {
-        if let Some(error) = self.error {
-            return Err(error);
-        }
+    fn finish(self) {
         let verdict = self.join.finish();
         let suspects = self.tiles.finish(&verdict.bad_lines, self.report);
-        let (directory, tasks) = (self.context.directory, &self.plan.tasks);
+        let (directory, tasks) = (self.context.directory, &self.done);
         report_bad_lines(directory, tasks, &verdict.bad_lines, &suspects, self.report);
         self.indexes.finish(tasks, &verdict, self.report);
-        Ok(())
     }
 }

@@ -43,12 +43,32 @@ struct Process {
     missed: u64,
     /// The greatest number that a gap record speaks of.
     through: u64,
+    /// Numbers without a record that may be in pruned segments.
+    may_be_pruned: u64,
+    /// What had been pruned before the last record.
+    pruned: Pruned,
+}
+
+/// What was pruned of the log, up to some place in it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Pruned {
+    records: u64,
+    /// Segments with gap records, which speak for numbers that nobody knows any more.
+    with_gaps: u64,
+}
+
+impl Pruned {
+    /// How many numbers of a hole from there to here may be of what was pruned in between.
+    fn most_since(self, before: Self) -> u64 {
+        if self.with_gaps > before.with_gaps { u64::MAX } else { self.records.saturating_sub(before.records) }
+    }
 }
 
 /// What the ids of some records tell.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Ids {
     processes: HashMap<u64, Process>,
+    pruned: Pruned,
 }
 
 /// A process whose holes and gap records do not agree.
@@ -57,10 +77,22 @@ pub(super) struct Unexplained {
     pub(super) nonce: u64,
     /// Numbers of which there is no record.
     pub(super) holes: u64,
+    /// Those among them that may be in pruned segments: as many as were pruned where the hole is.
+    pub(super) may_be_pruned: u64,
     /// Events that its gap records count.
     pub(super) missed: u64,
-    /// Whether its first numbers are here.
-    pub(super) from_start: bool,
+}
+
+impl Unexplained {
+    /// Numbers without a record that cannot be in pruned segments.
+    pub(super) fn left(&self) -> u64 {
+        self.holes - self.may_be_pruned
+    }
+
+    /// Whether pruning alone accounts for it.
+    pub(super) fn is_pruned(&self) -> bool {
+        (self.left()..=self.holes).contains(&self.missed)
+    }
 }
 
 impl Ids {
@@ -76,11 +108,21 @@ impl Ids {
         process.missed = process.missed.saturating_add(missed);
     }
 
-    /// Takes in the ids of other records; returns the processes of which some were there before.
+    /// Takes in that here so many records were pruned.
+    pub(super) fn prune(&mut self, records: u64, has_gaps: bool) {
+        self.pruned.records = self.pruned.records.saturating_add(records);
+        self.pruned.with_gaps += u64::from(has_gaps);
+    }
+
+    /// Takes in the ids of the segment that follows; returns the processes of which some were there before.
     pub(super) fn merge(&mut self, other: Self) -> Vec<u64> {
         let mut repeated = Vec::new();
         for (nonce, theirs) in other.processes {
             let ours = self.processes.entry(nonce).or_default();
+            let last = ours.seen.ends().map_or(0, |(_, last)| last);
+            let hole = theirs.seen.ends().map_or(0, |(first, _)| first.saturating_sub(last + 1));
+            ours.may_be_pruned += hole.min(self.pruned.most_since(ours.pruned));
+            ours.pruned = self.pruned;
             ours.missed = ours.missed.saturating_add(theirs.missed);
             ours.through = ours.through.max(theirs.through);
             let mut again = false;
@@ -105,19 +147,25 @@ impl Ids {
 
     /// The processes whose holes are not what their gap records count, by nonce.
     pub(super) fn unexplained(&self) -> Vec<Unexplained> {
-        let mut found: Vec<Unexplained> = self.processes.iter().filter_map(unexplained).collect();
+        let all = self.processes.iter();
+        let mut found: Vec<Unexplained> =
+            all.filter_map(|(nonce, process)| process.unexplained(*nonce, self.pruned)).collect();
         found.sort_unstable_by_key(|process| process.nonce);
         found
     }
 }
 
-fn unexplained((nonce, process): (&u64, &Process)) -> Option<Unexplained> {
-    let (first, last) = process.seen.ends()?;
-    let last = last.max(process.through);
-    // Numbers start with 1.
-    let holes = last.saturating_sub(process.seen.count() - u64::from(first == 0));
-    let found = Unexplained { nonce: *nonce, holes, missed: process.missed, from_start: first <= 1 };
-    (holes != process.missed).then_some(found)
+impl Process {
+    /// `pruned` is what was pruned of the whole log.
+    fn unexplained(&self, nonce: u64, pruned: Pruned) -> Option<Unexplained> {
+        let (first, last) = self.seen.ends()?;
+        let behind = self.through.saturating_sub(last).min(pruned.most_since(self.pruned));
+        // Numbers start with 1.
+        let holes = last.max(self.through).saturating_sub(self.seen.count() - u64::from(first == 0));
+        let may_be_pruned = self.may_be_pruned.saturating_add(behind).min(holes);
+        let found = Unexplained { nonce, holes, may_be_pruned, missed: self.missed };
+        (holes != self.missed).then_some(found)
+    }
 }
 
 #[cfg(test)]
@@ -152,12 +200,60 @@ mod tests {
             assert!(!ids.insert(7, ordinal));
         }
         ids.gap(7, 3, 0);
-        assert_eq!(ids.unexplained(), [Unexplained { nonce: 7, holes: 4, missed: 3, from_start: true }]);
+        assert_eq!(ids.unexplained(), [Unexplained { nonce: 7, holes: 4, may_be_pruned: 0, missed: 3 }]);
         let mut more = Ids::default();
         more.insert(7, 10);
         more.gap(7, 1, 0);
         assert_eq!(ids.merge(more.clone()), [0; 0]);
         assert_eq!(ids.unexplained(), []);
         assert_eq!(ids.merge(more), [7]);
+    }
+
+    fn run(numbers: std::ops::RangeInclusive<u64>) -> Ids {
+        let mut ids = Ids::default();
+        numbers.for_each(|number| assert!(!ids.insert(7, number)));
+        ids
+    }
+
+    #[test]
+    fn holes_may_be_pruned_where_something_was_pruned_and_as_far_as_it_holds_so_much() {
+        for (before, pruned, after, may_be_pruned, left) in [
+            (1..=10, 5, 16..=20, 5, 0),
+            (1..=10, 9, 16..=20, 5, 0),
+            (1..=10, 4, 16..=20, 4, 1),
+            (3..=10, 5, 16..=20, 5, 2),
+        ] {
+            let mut ids = run(before);
+            let mut log = Ids::default();
+            assert_eq!(log.merge(std::mem::take(&mut ids)), [0; 0]);
+            log.prune(pruned, false);
+            assert_eq!(log.merge(run(after)), [0; 0]);
+            let [found] = log.unexplained()[..] else { panic!("one process has holes") };
+            assert_eq!((found.may_be_pruned, found.left()), (may_be_pruned, left));
+            assert_eq!(found.is_pruned(), left == 0);
+        }
+    }
+
+    #[test]
+    fn what_was_pruned_elsewhere_explains_nothing() {
+        let mut log = Ids::default();
+        log.merge(run(1..=10));
+        log.merge(run(16..=20));
+        log.prune(100, false);
+        log.merge(run(21..=22));
+        let [found] = log.unexplained()[..] else { panic!("one process has holes") };
+        assert_eq!((found.holes, found.may_be_pruned, found.is_pruned()), (5, 0, false));
+    }
+
+    #[test]
+    fn a_pruned_gap_record_may_have_spoken_for_any_number() {
+        let mut log = Ids::default();
+        log.prune(3, true);
+        log.merge(run(50..=60));
+        let [found] = log.unexplained()[..] else { panic!("one process has holes") };
+        assert_eq!((found.may_be_pruned, found.is_pruned()), (49, true));
+        // Gap records that count more than there are holes are wrong, whatever was pruned.
+        log.processes.get_mut(&7).unwrap().missed = 50;
+        assert!(!log.unexplained()[0].is_pruned());
     }
 }

@@ -1,14 +1,18 @@
 //! Reads the indexes of segments and compares them with what the lines say.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use super::{
     join::{Verdict, meet},
-    layout,
-    report::{Finding, Report, VerifyError},
+    layout::{self, Content, SegmentFiles},
+    report::{Finding, Report},
     scan::Task,
 };
 use crate::audit::{
+    event::Kind,
     merkle::Range,
     sealed::{IndexBuilder, SegmentIndex},
 };
@@ -19,12 +23,18 @@ pub(in crate::audit) const MAX_INDEX: u64 = 64 << 20;
 /// What an index says of its leaves.
 pub(super) struct Claim {
     records: u64,
+    /// Whether there are gap records among them.
+    has_gaps: bool,
     hashes: Vec<[u8; 32]>,
 }
 
 impl Claim {
     pub(super) fn records(&self) -> u64 {
         self.records
+    }
+
+    pub(super) fn has_gaps(&self) -> bool {
+        self.has_gaps
     }
 
     /// Its range, when it covers the leaves from `start` to before `end`.
@@ -43,27 +53,22 @@ pub(super) struct IndexCheck {
 
 impl IndexCheck {
     /// Reads the index of a segment, if it must have or has one.
-    pub(super) fn read(
-        &mut self,
-        directory: &Path,
-        task: &Task,
-        report: &mut Report,
-    ) -> Result<Option<Claim>, VerifyError> {
+    pub(super) fn read(&mut self, directory: &Path, task: &Task, report: &mut Report) -> Option<Claim> {
+        if !task.has_index {
+            return None;
+        }
         let files = &task.files;
-        let name = files.index();
-        let Some(bytes) = layout::read(&directory.join(&name), MAX_INDEX)? else {
-            if files.plain.is_none() {
-                report.find(Finding::new(name, "the index is missing"));
-            }
-            return Ok(None);
-        };
-        let index = match SegmentIndex::parse(&bytes) {
-            Ok(index) => index,
-            Err(error) => {
-                report.find(Finding::new(name, error.to_string()));
-                return Ok(None);
+        let (name, read) = read_index(directory, files);
+        let read = match read {
+            Content::Missing if files.plain.is_some() => return None,
+            Content::Missing => Err("the index is missing".to_owned()),
+            Content::Unreadable(why) => Err(why),
+            Content::Bytes(bytes) => {
+                SegmentIndex::parse(&bytes).map(|index| (index, bytes)).map_err(|error| error.to_string())
             }
         };
+        let read = read.map_err(|what| report.find(Finding::new(&name, what)));
+        let (index, bytes) = read.ok()?;
         let wrong = if index.to_bytes() != bytes {
             Some("it is not in the form in which it was written".to_owned())
         } else if (index.epoch, index.first_seq) != (task.epoch, files.first) {
@@ -76,11 +81,12 @@ impl IndexCheck {
         if let Some(wrong) = wrong {
             report.find(Finding::new(name, wrong));
         }
-        let claim = Claim { records: index.records, hashes: index.range.clone() };
+        let has_gaps = index.kinds.contains_key(Kind::AuditGap.as_str());
+        let claim = Claim { records: index.records, has_gaps, hashes: index.range.clone() };
         if files.lines().is_some() {
             self.read.insert(files.first, index);
         }
-        Ok(Some(claim))
+        Some(claim)
     }
 
     /// Compares with what the lines of the segment say; `None` when they are not all there.
@@ -122,5 +128,19 @@ impl IndexCheck {
                 report.find(Finding::new(task.files.index(), wrong));
             }
         }
+    }
+}
+
+/// The index of a segment and its name, also when the segment was pruned since its files were listed.
+fn read_index(directory: &Path, files: &SegmentFiles) -> (PathBuf, Content) {
+    let name = files.index();
+    match layout::content(directory, &name, MAX_INDEX) {
+        Content::Missing => {
+            let now = SegmentFiles::now(directory, files.first).index();
+            let content =
+                if now == name { Content::Missing } else { layout::content(directory, &now, MAX_INDEX) };
+            if content == Content::Missing { (name, content) } else { (now, content) }
+        }
+        content => (name, content),
     }
 }

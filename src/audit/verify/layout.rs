@@ -49,6 +49,21 @@ impl SegmentFiles {
         self.plain.or(self.packed).unwrap_or(0)
     }
 
+    /// The files of the segment that begins with `first`, as they are now.
+    pub(super) fn now(directory: &Path, first: u64) -> Self {
+        let length = |folder: &str, suffix: &str| {
+            let metadata = std::fs::metadata(directory.join(format!("{folder}/{first:020}{suffix}")));
+            metadata.ok().map(|metadata| metadata.len())
+        };
+        Self {
+            first,
+            plain: length("segments", ".jsonl"),
+            packed: length("segments", ".jsonl.zst"),
+            index: length("segments", ".idx").is_some(),
+            pruned: length("pruned", ".idx").is_some(),
+        }
+    }
+
     fn is_there(&self) -> bool {
         self.plain.is_some() || self.packed.is_some() || self.index || self.pruned
     }
@@ -97,10 +112,25 @@ fn split_name(name: &str) -> Option<(u64, &str)> {
     Some((digits.parse().ok()?, suffix))
 }
 
+/// What should be folders and is something else, below the audit directory.
+pub(super) fn no_folders(directory: &Path, epochs: &[u64]) -> Vec<String> {
+    let of_log = ["segments", "pruned", "epochs", "tree"].map(str::to_owned);
+    let of_epochs = epochs
+        .iter()
+        .flat_map(|epoch| ["", "/checkpoints", "/tile"].map(|folder| format!("tree/{epoch}{folder}")));
+    let all = of_log.into_iter().chain(of_epochs);
+    all.filter(|name| std::fs::metadata(directory.join(name)).is_ok_and(|there| !there.is_dir())).collect()
+}
+
+/// Whether there is no folder: nothing, or something else.
+fn is_no_folder(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
 /// Names and lengths of the files in a folder, sorted; none when there is no such folder.
 fn names(folder: &Path) -> Result<Vec<(String, u64)>, VerifyError> {
     let entries = match std::fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if is_no_folder(&error) => return Ok(Vec::new()),
         other => other.map_err(io_error(folder))?,
     };
     let mut names = Vec::new();
@@ -143,30 +173,49 @@ pub(super) fn partial_tiles(directory: &Path, epoch: u64) -> Result<BTreeSet<Til
     while let Some(folder) = folders.pop().filter(|folder| folder.len() < 128) {
         let path = root.join(&folder);
         let entries = match std::fs::read_dir(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) if is_no_folder(&error) => continue,
             other => other.map_err(io_error(&path))?,
         };
         for entry in entries {
             let entry = entry.map_err(io_error(&path))?;
             let Ok(name) = entry.file_name().into_string() else { continue };
             let name = format!("{folder}/{name}");
-            if entry.file_type().map_err(io_error(&path))?.is_dir() {
-                folders.push(name);
-            } else if let Ok(tile) = TileName::parse(&name)
+            if let Ok(tile) = TileName::parse(&name)
                 && tile.width < 256
             {
                 found.insert(tile);
+            } else if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                folders.push(name);
             }
         }
     }
     Ok(found)
 }
 
+/// What a small file holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Content {
+    Bytes(Vec<u8>),
+    Missing,
+    /// It is there, and why it cannot be read: what a finding says of it.
+    Unreadable(String),
+}
+
+/// The whole of a small file below the audit directory, of at most `limit` bytes.
+pub(super) fn content(directory: &Path, name: impl AsRef<Path>, limit: u64) -> Content {
+    match read(&directory.join(name), limit) {
+        Ok(Some(bytes)) => Content::Bytes(bytes),
+        Ok(None) => Content::Missing,
+        Err(VerifyError::Io { error, .. }) => Content::Unreadable(format!("it cannot be read: {error}")),
+        Err(other) => Content::Unreadable(other.to_string()),
+    }
+}
+
 /// The whole of a small file, `None` when there is none. Longer than `limit` bytes is an error.
 pub(in crate::audit) fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, VerifyError> {
     use io::Read;
     let file = match std::fs::File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if is_no_folder(&error) => return Ok(None),
         other => other.map_err(io_error(path))?,
     };
     let mut bytes = Vec::new();

@@ -1,6 +1,7 @@
 //! Verifies a log offline, with nothing but the public key.
 //!
 //! ```text
+//! moment   what there is, as of one moment: the log may be written to meanwhile
 //! signed   checkpoints: what the log signed, and the epoch files that must agree
 //! scan     each segment's lines -> leaf hashes, what its index must say, ids        all processors
 //! join     leaf hashes and index hashes -> the signed roots: which of two accounts is true
@@ -10,6 +11,8 @@
 //!
 //! The signed roots are the truth. Lines that lead to them are right, and a tile or an index that says otherwise is
 //! at fault; lines that do not are at fault, and what their index and tiles say of them tells which.
+//!
+//! What looks wrong in a log that has moved meanwhile is verified anew, and is wrong when it is there again.
 
 mod epoch;
 mod ids;
@@ -18,12 +21,15 @@ mod join;
 pub(in crate::audit) mod layout;
 mod leaves;
 mod locate;
+mod moment;
 mod pool;
 mod report;
 mod scan;
 pub(in crate::audit) mod signed;
 mod tiles;
 
+#[cfg(test)]
+mod moving_tests;
 #[cfg(test)]
 pub(in crate::audit) mod sample;
 #[cfg(test)]
@@ -40,8 +46,14 @@ use std::{
 
 pub use report::{EpochReport, Finding, Report, VerifyError};
 
-use self::{ids::Ids, layout::SegmentFiles, signed::Signed};
+use self::{
+    ids::Ids,
+    layout::{Content, SegmentFiles},
+    moment::Moment,
+    signed::Signed,
+};
 use super::merkle::{Checkpoint, Signer, Verifier};
+use crate::limits;
 
 /// What to verify against.
 #[derive(Debug, Clone, Default)]
@@ -67,45 +79,85 @@ struct Context<'c> {
     progress: &'c dyn Fn(u64, u64),
     /// The epoch that the log is in.
     newest: u64,
+    /// Whether a segment has begun behind the last one that is verified.
+    went_on: bool,
     /// Bytes of all segments, and of those that are done.
     total: u64,
     done: Cell<u64>,
 }
 
-/// Verifies the log in `directory`. `progress` is told the bytes done and all bytes, from the calling thread.
+/// Verifies the log in `directory`. `progress` is told the bytes done and all bytes, from the calling thread, and
+/// begins anew when the log is verified anew.
 ///
 /// # Errors
-/// When a file cannot be read, or the trusted checkpoint is not one of this log. What is wrong with the log itself
-/// is a finding of the report.
+/// When the directory cannot be listed, the trusted checkpoint is not one of this log, or the log moved too much. What
+/// is wrong with the log itself is a finding of the report.
 pub fn verify(
     directory: &Path,
     options: &VerifyOptions,
     progress: &dyn Fn(u64, u64),
 ) -> Result<Report, VerifyError> {
     std::fs::read_dir(directory).map_err(report::io_error(directory))?;
-    let mut report = Report::default();
-    let Some(key) = key(directory, options, &mut report)? else { return Ok(report) };
-    let segments = layout::segments(directory)?;
-    let total = segments.iter().map(SegmentFiles::length).sum();
-    let numbers = layout::epochs(directory)?;
-    let newest = numbers.last().copied().unwrap_or(0);
-    let context = Context { directory, progress, newest, total, done: Cell::new(0) };
-    let mut epochs = Vec::new();
-    for number in numbers {
-        epochs.push((number, Signed::read(directory, number, &key, &mut report)?));
+    again(directory, &|moment| verify_moment(directory, moment, options, progress))
+}
+
+/// Verifies until nothing looks wrong, or something does that is not due to the log being written to meanwhile.
+fn again(
+    directory: &Path,
+    run: &dyn Fn(&Moment) -> Result<Report, VerifyError>,
+) -> Result<Report, VerifyError> {
+    let mut before = Report::default();
+    for _ in 0..limits::VERIFY_RUNS {
+        let moment = Moment::take(directory)?;
+        let report = run(&moment)?;
+        if report.is_sound() || moment.is_same(&Moment::take(directory)?) {
+            return Ok(report);
+        }
+        if let Some(confirmed) = report.clone().confirmed_by(&before) {
+            return Ok(confirmed);
+        }
+        before = report;
     }
+    let last = before.findings.last().map(ToString::to_string).unwrap_or_default();
+    Err(VerifyError::Moved { runs: limits::VERIFY_RUNS, last })
+}
+
+fn verify_moment(
+    directory: &Path,
+    moment: &Moment,
+    options: &VerifyOptions,
+    progress: &dyn Fn(u64, u64),
+) -> Result<Report, VerifyError> {
+    let mut report = Report::default();
+    let Some(key) = key(directory, options, &mut report) else { return Ok(report) };
+    let segments = &moment.segments;
+    let numbers: Vec<u64> = moment.trees.iter().map(|tree| tree.epoch).collect();
+    for folder in layout::no_folders(directory, &numbers) {
+        report.find(Finding::new(folder, "it is no folder"));
+    }
+    let context = Context {
+        directory,
+        progress,
+        newest: numbers.last().copied().unwrap_or(0),
+        went_on: moment.went_on,
+        total: segments.iter().map(SegmentFiles::length).sum(),
+        done: Cell::new(0),
+    };
+    let signed = |tree| Signed::read(directory, tree, &key, &mut report);
+    let mut epochs: Vec<(u64, Signed)> =
+        numbers.iter().copied().zip(moment.trees.iter().map(signed)).collect();
     if epochs.is_empty() {
         report.find(Finding::new("epochs", "the log has no epoch: it was never sealed, or its tree is gone"));
     }
     if let Some(since) = &options.since {
         trust(since, &key, &mut epochs, &mut report)?;
     }
-    strays(&epochs, &segments, &mut report);
+    strays(&epochs, segments, &mut report);
     let mut ids = Ids::default();
-    for ((number, signed), (from, to)) in epochs.iter().zip(bounds(&epochs)) {
+    for ((tree, (_, signed)), (from, to)) in moment.trees.iter().zip(&epochs).zip(bounds(&epochs)) {
         let own: Vec<SegmentFiles> =
             segments.iter().filter(|files| (from..to).contains(&files.first)).copied().collect();
-        epoch::verify_epoch(&context, *number, signed, &own, &mut ids, &mut report)?;
+        epoch::verify_epoch(&context, tree, signed, &own, &mut ids, &mut report);
     }
     processes(&ids, &epochs, &mut report);
     Ok(report)
@@ -138,48 +190,47 @@ fn strays(epochs: &[(u64, Signed)], segments: &[SegmentFiles], report: &mut Repo
 }
 
 /// The key to verify with: the given one, or that of the directory.
-fn key(
-    directory: &Path,
-    options: &VerifyOptions,
-    report: &mut Report,
-) -> Result<Option<Verifier>, VerifyError> {
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap_or_default();
-    let there = layout::read(&directory.join(PUBLIC_KEY), MAX_KEY)?.map(text);
-    let own = match there.map(|text| (text.ends_with('\n'), Verifier::parse(&text))) {
-        None => {
-            report.find(Finding::new(PUBLIC_KEY, "the public key is missing"));
-            None
-        }
-        Some((_, Err(error))) => {
-            report.find(Finding::new(PUBLIC_KEY, error.to_string()));
-            None
-        }
-        Some((is_whole, Ok(key))) => {
-            if !is_whole {
-                report.find(Finding::new(PUBLIC_KEY, "its last line has no end"));
-            }
-            if options.key.as_ref().is_some_and(|given| *given != key) {
-                report.find(Finding::new(PUBLIC_KEY, "it is not the key that was given"));
-            }
-            Some(key)
+fn key(directory: &Path, options: &VerifyOptions, report: &mut Report) -> Option<Verifier> {
+    let own = match layout::content(directory, PUBLIC_KEY, MAX_KEY) {
+        Content::Missing => Err("the public key is missing".to_owned()),
+        Content::Unreadable(why) => Err(why),
+        Content::Bytes(bytes) => {
+            let text = String::from_utf8(bytes).unwrap_or_default();
+            Verifier::parse(&text).map(|key| (key, text.ends_with('\n'))).map_err(|error| error.to_string())
         }
     };
-    let Some(key) = options.key.clone().or(own) else { return Ok(None) };
-    // Only the owner can read it; others verify without.
-    if let Ok(Some(bytes)) = layout::read(&directory.join(PRIVATE_KEY), MAX_KEY) {
-        let text = text(bytes);
-        match Signer::parse(&text) {
-            Err(error) => report.find(Finding::new(PRIVATE_KEY, error.to_string())),
-            Ok(_) if !text.ends_with('\n') => {
-                report.find(Finding::new(PRIVATE_KEY, "its last line has no end"));
-            }
-            Ok(signer) if signer.verifier() != key => {
-                report.find(Finding::new(PRIVATE_KEY, "it is not the key of this log"));
-            }
-            Ok(_) => {}
+    let own = own.map(|(key, is_whole)| {
+        if !is_whole {
+            report.find(Finding::new(PUBLIC_KEY, "its last line has no end"));
         }
+        if options.key.as_ref().is_some_and(|given| *given != key) {
+            report.find(Finding::new(PUBLIC_KEY, "it is not the key that was given"));
+        }
+        key
+    });
+    let own = own.map_err(|what| report.find(Finding::new(PUBLIC_KEY, what))).ok();
+    let key = options.key.clone().or(own)?;
+    private_key(directory, &key, report);
+    Some(key)
+}
+
+/// Only the owner can read the private key, and it need not be there; others verify without.
+fn private_key(directory: &Path, key: &Verifier, report: &mut Report) {
+    if std::fs::metadata(directory.join(PRIVATE_KEY)).is_ok_and(|there| !there.is_file()) {
+        report.find(Finding::new(PRIVATE_KEY, "it is no file"));
     }
-    Ok(Some(key))
+    let Content::Bytes(bytes) = layout::content(directory, PRIVATE_KEY, MAX_KEY) else { return };
+    let text = String::from_utf8(bytes).unwrap_or_default();
+    match Signer::parse(&text) {
+        Err(error) => report.find(Finding::new(PRIVATE_KEY, error.to_string())),
+        Ok(_) if !text.ends_with('\n') => {
+            report.find(Finding::new(PRIVATE_KEY, "its last line has no end"));
+        }
+        Ok(signer) if signer.verifier() != *key => {
+            report.find(Finding::new(PRIVATE_KEY, "it is not the key of this log"));
+        }
+        Ok(_) => {}
+    }
 }
 
 /// Adds the root of a checkpoint that was kept elsewhere.
@@ -212,12 +263,22 @@ fn processes(ids: &Ids, epochs: &[(u64, Signed)], report: &mut Report) {
         report.note(format!("{} events have no record of their own: gap records count them", report.missed));
     }
     for process in ids.unexplained() {
+        let name = format!("process {:010x}", process.nonce);
+        if process.is_pruned() {
+            let pruned = process.holes - process.missed;
+            report.note(format!("{name}: {pruned} ids have no record here: they may be in pruned segments"));
+            continue;
+        }
+        let elsewhere = match process.may_be_pruned {
+            0 => String::new(),
+            count => format!(", {count} more may be in pruned segments"),
+        };
         let what = format!(
-            "process {:010x}: {} ids have no record, its gap records count {} events",
-            process.nonce, process.holes, process.missed
+            "{name}: {} ids have no record, its gap records count {} events{elsewhere}",
+            process.left(),
+            process.missed
         );
-        let is_open = epochs.last().is_some_and(|(_, signed)| signed.lanes.contains(&process.nonce));
-        if is_open || !process.from_start && report.pruned_segments > 0 {
+        if epochs.last().is_some_and(|(_, signed)| signed.lanes.contains(&process.nonce)) {
             report.note(what);
         } else {
             report.find(Finding::new("segments", what));

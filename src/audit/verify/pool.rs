@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use super::scan::{Scan, Task, scan};
+use super::scan::{Found, Task, scan};
 
 /// How often progress is told.
 const EVERY: Duration = Duration::from_millis(100);
@@ -20,7 +20,7 @@ pub(super) fn scan_all(
     directory: &Path,
     tasks: &[Task],
     progress: &dyn Fn(u64),
-    mut each: impl FnMut(&Task, Option<Scan>),
+    mut each: impl FnMut(&Task, Found),
 ) {
     let next = AtomicUsize::new(0);
     let done = AtomicU64::new(0);
@@ -37,13 +37,13 @@ pub(super) fn scan_all(
         let mut handed = 0;
         loop {
             match receive.recv_timeout(EVERY) {
-                Ok((number, scan)) => drop(waiting.insert(number, scan)),
+                Ok((number, found)) => drop(waiting.insert(number, found)),
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
                 Err(mpsc::RecvTimeoutError::Disconnected) => break,
             }
-            while let Some(scan) = waiting.remove(&handed) {
+            while let Some(found) = waiting.remove(&handed) {
                 if let Some(task) = tasks.get(handed) {
-                    each(task, scan);
+                    each(task, found);
                 }
                 handed += 1;
             }
@@ -57,17 +57,17 @@ fn work(
     tasks: &[Task],
     next: &AtomicUsize,
     done: &AtomicU64,
-    send: &mpsc::Sender<(usize, Option<Scan>)>,
+    send: &mpsc::Sender<(usize, Found)>,
 ) {
     loop {
         let number = next.fetch_add(1, Ordering::Relaxed);
         let Some(task) = tasks.get(number) else { return };
         let mut told = 0;
-        let scan = scan(directory, task, &mut |bytes| {
+        let found = scan(directory, task, &mut |bytes| {
             done.fetch_add(bytes.saturating_sub(told), Ordering::Relaxed);
             told = told.max(bytes);
         });
-        if send.send((number, scan)).is_err() {
+        if send.send((number, found)).is_err() {
             return;
         }
     }

@@ -40,6 +40,24 @@ impl Finding {
     }
 }
 
+impl Finding {
+    /// Whether another verification found it too: in the same file, compressed or not, at the same place. Numbers in
+    /// its words may have grown with the log.
+    fn is_again(&self, other: &Self) -> bool {
+        let words = |what: &str| what.replace(|c: char| c.is_ascii_digit(), "");
+        let stem = |file: &Path| match file.extension() {
+            Some(packed) if packed == "zst" => file.with_extension(""),
+            _ => file.to_owned(),
+        };
+        let is_place = match (self.records, other.records) {
+            (Some(one), Some(other)) => one.0 <= other.1 && other.0 <= one.1,
+            (None, None) => words(&self.what) == words(&other.what),
+            _ => false,
+        };
+        is_place && stem(&self.file) == stem(&other.file)
+    }
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.file.display())?;
@@ -106,6 +124,19 @@ impl Report {
         self.findings.is_empty()
     }
 
+    /// The same with those findings only that `before` has as well; none when it has none of them.
+    pub(super) fn confirmed_by(mut self, before: &Self) -> Option<Self> {
+        let all = self.findings.len();
+        self.findings.retain(|finding| before.findings.iter().any(|other| finding.is_again(other)));
+        match all - self.findings.len() {
+            0 => {}
+            count => self.note(format!(
+                "{count} more that looked wrong looked right when it was verified anew: the log moved meanwhile"
+            )),
+        }
+        (!self.findings.is_empty()).then_some(self)
+    }
+
     pub(super) fn find(&mut self, finding: Finding) {
         if self.findings.len() < MAX_FINDINGS {
             self.findings.push(finding);
@@ -132,6 +163,17 @@ pub enum VerifyError {
         /// What the system said.
         #[source]
         error: io::Error,
+    },
+    /// The log was written to while it was verified, and what looked wrong was never wrong twice.
+    #[error(
+        "the log moved while it was verified, {runs} times in a row, and nothing looked wrong twice (last: {last}): \
+         verify it again, or a copy of it"
+    )]
+    Moved {
+        /// How often it was verified.
+        runs: u32,
+        /// The last thing that looked wrong.
+        last: String,
     },
     /// The trusted older checkpoint is not one of this log.
     #[error("the trusted checkpoint: {0}")]

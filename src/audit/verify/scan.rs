@@ -1,13 +1,16 @@
 //! Reads one segment: hashes its lines, checks that they follow each other, and gathers what its index must say.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use super::{ids::Ids, layout::SegmentFiles, leaves::Leaves, report::Finding};
 use crate::audit::{
     facts::Facts,
     line::Head,
     merkle::{Hash, leaf_hash},
-    sealed::{IndexBuilder, SegmentError, SegmentLine},
+    sealed::{IndexBuilder, SegmentError, SegmentLine, SegmentLines},
 };
 
 /// Findings of one segment that are told one by one.
@@ -27,6 +30,16 @@ pub(super) struct Task {
     pub(super) end: u64,
     /// Sizes of the tree at which the range is wanted, in rising order.
     pub(super) marks: Vec<u64>,
+    /// Whether its index is of the moment that is verified.
+    pub(super) has_index: bool,
+}
+
+/// A segment as it was found when it was its turn.
+pub(super) struct Found {
+    /// Its files then: one that was listed plain may be compressed by now, or pruned.
+    pub(super) files: SegmentFiles,
+    /// What it holds; none when its lines are gone.
+    pub(super) scan: Option<Scan>,
 }
 
 /// What a segment holds.
@@ -84,13 +97,48 @@ struct Scanner<'t> {
 }
 
 /// Reads the segment; `progress` is told how many bytes of the file are done.
-pub(super) fn scan(directory: &Path, task: &Task, progress: &mut dyn FnMut(u64)) -> Option<Scan> {
-    let mut scanner = Scanner::new(task, task.files.lines()?);
-    let mut lines = match task.files.open(directory)? {
+pub(super) fn scan(directory: &Path, task: &Task, progress: &mut dyn FnMut(u64)) -> Found {
+    let (files, opened) = open(directory, task.files);
+    let scan = opened.zip(files.lines()).map(|(opened, file)| {
+        let scan = read(Scanner::new(task, file), opened, progress);
+        progress(task.files.length());
+        scan
+    });
+    Found { files, scan }
+}
+
+/// Opens the lines of a segment, whatever became of them since they were listed.
+fn open(
+    directory: &Path,
+    listed: SegmentFiles,
+) -> (SegmentFiles, Option<Result<SegmentLines, SegmentError>>) {
+    let mut files = listed;
+    // Compressed once and pruned once is all that can happen to a segment.
+    for _ in 0..3 {
+        let opened = files.open(directory);
+        let is_gone = match &opened {
+            None => !files.is_pruned(),
+            Some(Err(SegmentError::Io { error, .. })) => error.kind() == io::ErrorKind::NotFound,
+            Some(_) => false,
+        };
+        if !is_gone {
+            return (files, opened);
+        }
+        files = SegmentFiles::now(directory, files.first);
+    }
+    (files, files.open(directory))
+}
+
+fn read(
+    mut scanner: Scanner<'_>,
+    opened: Result<SegmentLines, SegmentError>,
+    progress: &mut dyn FnMut(u64),
+) -> Scan {
+    let mut lines = match opened {
         Ok(lines) => lines,
         Err(error) => {
             scanner.unreadable(&error);
-            return Some(scanner.finish(0, 0));
+            return scanner.finish(0, 0);
         }
     };
     let mut count = 0u32;
@@ -108,8 +156,7 @@ pub(super) fn scan(directory: &Path, task: &Task, progress: &mut dyn FnMut(u64))
             progress(lines.file_bytes_read());
         }
     };
-    progress(task.files.length());
-    Some(scanner.finish(end, rest))
+    scanner.finish(end, rest)
 }
 
 impl<'t> Scanner<'t> {

@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{
-    layout,
-    report::{Finding, Report, VerifyError},
+    layout::{self, Content},
+    moment::TreeThen,
+    report::{Finding, Report},
 };
 use crate::audit::merkle::{Checkpoint, Hash, Verifier};
 
@@ -53,20 +54,17 @@ pub(super) struct Signed {
 }
 
 impl Signed {
-    pub(super) fn read(
-        directory: &Path,
-        epoch: u64,
-        base: &Verifier,
-        report: &mut Report,
-    ) -> Result<Self, VerifyError> {
+    pub(super) fn read(directory: &Path, tree: &TreeThen, base: &Verifier, report: &mut Report) -> Self {
+        let epoch = tree.epoch;
         let verifier = base.with_name(&origin(base.name(), epoch));
         let mut reader = Reader { directory, epoch, verifier, report, signed: Self::default() };
         let name = format!("tree/{epoch}/checkpoint");
-        let newest = reader.checkpoint(&name)?;
-        for size in layout::kept(directory, epoch)? {
+        let newest = reader.checkpoint(&name, &tree.note);
+        for &size in &tree.kept {
             let name = format!("tree/{epoch}/checkpoints/{size:020}");
             reader.signed.listed.insert(size);
-            if let Some(checkpoint) = reader.checkpoint(&name)? {
+            let note = layout::content(directory, &name, MAX_NOTE);
+            if let Some(checkpoint) = reader.checkpoint(&name, &note) {
                 if checkpoint.size == size {
                     reader.signed.kept.insert(size);
                 } else {
@@ -84,8 +82,8 @@ impl Signed {
             );
             reader.report.find(Finding::new(name, what));
         }
-        reader.epoch_file(newest.as_ref())?;
-        Ok(reader.signed)
+        reader.epoch_file(newest.as_ref());
+        reader.signed
     }
 
     /// Takes in a root that somebody else kept.
@@ -110,25 +108,16 @@ struct Reader<'r> {
 
 impl Reader<'_> {
     /// The checkpoint in a file, when its signature and its words hold.
-    fn checkpoint(&mut self, name: &str) -> Result<Option<Checkpoint>, VerifyError> {
-        let Some(bytes) = layout::read(&self.directory.join(name), MAX_NOTE)? else {
-            self.report.find(Finding::new(name, "the checkpoint is missing"));
-            return Ok(None);
-        };
-        let checkpoint = match Checkpoint::open(&bytes, &self.verifier) {
-            Ok(checkpoint) => checkpoint,
-            Err(error) => {
-                self.report.find(Finding::new(name, error.to_string()));
-                return Ok(None);
+    fn checkpoint(&mut self, name: &str, note: &Content) -> Option<Checkpoint> {
+        let opened = match note {
+            Content::Missing => Err("the checkpoint is missing".to_owned()),
+            Content::Unreadable(why) => Err(why.clone()),
+            Content::Bytes(bytes) => {
+                Checkpoint::open(bytes, &self.verifier).map_err(|error| error.to_string())
             }
         };
-        match self.take(&checkpoint) {
-            Ok(()) => Ok(Some(checkpoint)),
-            Err(what) => {
-                self.report.find(Finding::new(name, what));
-                Ok(None)
-            }
-        }
+        let taken = opened.and_then(|checkpoint| self.take(&checkpoint).map(|()| checkpoint));
+        taken.map_err(|what| self.report.find(Finding::new(name, what))).ok()
     }
 
     fn take(&mut self, checkpoint: &Checkpoint) -> Result<(), String> {
@@ -154,19 +143,18 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn epoch_file(&mut self, newest: Option<&Checkpoint>) -> Result<(), VerifyError> {
+    fn epoch_file(&mut self, newest: Option<&Checkpoint>) {
         let name = format!("epochs/{}.json", self.epoch);
-        let Some(bytes) = layout::read(&self.directory.join(&name), MAX_NOTE)? else {
-            self.report.find(Finding::new(name, "the file of the epoch is missing"));
-            return Ok(());
+        let read = match layout::content(self.directory, &name, MAX_NOTE) {
+            Content::Missing => Err("the file of the epoch is missing".to_owned()),
+            Content::Unreadable(why) => Err(why),
+            Content::Bytes(bytes) => serde_json::from_slice::<EpochFile>(&bytes)
+                .map(|file| (file, bytes))
+                .map_err(|error| error.to_string()),
         };
-        let parsed: Result<EpochFile, _> = serde_json::from_slice(&bytes);
-        let file = match parsed {
-            Ok(file) => file,
-            Err(error) => {
-                self.report.find(Finding::new(name, error.to_string()));
-                return Ok(());
-            }
+        let (file, bytes) = match read {
+            Ok(read) => read,
+            Err(what) => return self.report.find(Finding::new(name, what)),
         };
         let digest = BASE64.encode(Sha256::digest(&bytes));
         let signed = newest.and_then(|newest| newest.extension("epoch-file"));
@@ -188,6 +176,5 @@ impl Reader<'_> {
         }
         self.signed.first_seq = self.signed.first_seq.or(Some(file.first_seq));
         self.signed.reason = file.reason;
-        Ok(())
     }
 }

@@ -11,11 +11,11 @@ use crate::audit::{
     sealed::{SealOptions, Sealed},
 };
 
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     "2026-11-20T22:30:00.25Z".parse().unwrap()
 }
 
-fn open(directory: &Path) -> Sealed {
+pub(super) fn open(directory: &Path) -> Sealed {
     let options = SealOptions {
         edge: "ams-1".to_owned(),
         segment_bytes: 40_000,
@@ -25,7 +25,7 @@ fn open(directory: &Path) -> Sealed {
     Sealed::open(Arc::new(RealDisk::unlocked(directory, "ams-1")), options, now()).unwrap().0
 }
 
-fn append(sealed: &mut Sealed, count: u64) {
+pub(super) fn append(sealed: &mut Sealed, count: u64) {
     let first = sealed.next_seq();
     let line = |seq: u64| {
         format!(
@@ -38,7 +38,7 @@ fn append(sealed: &mut Sealed, count: u64) {
     sealed.append(lines.as_bytes(), count, now()).unwrap();
 }
 
-fn archive(sealed: &mut Sealed, directory: &Path) {
+pub(super) fn archive(sealed: &mut Sealed, directory: &Path) {
     let disk = RealDisk::unlocked(directory, "ams-1");
     for job in sealed.full_segments() {
         job.run(&disk, false).unwrap();

@@ -248,3 +248,41 @@ fn changes_in_a_log_of_several_groups_are_located() {
         std::fs::write(&path, good).unwrap();
     }
 }
+
+#[test]
+fn a_folder_in_the_place_of_a_file_is_one_finding_among_others() {
+    let sample = small();
+    let index = sample.path().join("segments/00000000000000000001.idx");
+    let mut bad = std::fs::read(&index).unwrap();
+    bad[40] ^= 1;
+    std::fs::write(&index, bad).unwrap();
+    let others = told(&run(&sample));
+    assert_eq!(others.len(), 1);
+    for file in files(&sample) {
+        let path = sample.path().join(&file);
+        let good = std::fs::read(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        let report = run(&sample);
+        let name = file.to_string_lossy();
+        assert!(report.findings.iter().any(|finding| finding.file == file), "{name}: {:?}", told(&report));
+        // Without the key or the first segment nothing can be said of its index.
+        let is_other =
+            !["log.pub", "segments/00000000000000000001"].iter().any(|other| name.starts_with(other));
+        assert!(!is_other || told(&report).contains(&others[0]), "{name}: {:?}", told(&report));
+        std::fs::remove_dir(&path).unwrap();
+        std::fs::write(&path, good).unwrap();
+    }
+}
+
+#[test]
+fn a_file_in_the_place_of_a_folder_is_found() {
+    for folder in ["segments", "epochs", "tree", "tree/1", "tree/1/checkpoints", "tree/1/tile"] {
+        let sample = small();
+        std::fs::remove_dir_all(sample.path().join(folder)).unwrap();
+        sample.write(folder, "a file");
+        let report = run(&sample);
+        let there = format!("{folder}: it is no folder");
+        assert!(told(&report).contains(&there), "{folder}: {:?}", told(&report));
+    }
+}

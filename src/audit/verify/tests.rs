@@ -189,3 +189,45 @@ fn another_key_is_noticed() {
     assert!(told(&report).iter().any(|told| told == "tree/1/checkpoint: the note is not signed by this key"));
     assert!(verify(Path::new("/nonexistent"), &options, &|_, _| {}).is_err());
 }
+
+/// Takes the lines of a closed segment away, as retention does.
+fn prune(sample: &Sample, first: u64) {
+    let path = |folder: &str, suffix: &str| sample.path().join(format!("{folder}/{first:020}{suffix}"));
+    std::fs::rename(path("segments", ".idx"), path("pruned", ".idx")).unwrap();
+    std::fs::remove_file(path("segments", ".jsonl.zst")).unwrap();
+}
+
+#[test]
+fn ids_that_may_be_in_pruned_segments_are_told_as_such_and_others_are_holes() {
+    for pruned in [1, 301] {
+        let mut sample = Sample::new();
+        sample.segments(&[300, 300, 20]);
+        prune(&sample, pruned);
+        let report = run(&sample);
+        let note = "process aabbccddee: 300 ids have no record here: they may be in pruned segments";
+        assert_eq!((told(&report), report.notes), (vec![], vec![note.to_owned()]));
+        // What is lost where nothing was pruned is a hole.
+        sample.lose(2);
+        sample.append(601, 5);
+        sample.checkpoint(true);
+        sample.partials();
+        let hole = "segments: process aabbccddee: 2 ids have no record, its gap records count 0 events, \
+                    300 more may be in pruned segments";
+        assert_eq!(told(&run(&sample)), [hole]);
+    }
+}
+
+#[test]
+fn more_ids_than_were_pruned_are_a_hole() {
+    let mut sample = Sample::new();
+    sample.segments(&[300]);
+    sample.pack(1);
+    sample.lose(4);
+    sample.segments(&[300, 20]);
+    prune(&sample, 301);
+    assert_eq!(
+        told(&run(&sample)),
+        ["segments: process aabbccddee: 4 ids have no record, its gap records count 0 events, \
+          300 more may be in pruned segments"]
+    );
+}

@@ -8,9 +8,9 @@ use std::{
 
 use super::{
     join::{Span, meet, merged},
-    layout,
+    layout::{self, Content},
     leaves::Mark,
-    report::{Finding, Report, VerifyError},
+    report::{Finding, Report},
     scan::Scan,
 };
 use crate::audit::merkle::{Frontier, Hash, TILE_WIDTH, Tile, TileName};
@@ -48,6 +48,17 @@ pub(super) struct TileCheck<'d> {
     findings: Vec<Finding>,
     /// Some leaves have no hash: nothing more can be compared.
     stopped: bool,
+    /// What only the open segment needed may be gone.
+    gone: Gone,
+}
+
+/// Whether another segment has begun behind the last one that is verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gone {
+    /// It has, or never will.
+    Known(bool),
+    /// It had not when it was looked last; so begins the last one.
+    After(u64),
 }
 
 impl<'d> TileCheck<'d> {
@@ -55,6 +66,7 @@ impl<'d> TileCheck<'d> {
         directory: &'d Path,
         epoch: u64,
         wanted: &'d BTreeMap<u64, BTreeSet<TileName>>,
+        gone: Gone,
     ) -> Self {
         Self {
             directory,
@@ -65,6 +77,7 @@ impl<'d> TileCheck<'d> {
             mismatches: Vec::new(),
             findings: Vec::new(),
             stopped: false,
+            gone,
         }
     }
 
@@ -73,32 +86,31 @@ impl<'d> TileCheck<'d> {
     }
 
     /// Takes the leaves of the next segment in.
-    pub(super) fn segment(&mut self, scan: &Scan) -> Result<(), VerifyError> {
+    pub(super) fn segment(&mut self, scan: &Scan) {
         if self.stopped {
-            return Ok(());
+            return;
         }
         let mut marks =
             scan.leaves.marks.iter().filter(|mark| self.wanted.contains_key(&mark.size)).peekable();
-        self.reach(&mut marks)?;
+        self.reach(&mut marks);
         if !scan.leaves.head.is_empty() {
             self.partial.extend_from_slice(&scan.leaves.head);
             let hashes = std::mem::take(&mut self.partial);
             match (Tile { level: 0, index: 0, hashes }).root() {
-                Some(root) => self.group(root)?,
+                Some(root) => self.group(root),
                 None => self.stopped = true,
             }
-            self.reach(&mut marks)?;
+            self.reach(&mut marks);
         }
         for root in &scan.leaves.groups {
-            self.group(*root)?;
-            self.reach(&mut marks)?;
+            self.group(*root);
+            self.reach(&mut marks);
         }
         self.partial.extend_from_slice(scan.leaves.tail());
-        Ok(())
     }
 
     /// Compares the partial tiles of the sizes that lie before the end of the group that comes next.
-    fn reach<'m>(&mut self, marks: &mut Peekable<impl Iterator<Item = &'m Mark>>) -> Result<(), VerifyError> {
+    fn reach<'m>(&mut self, marks: &mut Peekable<impl Iterator<Item = &'m Mark>>) {
         let whole = self.groups.size();
         while let Some(mark) = marks.next_if(|mark| mark.size / TILE_WIDTH as u64 == whole) {
             let hashes = [self.partial.as_slice(), &mark.partial].concat();
@@ -108,37 +120,45 @@ impl<'d> TileCheck<'d> {
             let wanted = self.wanted.get(&mark.size);
             for tile in tiles.iter().filter(|tile| wanted.is_some_and(|wanted| wanted.contains(&tile.name())))
             {
-                self.compare(tile)?;
+                self.compare(tile);
             }
         }
-        Ok(())
     }
 
-    fn group(&mut self, root: Hash) -> Result<(), VerifyError> {
+    fn group(&mut self, root: Hash) {
         let mut full = Vec::new();
         self.groups.push(root, &mut full);
         for tile in full {
-            self.compare(&Tile { level: tile.level + 1, ..tile })?;
+            self.compare(&Tile { level: tile.level + 1, ..tile });
         }
-        Ok(())
+    }
+
+    /// Whether a partial tile may be gone because the segment that needed it was closed.
+    fn has_gone(&mut self, tile: TileName) -> bool {
+        if usize::from(tile.width) == TILE_WIDTH {
+            return false;
+        }
+        if let Gone::After(last) = self.gone
+            && layout::segments(self.directory)
+                .is_ok_and(|there| there.iter().any(|files| files.first > last))
+        {
+            self.gone = Gone::Known(true);
+        }
+        self.gone == Gone::Known(true)
     }
 
     fn path(&self, tile: TileName) -> PathBuf {
         PathBuf::from(format!("tree/{}/{}", self.epoch, tile.path()))
     }
 
-    fn compare(&mut self, tile: &Tile) -> Result<(), VerifyError> {
+    fn compare(&mut self, tile: &Tile) {
         let name = tile.name();
         let path = self.path(name);
-        let file = match layout::read(&self.directory.join(&path), 2 * TILE_BYTES) {
-            Err(VerifyError::Io { error, .. }) if error.kind() == std::io::ErrorKind::Other => {
-                Some(Vec::new())
-            }
-            other => other?,
-        };
-        let Some(bytes) = file else {
-            self.findings.push(Finding::new(path, "the tile is missing"));
-            return Ok(());
+        let bytes = match layout::content(self.directory, &path, 2 * TILE_BYTES) {
+            Content::Bytes(bytes) => bytes,
+            Content::Missing if self.has_gone(name) => return,
+            Content::Missing => return self.findings.push(Finding::new(path, "the tile is missing")),
+            Content::Unreadable(why) => return self.findings.push(Finding::new(path, why)),
         };
         if bytes.len() != tile.hashes.len() * 32 {
             let what = format!("the tile has {} bytes instead of {}", bytes.len(), tile.hashes.len() * 32);
@@ -147,7 +167,6 @@ impl<'d> TileCheck<'d> {
         let pairs = bytes.as_chunks::<32>().0.iter().zip(&tile.hashes);
         let differ = (0u64..).zip(pairs).filter(|(_, (there, hash))| there != hash);
         self.mismatches.extend(differ.map(|(place, _)| Mismatch { tile: name, place }));
-        Ok(())
     }
 
     /// Reports what is wrong with tiles where the lines are right, and returns what tiles tell of where the lines in
@@ -196,7 +215,7 @@ pub(super) fn wanted(
 }
 
 /// The partial tiles of a tree of `size` leaves, level 0 first.
-fn partial_names(size: u64) -> impl Iterator<Item = TileName> {
+pub(super) fn partial_names(size: u64) -> impl Iterator<Item = TileName> {
     (0..8u8).filter_map(move |level| {
         let hashes = size >> (8 * u32::from(level));
         let width = u16::try_from(hashes % TILE_WIDTH as u64).ok().filter(|width| *width > 0)?;

@@ -68,7 +68,9 @@ fn verify_log(args: &VerifyArgs) -> Result<Exit, Exit> {
             print(&report);
             Ok(if report.is_sound() { Exit::Fine } else { Exit::No })
         }
-        Err(error @ audit::VerifyError::Io { .. }) => Err(complain(Exit::Io, &error)),
+        Err(error @ (audit::VerifyError::Io { .. } | audit::VerifyError::Moved { .. })) => {
+            Err(complain(Exit::Io, &error))
+        }
         Err(error @ audit::VerifyError::Since(_)) => Err(complain(Exit::Usage, &error)),
     }
 }
