@@ -51,4 +51,4 @@ build-tools: # what a build needs: Pingora's zlib-ng is built with CMake
 	@.ci/tools cmake
 
 tools: # what the tests need on top: clients written by others
-	@.ci/tools cmake curl h2load nghttp jq zstd
+	@.ci/tools cmake curl h2load nghttp jq zstd rsync

@@ -84,6 +84,7 @@ mod trying;
 mod unfinished;
 mod untouched;
 mod upgrade;
+mod verifying;
 
 // What a person runs.
 mod activation;
