@@ -1,9 +1,6 @@
 //! A log that is written to while it is verified.
 
-use std::{
-    path::PathBuf,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
-};
+use std::{path::PathBuf, sync::mpsc};
 
 use super::{
     sample::Sample,
@@ -14,45 +11,37 @@ use super::{
 use crate::audit::{PruneOptions, Retention};
 
 /// How often a log that moves is verified.
-const TURNS: u64 = 25;
+const TURNS: u64 = 8;
+/// Commits in each turn: some six segments are closed.
+const COMMITS: u64 = 24;
 
-/// Seals, closes, compresses and prunes segments in `directory` as fast as it goes, while `look` looks.
-fn meanwhile(directory: &Path, is_pruned: bool, look: impl FnOnce(&AtomicU64)) {
-    let (stop, commits) = (AtomicBool::new(false), AtomicU64::new(0));
+/// Takes turns at `look` while segments in `directory` are sealed, closed, compressed and pruned as fast as it goes.
+fn meanwhile(directory: &Path, is_pruned: bool, mut look: impl FnMut(u64)) {
+    let (begin, turns) = mpsc::sync_channel(0);
     std::thread::scope(|scope| {
-        scope.spawn(|| {
+        scope.spawn(move || {
             let mut sealed = open(directory);
             let retention = Retention::new(directory, None);
             let options = PruneOptions { max_bytes: Some(20_000), ..PruneOptions::default() };
-            while !stop.load(Ordering::Relaxed) {
-                append(&mut sealed, 60);
-                sealed.commit(now(), &["lane aabbccddee 9".to_owned()], true).unwrap();
-                archive(&mut sealed, directory);
-                if commits.fetch_add(1, Ordering::Relaxed) % 40 == 39 && is_pruned {
-                    retention.prune(&options, now(), &mut |_, _| Ok(())).unwrap();
+            while turns.recv().is_ok() {
+                for commit in 1..=COMMITS {
+                    append(&mut sealed, 60);
+                    sealed.commit(now(), &["lane aabbccddee 9".to_owned()], true).unwrap();
+                    archive(&mut sealed, directory);
+                    if commit == COMMITS / 2 && is_pruned {
+                        retention.prune(&options, now(), &mut |_, _| Ok(())).unwrap();
+                    }
                 }
             }
             sealed.close(now(), &[]).unwrap();
         });
-        let _stop = Stop(&stop);
-        look(&commits);
+        for turn in 0..TURNS {
+            // Waits until the turn before is over, so that no log grows faster than it is verified.
+            begin.send(()).unwrap();
+            look(turn);
+        }
+        drop(begin);
     });
-}
-
-/// Ends the writer also when a test fails.
-struct Stop<'s>(&'s AtomicBool);
-
-impl Drop for Stop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-fn wait_for(commits: &AtomicU64, more: u64) {
-    let until = commits.load(Ordering::Relaxed) + more;
-    while commits.load(Ordering::Relaxed) < until {
-        std::thread::yield_now();
-    }
 }
 
 fn verify_it(directory: &Path) -> Result<Report, VerifyError> {
@@ -63,12 +52,11 @@ fn verify_it(directory: &Path) -> Result<Report, VerifyError> {
 fn a_sound_log_is_sound_while_segments_are_closed_compressed_and_pruned() {
     for is_pruned in [false, true] {
         let directory = tempfile::tempdir().unwrap();
-        meanwhile(directory.path(), is_pruned, |commits| {
-            for turn in 0..TURNS {
-                wait_for(commits, 3);
-                let report = verify_it(directory.path()).unwrap();
-                assert_eq!(told(&report), [""; 0], "turn {turn}, pruned {is_pruned}");
-            }
+        // The first turn waits for nobody.
+        drop(open(directory.path()));
+        meanwhile(directory.path(), is_pruned, |turn| {
+            let report = verify_it(directory.path()).unwrap();
+            assert_eq!(told(&report), [""; 0], "turn {turn}, pruned {is_pruned}");
         });
         assert_eq!(told(&verify_it(directory.path()).unwrap()), [""; 0]);
     }
@@ -80,14 +68,14 @@ fn damage_is_found_while_segments_are_closed_and_compressed() {
         [("segments/00000000000000000001.jsonl.zst", 700), ("segments/00000000000000000001.idx", 60)]
     {
         let directory = tempfile::tempdir().unwrap();
-        meanwhile(directory.path(), false, |commits| {
-            wait_for(commits, 20);
+        meanwhile(directory.path(), false, |turn| {
             let path = directory.path().join(file);
-            let mut bytes = std::fs::read(&path).unwrap();
-            bytes[at] ^= 4;
-            std::fs::write(&path, bytes).unwrap();
-            for turn in 0..TURNS {
-                wait_for(commits, 3);
+            if turn == 1 {
+                let mut bytes = std::fs::read(&path).unwrap();
+                bytes[at] ^= 4;
+                std::fs::write(&path, bytes).unwrap();
+            }
+            if turn >= 1 {
                 let report = verify_it(directory.path()).unwrap();
                 let files: Vec<&PathBuf> = report.findings.iter().map(|finding| &finding.file).collect();
                 assert!(!files.is_empty(), "turn {turn}");
