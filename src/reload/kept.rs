@@ -6,13 +6,12 @@ use std::path::Path;
 use super::store;
 use crate::policy::{Digest, PolicyFile};
 
-/// A list, left where it is; `state` is the state directory.
-pub(super) fn kept_list(state: &Path, digest: Digest) -> io::Result<PolicyFile> {
-    let bytes = state.join("objects").join(digest.to_string()).metadata()?.len();
-    Ok(PolicyFile { digest, bytes, content: None })
-}
-
-/// Any other file, at hand.
-pub(super) fn kept_file(state: &Path, digest: Digest) -> io::Result<PolicyFile> {
-    store::object(state, &digest.to_string()).map(PolicyFile::new).map_err(io::Error::other)
+/// The file `name` of a kept set: a list is left where it is, anything else is at hand. `state` is the state directory.
+pub(super) fn kept_file(state: &Path, name: &str, digest: Digest) -> io::Result<PolicyFile> {
+    let sha256 = digest.to_string();
+    if name.starts_with("lists/") {
+        let bytes = state.join("objects").join(sha256).metadata()?.len();
+        return Ok(PolicyFile { digest, bytes, content: None });
+    }
+    store::object(state, &sha256).map(PolicyFile::new).map_err(io::Error::other)
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::kept::{kept_file, kept_list};
+use super::kept::kept_file;
 use super::source::Snapshot;
 use super::store::{self, Manifest};
 use crate::diagnostic::{Diagnostic, Diagnostics};
@@ -57,8 +57,7 @@ impl<'a> InForce<'a> {
     /// The file as it is in the set.
     fn file(&self, name: &str) -> Option<PolicyFile> {
         let digest = self.digest_of(name).filter(|_| PolicyFiles::belongs(name))?;
-        let read = if name.starts_with("lists/") { kept_list } else { kept_file };
-        read(self.state, digest).ok()
+        kept_file(self.state, name, digest).ok()
     }
 
     /// All that is complete, and what is being written as it was; none when something has to be waited for.

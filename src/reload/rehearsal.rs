@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::authority::Authority;
 use super::build::Builder;
 use super::guarding::Guarding;
-use super::kept::{kept_file, kept_list};
+use super::kept::kept_file;
 use super::partial::{InForce, awaited};
 use super::report::lines;
 use super::source::Writers;
@@ -173,8 +173,7 @@ fn kept(state: &Path, revision: u64) -> Result<PolicyFiles, Diagnostics> {
         let Some(digest) = Digest::parse(&sha256).filter(|_| PolicyFiles::belongs(&name)) else {
             return Err(wrong(format!("its manifest is damaged: `{}`", name.escape_debug())));
         };
-        let read = if name.starts_with("lists/") { kept_list } else { kept_file };
-        let file = read(state, digest).map_err(|error| wrong(format!("`{name}`: {error}")))?;
+        let file = kept_file(state, &name, digest).map_err(|error| wrong(format!("`{name}`: {error}")))?;
         files.files.insert(name, file);
     }
     Ok(files)
