@@ -303,7 +303,11 @@ fn what_another_case_takes_over_is_not_free_in_between() {
         let reinstate = ["reinstate", "first", "--reason", "merged", "--timeout", "1"];
         assert_eq!(edge.command(&reinstate).code, 3, "it has to wait");
         edge.get("first.example").assert_blocked(403);
-        // And once it has given up, its word counts no more.
+        // And once it has given up, its word counts no more, whatever becomes of the other case.
+        edge.policies().write(&CaseFile::new("other", &["other.example"]));
+        terminate(&edge, "T-0", "t0.example");
+        edge.get("first.example").assert_blocked(403);
+        edge.policies().write(&CaseFile::new("other", &["first.example"]));
         edge.policies().write(&CaseFile::new("first", &["another.example"]));
         terminate(&edge, "T-1", "terminated.example");
         edge.get("first.example").assert_blocked(403);
