@@ -17,6 +17,7 @@ use crate::limits;
 use crate::policy::{PolicyFile, PolicyFiles};
 
 pub(super) mod known;
+pub(super) mod places;
 
 use known::Known;
 
@@ -191,31 +192,6 @@ fn read_with(
 #[must_use]
 pub(super) fn fingerprint(root: &Path) -> Fingerprint {
     scan(root).fingerprint()
-}
-
-/// Every directory a change may happen in.
-#[must_use]
-pub(super) fn directories(root: &Path) -> Vec<PathBuf> {
-    let mut found = vec![root.to_path_buf()];
-    for part in PARTS {
-        collect_directories(&root.join(part.directory), part, 0, &mut found);
-    }
-    found
-}
-
-fn collect_directories(directory: &Path, part: Part, depth: usize, found: &mut Vec<PathBuf>) {
-    if depth > limits::SOURCE_DEPTH || !directory.is_dir() {
-        return;
-    }
-    found.push(directory.to_path_buf());
-    if !part.recursive {
-        return;
-    }
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        if !entry.file_name().as_encoded_bytes().starts_with(b".") {
-            collect_directories(&entry.path(), part, depth + 1, found);
-        }
-    }
 }
 
 struct Found {

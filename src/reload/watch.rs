@@ -6,22 +6,30 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use inotify::{Event, EventMask, Inotify, WatchDescriptor, WatchMask};
+use inotify::{Event, EventMask, Inotify, WatchDescriptor, WatchMask, Watches};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::manifest::{MANIFEST, SIGNATURES};
+use super::rollback;
 use super::settling::Change;
-use super::{rollback, source};
+use super::source::places::Places;
 use crate::limits;
 use crate::policy::PolicyFiles;
 
-/// Watches every directory of a policy directory through inotify.
+/// Watches every directory of a policy directory through inotify, and the files elsewhere that links in it lead to.
 pub(super) struct Watcher {
-    root: PathBuf,
     inotify: AsyncFd<Inotify>,
     buffer: Vec<u8>,
+    watched: Watched,
+}
+
+/// What each watch is on.
+struct Watched {
+    root: PathBuf,
     directories: HashMap<WatchDescriptor, PathBuf>,
+    /// Files elsewhere, by the names that they have here.
+    links: HashMap<WatchDescriptor, Vec<String>>,
 }
 
 impl Watcher {
@@ -29,42 +37,23 @@ impl Watcher {
     pub(super) fn new(root: &Path) -> io::Result<Self> {
         let inotify = in_runtime(Inotify::init()?)?;
         let buffer = vec![0; limits::INOTIFY_BUFFER_BYTES];
-        let mut watcher = Self { root: root.to_path_buf(), inotify, buffer, directories: HashMap::new() };
+        let mut watcher = Self { inotify, buffer, watched: Watched::nothing(root) };
         watcher.refresh();
         Ok(watcher)
     }
 
-    /// Watches directories that have come since. A directory that cannot be watched is still looked at by
-    /// the regular comparison of fingerprints, so nothing is lost but time.
+    /// Watches what has come since. What cannot be watched is still looked at by the regular comparison of fingerprints, so
+    /// nothing is lost but time.
     pub(super) fn refresh(&mut self) {
-        let mask = WatchMask::CREATE
-            | WatchMask::MODIFY
-            | WatchMask::CLOSE_WRITE
-            | WatchMask::ATTRIB
-            | WatchMask::MOVED_FROM
-            | WatchMask::MOVED_TO
-            | WatchMask::DELETE
-            | WatchMask::DELETE_SELF
-            | WatchMask::MOVE_SELF
-            | WatchMask::ONLYDIR
-            // What is still written to a file that was removed concerns nobody.
-            | WatchMask::EXCL_UNLINK;
-        let mut seen = HashMap::new();
-        for directory in source::directories(&self.root) {
-            match self.inotify.get_ref().watches().add(&directory, mask) {
-                Ok(descriptor) => {
-                    seen.insert(descriptor, directory);
-                }
-                Err(error) => {
-                    tracing::debug!(directory = %directory.display(), %error, "cannot watch the directory");
-                }
-            }
-        }
+        let watches = &mut self.inotify.get_ref().watches();
+        let mut now = Watched::nothing(&self.watched.root);
+        now.add(watches, Places::of(&now.root));
+        let before = std::mem::replace(&mut self.watched, now);
         // Who goes on writing in a directory that was moved away, or that another one has replaced, concerns nobody.
-        for (descriptor, _) in std::mem::replace(&mut self.directories, seen) {
-            if !self.directories.contains_key(&descriptor) {
+        for descriptor in before.directories.into_keys().chain(before.links.into_keys()) {
+            if !self.watched.has(&descriptor) {
                 // It may be gone altogether by now.
-                self.inotify.get_ref().watches().remove(descriptor).ok();
+                watches.remove(descriptor).ok();
             }
         }
     }
@@ -81,8 +70,10 @@ impl Watcher {
         for _ in 0..limits::INOTIFY_BUFFERS_AT_ONCE {
             match self.inotify.get_mut().read_events(&mut self.buffer) {
                 Ok(events) => {
+                    let watches = &mut self.inotify.get_ref().watches();
                     for event in events {
-                        change(&self.root, &self.directories, &event).into_iter().for_each(&mut tell);
+                        self.watched.follow(watches, &event);
+                        self.watched.tell(&event, &mut tell);
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
@@ -98,47 +89,136 @@ impl Watcher {
     }
 }
 
+impl Watched {
+    fn nothing(root: &Path) -> Self {
+        Self { root: root.to_path_buf(), directories: HashMap::new(), links: HashMap::new() }
+    }
+
+    fn has(&self, descriptor: &WatchDescriptor) -> bool {
+        self.directories.contains_key(descriptor) || self.links.contains_key(descriptor)
+    }
+
+    fn add(&mut self, watches: &mut Watches, places: Places) {
+        let mut watch = |path: &Path, mask| {
+            let unwatched =
+                |error: &io::Error| tracing::debug!(path = %path.display(), %error, "cannot watch");
+            watches.add(path, mask).inspect_err(unwatched).ok()
+        };
+        for directory in places.directories {
+            if let Some(descriptor) = watch(&directory, in_a_directory()) {
+                self.directories.insert(descriptor, directory);
+            }
+        }
+        for name in places.links {
+            if let Some(descriptor) = watch(&self.root.join(&name), to_a_file()) {
+                let names = self.links.entry(descriptor).or_default();
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+        }
+    }
+
+    /// Watches a directory that has just come, and a file that a new link leads to: what is written there next must be heard.
+    fn follow(&mut self, watches: &mut Watches, event: &Event<&OsStr>) {
+        if !event.mask.intersects(EventMask::CREATE | EventMask::MOVED_TO) {
+            return;
+        }
+        let Some(path) = self.path(event) else { return };
+        let Some(name) = self.name(&path).map(str::to_owned) else { return };
+        if path.is_dir() {
+            if !is_hidden(&name) {
+                self.add(watches, Places::within(&self.root, &name));
+            }
+        } else if PolicyFiles::belongs(&name) && path.is_symlink() {
+            // It may have led somewhere else.
+            self.links.values_mut().for_each(|names| names.retain(|other| *other != name));
+            self.add(watches, Places { directories: Vec::new(), links: vec![name] });
+        }
+    }
+
+    fn path(&self, event: &Event<&OsStr>) -> Option<PathBuf> {
+        Some(self.directories.get(&event.wd)?.join(event.name?))
+    }
+
+    /// By its path in the policy directory.
+    fn name<'a>(&self, path: &'a Path) -> Option<&'a str> {
+        path.strip_prefix(&self.root).ok().and_then(Path::to_str)
+    }
+
+    fn tell(&self, event: &Event<&OsStr>, mut tell: impl FnMut(Change)) {
+        let mask = event.mask;
+        if mask.intersects(EventMask::Q_OVERFLOW | EventMask::DELETE_SELF | EventMask::MOVE_SELF) {
+            return tell(Change::Unknown);
+        }
+        if let Some(names) = self.links.get(&event.wd) {
+            return names.iter().filter_map(|name| written(mask, name)).for_each(tell);
+        }
+        let Some(path) = self.path(event) else { return };
+        let Some(name) = self.name(&path) else {
+            // A set with such a name is refused, once it is complete.
+            if !mask.contains(EventMask::MODIFY) {
+                tell(Change::Unknown);
+            }
+            return;
+        };
+        if mask.contains(EventMask::ISDIR) {
+            if !is_hidden(name) {
+                tell(Change::Unknown);
+            }
+            return;
+        }
+        if !concerns(name) {
+            return;
+        }
+        // A link is complete the moment it is made; nobody will close it.
+        let is_linked = mask.contains(EventMask::CREATE) && is_link(&path);
+        if mask.intersects(EventMask::MOVED_FROM | EventMask::DELETE) {
+            tell(Change::Gone(name.to_owned()));
+        } else if mask.contains(EventMask::MOVED_TO) || is_linked {
+            tell(Change::Complete(name.to_owned()));
+        } else {
+            written(mask, name).into_iter().for_each(tell);
+        }
+    }
+}
+
+/// What happened to a file where it stands.
+fn written(mask: EventMask, name: &str) -> Option<Change> {
+    if mask.contains(EventMask::CLOSE_WRITE) {
+        return Some(Change::Complete(name.to_owned()));
+    }
+    if mask.contains(EventMask::ATTRIB) {
+        return Some(Change::Touched);
+    }
+    mask.intersects(EventMask::CREATE | EventMask::MODIFY).then(|| Change::Begun(name.to_owned()))
+}
+
+fn in_a_directory() -> WatchMask {
+    to_a_file()
+        | WatchMask::CREATE
+        | WatchMask::MOVED_FROM
+        | WatchMask::MOVED_TO
+        | WatchMask::DELETE
+        | WatchMask::ONLYDIR
+        // What is still written to a file that was removed concerns nobody.
+        | WatchMask::EXCL_UNLINK
+}
+
+fn to_a_file() -> WatchMask {
+    WatchMask::MODIFY
+        | WatchMask::CLOSE_WRITE
+        | WatchMask::ATTRIB
+        | WatchMask::DELETE_SELF
+        | WatchMask::MOVE_SELF
+}
+
 #[expect(
     deprecated,
     reason = "its successor is unsafe, for types whose descriptor may change; this one has its own for life"
 )]
 fn in_runtime(inotify: Inotify) -> io::Result<AsyncFd<Inotify>> {
     AsyncFd::with_interest(inotify, Interest::READABLE)
-}
-
-fn change(
-    root: &Path,
-    directories: &HashMap<WatchDescriptor, PathBuf>,
-    event: &Event<&OsStr>,
-) -> Option<Change> {
-    let mask = event.mask;
-    if mask.intersects(EventMask::Q_OVERFLOW | EventMask::DELETE_SELF | EventMask::MOVE_SELF) {
-        return Some(Change::Unknown);
-    }
-    let path = directories.get(&event.wd)?.join(event.name?);
-    let Some(name) = path.strip_prefix(root).ok().and_then(Path::to_str) else {
-        // A set with such a name is refused, once it is complete.
-        return (!mask.contains(EventMask::MODIFY)).then_some(Change::Unknown);
-    };
-    if mask.contains(EventMask::ISDIR) {
-        return (!is_hidden(name)).then_some(Change::Unknown);
-    }
-    if !concerns(name) {
-        return None;
-    }
-    let name = name.to_owned();
-    if mask.intersects(EventMask::MOVED_FROM | EventMask::DELETE) {
-        return Some(Change::Gone(name));
-    }
-    // A link is complete the moment it is made; nobody will close it.
-    let is_linked = mask.contains(EventMask::CREATE) && is_link(&path);
-    if mask.intersects(EventMask::CLOSE_WRITE | EventMask::MOVED_TO) || is_linked {
-        return Some(Change::Complete(name));
-    }
-    if mask.contains(EventMask::ATTRIB) {
-        return Some(Change::Touched);
-    }
-    mask.intersects(EventMask::CREATE | EventMask::MODIFY).then_some(Change::Begun(name))
 }
 
 /// Whether what stands in a file, or where a link of this name leads, is of any importance.
@@ -216,6 +296,57 @@ mod tests {
         writeln!(file, "still coming").unwrap();
         drop(file);
         assert!(!heard(&mut watcher).contains(&Change::Begun(name())));
+    }
+
+    #[test]
+    fn what_is_written_in_a_directory_that_was_just_made_is_heard() {
+        let root = tempfile::tempdir().unwrap();
+        let (_runtime, mut watcher) = watched(root.path());
+        for directory in ["lists/new/deep", "lists/.hidden/deep", "cases/none/deep"] {
+            fs::create_dir_all(root.path().join(directory)).unwrap();
+            heard(&mut watcher);
+            let _writer = File::create(root.path().join(directory).join("l.txt")).unwrap();
+            let expected =
+                (directory == "lists/new/deep").then(|| Change::Begun("lists/new/deep/l.txt".into()));
+            assert_eq!(heard(&mut watcher).first(), expected.as_ref(), "{directory}");
+        }
+        let afar = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(afar.path(), root.path().join("lists/afar")).unwrap();
+        heard(&mut watcher);
+        let _writer = File::create(afar.path().join("l.txt")).unwrap();
+        assert_eq!(heard(&mut watcher), [Change::Begun("lists/afar/l.txt".into())]);
+    }
+
+    #[test]
+    fn a_list_that_is_a_link_is_being_written_where_it_stands() {
+        let (root, afar) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (here, there) = (root.path().join("lists/l.txt"), afar.path().join("l.txt"));
+        fs::create_dir(root.path().join("lists")).unwrap();
+        fs::write(&there, "one.example\n").unwrap();
+        std::os::unix::fs::symlink(&there, &here).unwrap();
+        let (_runtime, mut watcher) = watched(root.path());
+        let is_heard = |watcher: &mut Watcher, file: &Path| {
+            let writer = File::options().write(true).truncate(true).open(file).unwrap();
+            let begun = heard(watcher).contains(&Change::Begun("lists/l.txt".into()));
+            drop(writer);
+            begun && heard(watcher) == [Change::Complete("lists/l.txt".into())]
+        };
+        assert!(is_heard(&mut watcher, &there));
+        // The link leads somewhere else now.
+        let other = afar.path().join("other");
+        fs::write(&other, "two.example\n").unwrap();
+        std::os::unix::fs::symlink(&other, root.path().join("lists/.new")).unwrap();
+        fs::rename(root.path().join("lists/.new"), &here).unwrap();
+        heard(&mut watcher);
+        assert!(is_heard(&mut watcher, &other));
+        fs::write(&there, "one.example\n").unwrap();
+        assert_eq!(heard(&mut watcher), []);
+        // So does the file in its place.
+        fs::write(afar.path().join("new"), "three.example\n").unwrap();
+        fs::rename(afar.path().join("new"), &other).unwrap();
+        assert!(heard(&mut watcher).contains(&Change::Unknown));
+        watcher.refresh();
+        assert!(is_heard(&mut watcher, &other));
     }
 
     #[test]

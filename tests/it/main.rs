@@ -82,6 +82,8 @@ mod terminate_together;
 mod terminate_truth;
 mod trying;
 mod unfinished;
+mod unfinished_commands;
+mod unfinished_elsewhere;
 mod untouched;
 mod upgrade;
 mod verifying;

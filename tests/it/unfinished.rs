@@ -1,7 +1,6 @@
 //! Decisions beside files that are being written for a long time: none waits, and no name is free in between.
 
 use std::fs;
-use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,7 +9,7 @@ use crate::harness::writing::while_written;
 use crate::harness::{CaseFile, Edge, Origin, Setup, wait_until};
 use crate::saving::always_blocked_during;
 
-fn terminate(edge: &Edge, id: &str, host: &str) {
+pub fn terminate(edge: &Edge, id: &str, host: &str) {
     let who = ["--customer", "c", "--basis", "abuse", "--host", host];
     let output = edge.command(&[&["terminate", "--id", id][..], &who].concat());
     assert_eq!(output.code, 0, "{output:?}");
@@ -18,7 +17,7 @@ fn terminate(edge: &Edge, id: &str, host: &str) {
 }
 
 /// A case of two lists, on an edge.
-fn edge_with_lists(origin: &Origin) -> Edge {
+pub fn edge_with_lists(origin: &Origin) -> Edge {
     let setup = Setup::new().origin(origin);
     setup.policies().write_list("one.txt", "one.example\n");
     setup.policies().write_list("two.txt", "two.example\n");
@@ -142,44 +141,6 @@ fn what_has_to_wait_holds_nothing_else_up_and_no_command_pays_for_it() {
     });
     edge.get("two.example").assert_forwarded();
     edge.get("four.example").assert_forwarded();
-}
-
-#[test]
-fn a_list_that_is_being_written_under_another_name_is_not_read_either() {
-    let origin = Origin::start();
-    let edge = edge_with_lists(&origin);
-    let lists = edge.policies().path().join("lists");
-    edge.change(|_| {
-        fs::hard_link(lists.join("one.txt"), lists.join("hard.txt")).unwrap();
-    });
-    edge.change(|_| symlink("two.txt", lists.join("soft.txt")).unwrap());
-    let linked = CaseFile::new("linked", &[]).key("host_lists = [\"lists/hard.txt\", \"lists/soft.txt\"]");
-    edge.change(|policies| policies.write(&linked));
-    for (written, host) in [("one.txt", "half-1.example"), ("two.txt", "half-2.example")] {
-        let mut file = fs::File::options().append(true).open(lists.join(written)).unwrap();
-        write!(file, "{host}").unwrap();
-        edge.change(|policies| policies.write(&CaseFile::new(written, &["urgent.example"])));
-        edge.get(host).assert_forwarded();
-        writeln!(file, "-and-more.test").unwrap();
-        drop(file);
-        let whole = format!("{host}-and-more.test");
-        wait_until("it is complete", || edge.get(&whole).status == 403);
-        edge.get(host).assert_forwarded();
-    }
-}
-
-#[test]
-fn who_goes_on_writing_in_a_directory_that_was_moved_away_holds_nothing_up() {
-    let origin = Origin::start();
-    let edge = edge_with_lists(&origin);
-    let deep = edge.policies().path().join("lists/deep");
-    fs::create_dir(&deep).unwrap();
-    edge.change(|_| fs::write(deep.join("l.txt"), "deep.example\n").unwrap());
-    while_written(&deep.join("l.txt"), "deep.example\n", || {
-        edge.change(|_| fs::rename(&deep, edge.home().join("away")).unwrap());
-        edge.change(|policies| policies.write(&CaseFile::new("first", &["other.example"])));
-        edge.get("first.example").assert_forwarded();
-    });
 }
 
 #[test]

@@ -231,6 +231,14 @@ impl Process {
         (pages[1] - pages[2]) * rustix::param::page_size() as u64
     }
 
+    /// How many places of the file system it listens to.
+    pub fn places_watched(&self) -> usize {
+        let descriptors = std::fs::read_dir(format!("/proc/{}/fdinfo", self.pid())).unwrap();
+        // Some are closed meanwhile.
+        let texts = descriptors.flatten().filter_map(|entry| std::fs::read_to_string(entry.path()).ok());
+        texts.map(|text| text.lines().filter(|line| line.starts_with("inotify wd:")).count()).sum()
+    }
+
     fn wait(&mut self) -> Ended {
         let status = wait_for("the edge has ended", || self.life.ended());
         if let Some(reader) = self.reader.take() {

@@ -1,0 +1,71 @@
+//! What commands do, and what is said of them, beside files that are being written for a long time.
+
+use crate::guard::{approve_all, case_of, hold};
+use crate::harness::audit::of_kind;
+use crate::harness::writing::while_written;
+use crate::harness::{CaseFile, Origin, Setup, wait_until};
+use crate::unfinished::{edge_with_lists, terminate};
+
+#[test]
+fn a_set_that_comes_early_is_not_said_to_be_what_others_wait_for() {
+    let origin = Origin::start();
+    let edge = edge_with_lists(&origin);
+    let who =
+        ["--customer", "c", "--basis", "abuse", "--host", "slow.example", "--host-list", "lists/new.txt"];
+    std::thread::scope(|scope| {
+        let mut slow = None;
+        while_written(&edge.policies().path().join("lists/new.txt"), "new.example\n", || {
+            slow = Some(scope.spawn(|| edge.command(&[&["terminate", "--id", "slow"][..], &who].concat())));
+            wait_until("it waits", || {
+                edge.status().0["last_reload"]["warnings"].to_string().contains("cases/slow.toml")
+            });
+            terminate(&edge, "T-1", "terminated.example");
+            edge.get("slow.example").assert_forwarded();
+        });
+        let output = slow.unwrap().join().unwrap();
+        assert_eq!((output.code, edge.get("new.example").status), (0, 403), "{output:?}");
+    });
+    let records = edge.finish();
+    let told = |case: &str| {
+        let applied = of_kind(&records, "policy.applied");
+        applied.iter().filter(|record| record.0.to_string().contains(&format!("\"case\":\"{case}\""))).count()
+    };
+    assert_eq!(["slow", "T-1"].map(told), [1, 1], "{records:?}");
+}
+
+#[test]
+fn an_approval_counts_beside_a_download() {
+    let origin = Origin::start();
+    let setup = Setup::new().origin(&origin).guard("max_added = 3");
+    setup.policies().write_list("one.txt", "one.example\n");
+    let listed = CaseFile::new("listed", &[]).key("host_lists = [\"lists/one.txt\"]");
+    let edge = setup.case(listed).start();
+    let held = hold(&edge, |policies| policies.write(&case_of("wide", 0..5)));
+    while_written(&edge.policies().path().join("lists/one.txt"), "one.example\ntwo.example\n", || {
+        edge.get("n0.example").assert_forwarded();
+        approve_all(&edge, &held);
+        edge.get("n0.example").assert_blocked(403);
+        edge.get("one.example").assert_blocked(403);
+        edge.get("half.example").assert_forwarded();
+    });
+    wait_until("the whole list is in force", || edge.get("two.example").status == 403);
+    edge.get("n0.example").assert_blocked(403);
+}
+
+#[test]
+fn a_rollback_beside_a_download_is_in_force_at_once() {
+    let origin = Origin::start();
+    let edge = edge_with_lists(&origin);
+    edge.change(|policies| policies.write(&CaseFile::new("wrong", &["innocent.example"])));
+    edge.get("innocent.example").assert_blocked(403);
+    while_written(&edge.policies().path().join("lists/one.txt"), "three.example\n", || {
+        let output = edge.command(&["rollback", "1"]);
+        assert_eq!(output.code, 0, "{output:?}");
+        edge.get("innocent.example").assert_forwarded();
+        edge.get("one.example").assert_blocked(403);
+    });
+    // What was being written has been replaced.
+    edge.change(|policies| policies.write(&CaseFile::new("next", &["next.example"])));
+    edge.get("one.example").assert_blocked(403);
+    edge.get("three.example").assert_forwarded();
+}
