@@ -248,7 +248,8 @@ impl Work {
             return None;
         }
         self.swapper.authority().note_announced(self.schedule.announced());
-        for request in self.waiting.drain(..) {
+        let swapper = &self.swapper;
+        for request in self.waiting.extract_if(.., |request| swapper.has_judged(request.note.as_ref())) {
             // Whoever asked may have gone away; the reload stands.
             request.answer.send(report.clone()).ok();
         }

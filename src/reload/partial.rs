@@ -11,6 +11,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::kept::kept_file;
+use super::note::Note;
 use super::source::Snapshot;
 use super::store::{self, Manifest};
 use crate::diagnostic::{Diagnostic, Diagnostics};
@@ -154,6 +155,20 @@ fn named(name: &str, file: &PolicyFile) -> Option<Named> {
 /// The id of a case, by its file.
 fn id_of(name: &str, file: &PolicyFile) -> Option<String> {
     named(name, file).map(|named| named.id)
+}
+
+/// Of what was asked for, all that these files carry out.
+pub(super) fn carried_out(notes: &[Note], files: &PolicyFiles) -> Vec<Note> {
+    if notes.is_empty() {
+        return Vec::new();
+    }
+    let ids: BTreeSet<String> = files.cases().filter_map(|(name, file)| id_of(name, file)).collect();
+    let is_done = |note: &&Note| match (note.command.as_str(), &note.case) {
+        ("terminate", Some(case)) => ids.contains(case),
+        ("reinstate", Some(case)) => !ids.contains(case),
+        _ => true,
+    };
+    notes.iter().filter(is_done).cloned().collect()
 }
 
 /// What is wrong in the cases whatever their lists will hold. What new cases name is taken to be still to come.

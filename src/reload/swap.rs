@@ -217,6 +217,7 @@ impl Swapper {
     /// never stood still.
     pub(super) fn reload(&mut self, told: &Told, writers: &mut dyn Writers) -> Option<Report> {
         let began = Instant::now();
+        self.unfinished.carried_out = None;
         self.guarding.look();
         self.cut_off = rollback::cut_off(self.directory()).is_some();
         let before = self.gate.ruleset();

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use super::note::Note;
 use super::settling::patience;
 use super::source::Writers;
 use crate::policy::PolicyFiles;
@@ -16,13 +17,16 @@ pub(super) struct Unfinished {
     noted: BTreeSet<String>,
     /// What was left out of the last reading, by every name that it has.
     pub(super) left_out: BTreeSet<String>,
+    /// Of what was asked for, all that the last reading has carried out; none when it was of all files, and is the answer to
+    /// everybody.
+    pub(super) carried_out: Option<Vec<Note>>,
 }
 
 impl Unfinished {
     /// In the state directory `state`. What an earlier process has left there stays until something is noted.
     pub(super) fn new(state: &Path) -> Self {
         let place = state.join("unfinished");
-        Self { noted: read(&place), place, left_out: BTreeSet::new() }
+        Self { noted: read(&place), place, left_out: BTreeSet::new(), carried_out: None }
     }
 
     /// Notes what is being written now.

@@ -6,8 +6,8 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use super::super::guarding::Judgement;
-use super::super::note::Told;
-use super::super::partial::{InForce, faults, waits_for};
+use super::super::note::{Note, Told};
+use super::super::partial::{InForce, carried_out, faults, waits_for};
 use super::super::report::{Report, Result as ReloadResult, report};
 use super::super::source::Snapshot;
 use super::super::source::known::Known;
@@ -50,6 +50,7 @@ impl Swapper {
         };
         warnings.extend(snapshot.warnings.clone());
         if completed.digest() == before.digest() {
+            self.unfinished.carried_out = Some(carried_out(&told.notes, &completed));
             let unchanged = report(ReloadResult::Unchanged, &warnings, now, began);
             return Some(self.publish(unchanged, None));
         }
@@ -121,6 +122,14 @@ impl Swapper {
         last
     }
 
+    /// Whether the last reading is the answer to whoever has asked for a change with this note.
+    pub(in crate::reload) fn has_judged(&self, note: Option<&Note>) -> bool {
+        match (&self.unfinished.carried_out, note) {
+            (Some(done), Some(note)) => done.contains(note),
+            _ => true,
+        }
+    }
+
     fn put_off(&self, warnings: &Diagnostics, now: Timestamp, began: Instant) -> Report {
         let stays = report(ReloadResult::Unchanged, warnings, now, began);
         self.publish(Report { waiting: true, ..stays }, None)
@@ -139,6 +148,7 @@ impl Swapper {
         if files.digest() == before.digest() {
             return None;
         }
+        let done = carried_out(&told.notes, &files);
         let contents = self.builder.contents();
         let mut built = self.builder.build(files, contents, Some(&before)).ok()?;
         built.warnings.extend(warnings.clone());
@@ -157,7 +167,9 @@ impl Swapper {
         }
         let Judgement::Taken(passport) = self.guarding.conclude(weighed) else { return None };
         self.gate.metrics().lists_read(built.lists_read);
-        Some(self.apply(built.knowing(Known::of(snapshot)), &passport, &told.notes, now, began))
+        let already = self.unfinished.carried_out.replace(done.clone()).unwrap_or_default();
+        let notes: Vec<Note> = done.into_iter().filter(|note| !already.contains(note)).collect();
+        Some(self.apply(built.knowing(Known::of(snapshot)), &passport, &notes, now, began))
     }
 
     /// Puts in force what the successor has kept last. What it has made of the directory is not to be guessed.
