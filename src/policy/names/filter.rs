@@ -84,9 +84,13 @@ impl Filter {
         let Some(line) = self.octets.get(at..).and_then(<[u8]>::first_chunk::<{ Self::LINE }>) else {
             return true;
         };
-        let words = line.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word));
-        let all = words.zip(bits(hash, reach)).fold(1, |all, (word, bit)| all & (word >> bit));
-        all == 1
+        // About half of all bits are set, so that the first half says no of nearly every name that is not listed.
+        let mut bits = bits(hash, reach);
+        let mut has_all = |half: &[u8; Self::LINE / 2]| {
+            let words = half.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word));
+            words.zip(&mut bits).fold(true, |all, (word, bit)| all & (word & 1 << bit != 0))
+        };
+        line.as_chunks().0.iter().all(&mut has_all)
     }
 
     /// Whether a name may be in it, however far it reaches.
