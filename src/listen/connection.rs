@@ -144,10 +144,15 @@ where
         let socket = stream.get_socket_digest();
         let address = |address: Option<&SocketAddr>| address.and_then(|address| address.as_inet()).copied();
         let peer = address(socket.as_ref().and_then(|socket| socket.peer_addr()));
-        let local = address(socket.as_ref().and_then(|socket| socket.local_addr()));
-        let mut connection = Connection::cleartext(peer, local);
-        // A connection that came in on no address of ours cannot be told how it is meant to be served.
-        let listener = self.listeners.of(local?)?;
+        let (local, listener) = match self.listeners.only() {
+            Some(only) => (only.address, only),
+            None => {
+                let local = address(socket.as_ref().and_then(|socket| socket.local_addr()))?;
+                // A connection that came in on no address of ours cannot be told how it is meant to be served.
+                (local, self.listeners.of(local)?)
+            }
+        };
+        let mut connection = Connection::cleartext(peer, Some(local));
         connection.strict_sni = listener.strict_sni;
         connection.front = Arc::clone(&listener.front);
         let mut stream = Box::new(EdgeStream::new(stream, self.pace()));

@@ -42,6 +42,12 @@ impl Listeners {
         Self(listeners.into_iter().map(Arc::new).collect())
     }
 
+    /// The only one, if it is bound to one address: every connection came in on that, and the system need not be asked.
+    pub(super) fn only(&self) -> Option<&Arc<Listener>> {
+        let [only] = &*self.0 else { return None };
+        (!only.address.ip().is_unspecified()).then_some(only)
+    }
+
     /// The one that a connection to `local` came in on: an address of its own before the unspecified one.
     pub(super) fn of(&self, local: SocketAddr) -> Option<&Arc<Listener>> {
         let own = |listener: &&Arc<Listener>| same(listener.address, local);
@@ -78,5 +84,9 @@ mod tests {
         assert_eq!(found("192.0.2.2:80").as_deref(), Some("0.0.0.0:80"));
         assert_eq!(found("[::ffff:192.0.2.1]:443").as_deref(), Some("[::]:443"));
         assert_eq!(found("192.0.2.1:8080"), None);
+        let only = |address: &str| Listeners::new(vec![listener(address, false)]).only().is_some();
+        assert!(
+            only("192.0.2.1:80") && !only("0.0.0.0:80") && !only("[::]:80") && listeners.only().is_none()
+        );
     }
 }
