@@ -123,6 +123,8 @@ pub const PROXY_HEADER_BYTES: usize = 4096;
 pub const FORWARDED_ELEMENTS: usize = 64;
 /// Networks in one `trusted_proxies`.
 pub const TRUSTED_PROXIES: usize = 10_000;
+/// Threads that count by themselves; with more, some share a counter. A power of two.
+pub const COUNTERS_APART: usize = 64;
 /// Parts of a table of clients that are locked by themselves.
 pub const RATE_SHARDS: usize = 64;
 /// Client networks whose rates are kept at a time.

@@ -2,16 +2,21 @@
 
 mod cache;
 mod due;
+mod per_thread;
+mod shown;
+mod verdicts;
 
 use std::time::Duration;
 
-use prometheus::{
-    Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
-    TextEncoder,
-};
+use prometheus::{Encoder, Gauge, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 
 pub use cache::CacheMetrics;
 pub use due::DueMetrics;
+pub use verdicts::CaseTally;
+
+use per_thread::{Counter, Times};
+use shown::{Count, Shown};
+use verdicts::Verdicts;
 
 /// Why the metrics could not be set up or written.
 #[derive(Debug, thiserror::Error)]
@@ -22,12 +27,12 @@ pub struct MetricsError(#[from] prometheus::Error);
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    verdicts: IntCounterVec,
-    allowed: IntCounter,
-    verdict_seconds: Histogram,
+    verdicts: Shown<Verdicts>,
+    allowed: Shown<Counter>,
+    verdict_seconds: Shown<Times>,
     rejected: IntCounterVec,
-    shortened: IntCounter,
-    fast: IntCounter,
+    shortened: Shown<Counter>,
+    fast: Shown<Counter>,
     connections: IntGauge,
     upstream_connections: IntGauge,
     upstream_cut: IntCounter,
@@ -105,9 +110,6 @@ impl Gauges {
     }
 }
 
-/// Upper bounds of the verdict histogram, in seconds: a look-up takes well under a microsecond.
-const VERDICT_BUCKETS: [f64; 10] = [2e-7, 5e-7, 1e-6, 2e-6, 5e-6, 1e-5, 5e-5, 1e-4, 1e-3, 1e-2];
-
 impl Metrics {
     /// Sets everything up at zero.
     ///
@@ -117,28 +119,41 @@ impl Metrics {
         let registry = Registry::new();
         let add = Adder { registry: &registry };
         Ok(Self {
-            verdicts: add.counters(
+            verdicts: add.shown(
                 "interdict_verdicts_total",
                 "Recorded verdicts by case and kind.",
                 &["case", "kind"],
+                Verdicts::new(),
             )?,
-            allowed: add.counter("interdict_requests_allowed_total", "Requests that no case concerns.")?,
-            verdict_seconds: add.histogram(
+            allowed: add.shown(
+                "interdict_requests_allowed_total",
+                "Requests that no case concerns.",
+                &[],
+                Counter::new(),
+            )?,
+            verdict_seconds: add.shown(
                 "interdict_verdict_seconds",
                 "Time to decide on one request.",
-                &VERDICT_BUCKETS,
+                &[],
+                Times::new(),
             )?,
             rejected: add.counters(
                 "interdict_requests_rejected_total",
                 "Requests refused before a verdict, by reason.",
                 &["reason"],
             )?,
-            shortened: add.counter(
+            shortened: add.shown(
                 "interdict_answers_shortened_total",
                 "Blocked requests of client networks that ask too often, answered without the page.",
+                &[],
+                Counter::new(),
             )?,
-            fast: add
-                .counter("interdict_blocked_fast_total", "Blocked requests answered below the proxy.")?,
+            fast: add.shown(
+                "interdict_blocked_fast_total",
+                "Blocked requests answered below the proxy.",
+                &[],
+                Counter::new(),
+            )?,
             connections: add.gauge("interdict_connections", "Open client connections.")?,
             upstream_connections: add
                 .gauge("interdict_upstream_connections", "Open connections to origins.")?,
@@ -160,9 +175,9 @@ impl Metrics {
         })
     }
 
-    /// Counts a recorded verdict.
-    pub fn verdict(&self, kind: &str, case: &str) {
-        self.verdicts.with_label_values(&[case, kind]).inc();
+    /// Counts a recorded verdict of a case, which has this tally.
+    pub fn verdict(&self, kind: &'static str, case: &str, tally: &CaseTally) {
+        self.verdicts.note(kind, case, tally);
     }
 
     /// Counts a request that no case concerns.
@@ -172,7 +187,7 @@ impl Metrics {
 
     /// Notes how long a verdict took.
     pub fn judged(&self, time: Duration) {
-        self.verdict_seconds.observe(time.as_secs_f64());
+        self.verdict_seconds.note(time);
     }
 
     /// Counts a request that was refused before a verdict.
@@ -293,10 +308,13 @@ impl Adder<'_> {
         Ok(metric)
     }
 
-    fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Result<Histogram, MetricsError> {
-        let metric = Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?;
-        self.registry.register(Box::new(metric.clone()))?;
-        Ok(metric)
+    fn shown<C>(&self, name: &str, help: &str, labels: &[&str], count: C) -> Result<Shown<C>, MetricsError>
+    where
+        C: Count + 'static,
+    {
+        let shown = Shown::new(name, help, labels, count)?;
+        self.registry.register(Box::new(shown.clone()))?;
+        Ok(shown)
     }
 }
 
@@ -307,7 +325,7 @@ mod tests {
     #[test]
     fn what_was_counted_is_in_the_text() {
         let metrics = Metrics::new().unwrap();
-        metrics.verdict("request.blocked", "TS-1");
+        metrics.verdict("request.blocked", "TS-1", &CaseTally::default());
         metrics.judged(Duration::from_nanos(300));
         metrics.gauges.revision.set(7);
         let text = String::from_utf8(metrics.text().unwrap()).unwrap();

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 
 use crate::hostname::Hostname;
+use crate::metrics::CaseTally;
 use crate::network::Networks;
 
 use super::case::{Action, Basis, Case, CaseId, Exemption, Legal, Mode};
@@ -60,6 +61,8 @@ pub struct CompiledCase {
     exempt: Vec<CompiledExemption>,
     /// The file it was read from, if any, and its names.
     source: (Option<Digest>, Digest),
+    /// Where its verdicts are counted.
+    pub(crate) tally: CaseTally,
 }
 
 #[derive(Debug)]
@@ -86,6 +89,7 @@ impl CompiledCase {
             territory: (!territory.is_empty()).then(|| territory.iter().copied().collect()),
             exempt: case.exempt.iter().map(CompiledExemption::new).collect(),
             source: (file, names),
+            tally: CaseTally::default(),
             host_count: 0,
             pages,
             id: case.id.clone(),

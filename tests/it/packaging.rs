@@ -195,7 +195,7 @@ fn systemd_understands_every_line_of_the_unit_and_finds_little_exposed() {
 fn every_metric_that_the_documents_name_is_one() {
     let metrics = interdict::metrics::Metrics::new().unwrap();
     // Those with labels show themselves once they have been counted.
-    metrics.verdict("request.blocked", "T-1");
+    metrics.verdict("request.blocked", "T-1", &Default::default());
     metrics.rejected("slow");
     metrics.reloaded("applied");
     metrics.looked_up(true);

@@ -38,6 +38,7 @@ const FLOORS: &[&[&str]] = &[
 const SAME_FLOOR: &[(&str, &str)] = &[
     ("document", "diagnostic"),
     ("background", "limits"),
+    ("metrics", "limits"),
     ("hostname", "limits"),
     ("traffic", "hostname"),
     ("traffic", "limits"),
