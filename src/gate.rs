@@ -9,12 +9,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use http::HeaderValue;
 use serde_json::{Map, Value, json};
 use smallvec::SmallVec;
 use tokio::sync::watch;
 
-use crate::act::{self, Answer, Ask, Prepared};
+use crate::act::{self, Ask};
 use crate::audit::{Audit, Enforcement, Event, Kind, Pending, RequestFacts};
 use crate::clock::Clock;
 use crate::decide::{self, Match, Matched, Subject, Verdict};
@@ -24,8 +23,10 @@ use crate::policy::{Action, CompiledCase, Ruleset};
 use crate::rate::{Rate, Rates};
 use crate::traffic::Traffic;
 
+mod blocked;
 mod line;
 mod records;
+pub use self::blocked::Blocked;
 pub use self::records::Noted;
 
 use line::Line;
@@ -73,35 +74,6 @@ pub enum Ruling {
     Forward,
     /// It is blocked, and this has been recorded: give its answer and nothing else.
     Enforce(Blocked),
-}
-
-/// A block that is on record. Its answer comes when the record is acknowledged as configured.
-#[derive(Debug)]
-#[must_use = "a blocked request is answered"]
-pub struct Blocked {
-    prepared: Prepared,
-    pending: Pending,
-    is_excess: bool,
-}
-
-impl Blocked {
-    /// Whether the client's network asks more often than it gets whole answers.
-    #[must_use]
-    pub fn is_excess(&self) -> bool {
-        self.is_excess
-    }
-
-    /// The answer, as soon as the record is safe: at once, or after the disk has it.
-    pub async fn acknowledged(self) -> Answer {
-        let receipt = self.pending.await;
-        self.prepared.answer(&receipt)
-    }
-
-    /// The same, appended to `out` as HTTP/1.1 sends it; see [`Prepared::write_http1`]. False when there is no answer.
-    pub async fn write_http1(self, date: &HeaderValue, close: bool, out: &mut Vec<u8>) -> bool {
-        let receipt = self.pending.await;
-        self.prepared.write_http1(&receipt, date, close, out)
-    }
 }
 
 /// The ruleset in force, the log and the clock, shared by all request threads.
@@ -352,7 +324,7 @@ impl Gate {
         detail: Option<&Map<String, Value>>,
     ) -> Pending {
         let case = found.case;
-        self.metrics.verdict(kind.as_str(), case.id.as_str());
+        self.metrics.verdict(kind.as_str(), case.id.as_str(), &case.tally);
         let also: SmallVec<[&str; 4]> = found.also.iter().map(|other| other.id.as_str()).collect();
         let names: SmallVec<[&[u8]; 4]> = asked.identity.seen.iter().map(AsRef::as_ref).collect();
         let mut matched = Line::default();

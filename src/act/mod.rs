@@ -5,16 +5,17 @@
 mod accept;
 mod grpc;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{
-    CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName,
+    CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, DATE, HeaderName,
     HeaderValue, LINK, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
+use http::{HeaderMap, Response, StatusCode};
 
 use crate::audit::Receipt;
-use crate::policy::{Body, CompiledCase, RenderedPages};
+use crate::policy::{Body, CompiledCase, Heads, RenderedPages};
 
 use accept::Form;
 
@@ -92,6 +93,28 @@ impl Prepared {
         }
     }
 
+    /// The same as HTTP/2 sends it; none for a refusal. Its fields are copied from those of the first answer of its kind.
+    #[must_use]
+    pub fn response(self, receipt: &Receipt) -> Option<Response<Bytes>> {
+        let pages = self.case.pages.as_ref()?;
+        let mut headers = match self.heads(pages) {
+            Some(heads) => heads.http2.get_or_init(|| self.header_map()).clone(),
+            None => self.header_map(),
+        };
+        headers.insert(ENFORCEMENT_ID, enforcement_id(receipt));
+        let mut response = Response::new(self.body(pages).cloned().unwrap_or_default());
+        *response.status_mut() = self.status_code(pages);
+        *response.headers_mut() = headers;
+        Some(response)
+    }
+
+    /// Every field, and the place of those that each answer has its own of.
+    fn header_map(&self) -> HeaderMap {
+        let fields = self.fields().map(|(_, fields)| fields).unwrap_or_default();
+        let own = [ENFORCEMENT_ID, DATE].map(|name| (name, HeaderValue::from_static("")));
+        fields.into_iter().chain(own).collect()
+    }
+
     /// Appends the same answer to `out` as HTTP/1.1 sends it, `close` saying whether it is the last one of its
     /// connection and `date` when it is sent (RFC 9110 §6.6.1). False when there is none: the connection is to be closed
     /// without a byte.
@@ -100,8 +123,8 @@ impl Prepared {
     #[must_use]
     pub fn write_http1(&self, receipt: &Receipt, date: &HeaderValue, close: bool, out: &mut Vec<u8>) -> bool {
         let Some(pages) = &self.case.pages else { return false };
-        match self.cell(pages) {
-            Some(cell) => out.extend_from_slice(cell.get_or_init(|| self.head(pages))),
+        match self.heads(pages) {
+            Some(heads) => out.extend_from_slice(heads.http1.get_or_init(|| self.head(pages))),
             None => out.extend_from_slice(&self.head(pages)),
         }
         out.extend_from_slice(b"enforcement-id: ");
@@ -116,12 +139,12 @@ impl Prepared {
         true
     }
 
-    /// Where the beginning of the answer is kept.
-    fn cell<'p>(&self, pages: &'p RenderedPages) -> Option<&'p OnceLock<Box<[u8]>>> {
+    /// Where the heads of the answer are kept.
+    fn heads<'p>(&self, pages: &'p RenderedPages) -> Option<&'p Heads> {
         match self.form {
             Given::Refusal | Given::Grpc(_) => None,
-            Given::Short => Some(&pages.short_head),
-            Given::Problem | Given::Text | Given::Html(_) => Some(&self.page(pages).head),
+            Given::Short => Some(&pages.short_heads),
+            Given::Problem | Given::Text | Given::Html(_) => Some(&self.page(pages).heads),
         }
     }
 
@@ -130,9 +153,13 @@ impl Prepared {
         if let Given::Grpc(_) = self.form { 200 } else { pages.status }
     }
 
+    fn status_code(&self, pages: &RenderedPages) -> StatusCode {
+        StatusCode::from_u16(self.status(pages)).unwrap_or(StatusCode::FORBIDDEN)
+    }
+
     /// The status line and the fields that are the same for every request.
     fn head(&self, pages: &RenderedPages) -> Box<[u8]> {
-        let status = http::StatusCode::from_u16(self.status(pages)).unwrap_or(http::StatusCode::FORBIDDEN);
+        let status = self.status_code(pages);
         let reason = status.canonical_reason().unwrap_or_default();
         let mut head = format!("HTTP/1.1 {} {reason}\r\n", status.as_str()).into_bytes();
         for (name, value) in self.fields().map(|(_, fields)| fields).unwrap_or_default() {
@@ -247,7 +274,11 @@ fn cased(name: &HeaderName) -> &str {
 fn enforcement_id(receipt: &Receipt) -> HeaderValue {
     // The id is hexadecimal digits and hyphens and always a header value; a missing one must not cost
     // the block itself, so there is no error to return.
-    HeaderValue::try_from(receipt.id().to_string()).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+    let value = HeaderValue::from_str(receipt.id().encode(&mut [0; 36]));
+    let mut value = value.unwrap_or_else(|_| HeaderValue::from_static("unknown"));
+    // No answer has it again: HTTP/2 must not keep it in its table (RFC 7541 §7.1.3).
+    value.set_sensitive(true);
+    value
 }
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Answer, Ask, prepare};
+use super::{Answer, Ask, prepare, prepare_short};
 use crate::audit::Receipt;
-use crate::policy::sample::{case, legal_case, rules};
+use crate::policy::sample::{self, case, legal_case, rules};
 use crate::policy::{Action, Case};
 
 const ID: u128 = 0x0193_4f2e_9d1a_7cc0_8123_4567_89ab_cdef;
@@ -105,4 +105,38 @@ fn a_case_that_refuses_gives_no_answer_whoever_asks() {
         let ask = Ask { content_type, ..Ask::default() };
         assert!(matches!(prepare(&rules.cases()[0], &ask).answer(&Receipt::for_test(ID)), Answer::Refuse));
     }
+}
+
+#[test]
+fn http2_gets_the_same_answer_from_fields_that_are_made_once() {
+    let rules = sample::rules(vec![legal_case("TS-1", &["a.example"])]);
+    let case = &rules.cases()[0];
+    let asks = [
+        Ask::default(),
+        Ask { head: true, ..Ask::default() },
+        Ask { accept: Some(b"application/json"), ..Ask::default() },
+        Ask { accept: Some(b"text/plain"), ..Ask::default() },
+        Ask { content_type: Some(b"application/grpc"), ..Ask::default() },
+    ];
+    for (ask, prepare) in asks.iter().flat_map(|ask| [(ask, prepare as fn(_, _) -> _), (ask, prepare_short)])
+    {
+        for id in [ID, ID + 1] {
+            let receipt = Receipt::for_test(id);
+            let Answer::Page { status, headers, body } = prepare(case, ask).answer(&receipt) else {
+                panic!("a page expected")
+            };
+            let response = prepare(case, ask).response(&receipt).unwrap();
+            assert_eq!((response.status().as_u16(), response.body()), (status, &body));
+            let mut fields: Vec<_> = response.headers().iter().collect();
+            // The time of sending is for whoever sends it.
+            assert_eq!(fields.pop(), Some((&http::header::DATE, &http::HeaderValue::from_static(""))));
+            assert!(
+                fields.iter().copied().eq(headers.iter().map(|(name, value)| (name, value))),
+                "{fields:?}"
+            );
+        }
+    }
+    let refusing = Case { action: Action::Refuse, ..sample::case("TS-1", &["a.example"]) };
+    let rules = sample::rules(vec![refusing]);
+    assert!(prepare(&rules.cases()[0], &Ask::default()).response(&Receipt::for_test(ID)).is_none());
 }

@@ -17,9 +17,8 @@ use tokio::io::AsyncWriteExt;
 use super::enforce::{self, About};
 use super::facts::Connection;
 use super::head::{Head, Next, Scan, classify};
-use super::respond;
 use super::stream::EdgeStream;
-use crate::act::{Answer, Ask};
+use crate::act::Ask;
 use crate::gate::{Asked, Blocked, Gate};
 use crate::hostname::Hostname;
 use crate::identify::{self, IdentifyError, Identity, RequestParts, Version};
@@ -111,10 +110,11 @@ impl Block {
 
     /// Answers the stream once the record is acknowledged. A refusal is no answer: the stream is reset.
     pub(super) async fn answer_stream(self, mut session: HttpSession) {
-        let Answer::Page { status, headers, body } = self.blocked.acknowledged().await else { return };
+        let Some(answer) = self.blocked.response().await else { return };
+        let (head, body) = answer.into_parts();
         let silent = session.req_header().method == http::Method::HEAD || body.is_empty();
         let answering = async {
-            session.write_response_header(Box::new(respond::http2_header(status, headers)?), silent)?;
+            session.write_response_header(Box::new(head.into()), silent)?;
             if silent { Ok(()) } else { session.write_body(body, true).await }
         };
         let answered: pingora::Result<()> = answering.await;

@@ -28,15 +28,7 @@ pub(super) async fn give(session: &mut Session, answer: Answer) -> Result<()> {
 
 /// The head of an answer, with room for what the proxy adds.
 fn header(status: u16, fields: Vec<(HeaderName, HeaderValue)>) -> Result<ResponseHeader> {
-    filled(ResponseHeader::build(status, Some(fields.len() + 2))?, fields)
-}
-
-/// The same for HTTP/2, where names have no other spelling to be kept (RFC 9113 §8.2.1).
-pub(super) fn http2_header(status: u16, fields: Vec<(HeaderName, HeaderValue)>) -> Result<ResponseHeader> {
-    filled(ResponseHeader::build_no_case(status, Some(fields.len() + 2))?, fields)
-}
-
-fn filled(mut header: ResponseHeader, fields: Vec<(HeaderName, HeaderValue)>) -> Result<ResponseHeader> {
+    let mut header = ResponseHeader::build(status, Some(fields.len() + 2))?;
     for (name, value) in fields {
         header.insert_header(name, value)?;
     }

@@ -39,7 +39,7 @@ pub use here::{EdgePattern, Here};
 pub use list::{HostList, NamedList};
 pub use merged::{MergedNames, Merging, NamesMark};
 pub use names::{MemorySpool, ReadAt, Run, Spool, Spooled};
-pub use page::{Body, Page, RenderedPages};
+pub use page::{Body, Heads, Page, RenderedPages};
 pub(crate) use parse::absolute_url;
 pub use parse::{parse_cases, parse_set};
 pub use pattern::{Form, Pattern, PatternError};

@@ -8,7 +8,7 @@ mod templates;
 use std::sync::OnceLock;
 
 use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
 
 use super::case::Case;
 use super::ruleset::CompileOptions;
@@ -33,8 +33,8 @@ pub struct RenderedPages {
     pub link: Option<HeaderValue>,
     /// The statement as a `grpc-message`, percent-encoded.
     pub grpc_message: HeaderValue,
-    /// What the answer without a page begins with in HTTP/1, made when it is first given.
-    pub short_head: OnceLock<Box<[u8]>>,
+    /// Those of the answer without a page.
+    pub short_heads: Heads,
 }
 
 /// The page in one language.
@@ -57,8 +57,17 @@ pub struct Body {
     pub content_language: HeaderValue,
     /// `Content-Length`.
     pub content_length: HeaderValue,
-    /// What an answer with it begins with in HTTP/1, made when it is first given.
-    pub head: OnceLock<Box<[u8]>>,
+    /// Those of an answer with it.
+    pub heads: Heads,
+}
+
+/// The heads of an answer, each made when it is first given.
+#[derive(Debug, Clone, Default)]
+pub struct Heads {
+    /// What it begins with in HTTP/1.
+    pub http1: OnceLock<Box<[u8]>>,
+    /// Its fields in HTTP/2.
+    pub http2: OnceLock<HeaderMap>,
 }
 
 impl Body {
@@ -68,7 +77,7 @@ impl Body {
             content_language: header::value(language),
             content_length: HeaderValue::from(content.len()),
             bytes: Bytes::from(content),
-            head: OnceLock::new(),
+            heads: Heads::default(),
         }
     }
 }
@@ -82,7 +91,7 @@ impl RenderedPages {
             text: Body::new(plain::text(case), "text/plain; charset=utf-8", context::BUILT_IN_LANGUAGE),
             link: header::blocked_by(case, options),
             grpc_message: header::grpc_message(case),
-            short_head: OnceLock::new(),
+            short_heads: Heads::default(),
         }
     }
 }
