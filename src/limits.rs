@@ -229,6 +229,9 @@ pub const CACHE_ROLL_SWEEP: usize = 1024;
 
 // ---- reloads ----
 
+/// Links in a policy directory whose files are watched where they stand; what is written where others lead is found by
+/// [`LOOK_EVERY`] alone.
+pub const LINKS_WATCHED: usize = 1000;
 /// Octets of file changes read from inotify at once.
 pub const INOTIFY_BUFFER_BYTES: usize = 16 * 1024;
 /// How many of these are read without a pause: what the kernel keeps by default.

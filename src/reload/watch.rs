@@ -17,6 +17,10 @@ use super::source::places::Places;
 use crate::limits;
 use crate::policy::PolicyFiles;
 
+mod links;
+
+use links::Links;
+
 /// Watches every directory of a policy directory through inotify, and the files elsewhere that links in it lead to.
 pub(super) struct Watcher {
     inotify: AsyncFd<Inotify>,
@@ -27,9 +31,9 @@ pub(super) struct Watcher {
 /// What each watch is on.
 struct Watched {
     root: PathBuf,
-    directories: HashMap<WatchDescriptor, PathBuf>,
-    /// Files elsewhere, by the names that they have here.
-    links: HashMap<WatchDescriptor, Vec<String>>,
+    /// By every path that it has here: through a link, a directory may have several.
+    directories: HashMap<WatchDescriptor, Vec<PathBuf>>,
+    links: Links,
 }
 
 impl Watcher {
@@ -50,8 +54,8 @@ impl Watcher {
         now.add(watches, Places::of(&now.root));
         let before = std::mem::replace(&mut self.watched, now);
         // Who goes on writing in a directory that was moved away, or that another one has replaced, concerns nobody.
-        for descriptor in before.directories.into_keys().chain(before.links.into_keys()) {
-            if !self.watched.has(&descriptor) {
+        for descriptor in before.directories.into_keys().chain(before.links.into_descriptors()) {
+            if !self.watched.directories.contains_key(&descriptor) && !self.watched.links.has(&descriptor) {
                 // It may be gone altogether by now.
                 watches.remove(descriptor).ok();
             }
@@ -91,54 +95,53 @@ impl Watcher {
 
 impl Watched {
     fn nothing(root: &Path) -> Self {
-        Self { root: root.to_path_buf(), directories: HashMap::new(), links: HashMap::new() }
-    }
-
-    fn has(&self, descriptor: &WatchDescriptor) -> bool {
-        self.directories.contains_key(descriptor) || self.links.contains_key(descriptor)
+        Self { root: root.to_path_buf(), directories: HashMap::new(), links: Links::default() }
     }
 
     fn add(&mut self, watches: &mut Watches, places: Places) {
-        let mut watch = |path: &Path, mask| {
-            let unwatched =
-                |error: &io::Error| tracing::debug!(path = %path.display(), %error, "cannot watch");
-            watches.add(path, mask).inspect_err(unwatched).ok()
-        };
         for directory in places.directories {
-            if let Some(descriptor) = watch(&directory, in_a_directory()) {
-                self.directories.insert(descriptor, directory);
-            }
-        }
-        for name in places.links {
-            if let Some(descriptor) = watch(&self.root.join(&name), to_a_file()) {
-                let names = self.links.entry(descriptor).or_default();
-                if !names.contains(&name) {
-                    names.push(name);
+            if let Some(descriptor) = watch(watches, &directory, in_a_directory()) {
+                let paths = self.directories.entry(descriptor).or_default();
+                if !paths.contains(&directory) {
+                    paths.push(directory);
                 }
             }
         }
+        for name in places.links {
+            self.links.add(watches, &self.root, name);
+        }
     }
 
-    /// Watches a directory that has just come, and a file that a new link leads to: what is written there next must be heard.
+    /// Watches a directory that has just come, and the file that a link leads to from now on: what is written there next
+    /// must be heard.
     fn follow(&mut self, watches: &mut Watches, event: &Event<&OsStr>) {
-        if !event.mask.intersects(EventMask::CREATE | EventMask::MOVED_TO) {
+        let comes = EventMask::CREATE | EventMask::MOVED_TO;
+        if !event.mask.intersects(comes | EventMask::DELETE | EventMask::MOVED_FROM) {
             return;
         }
-        let Some(path) = self.path(event) else { return };
-        let Some(name) = self.name(&path).map(str::to_owned) else { return };
-        if path.is_dir() {
-            if !is_hidden(&name) {
-                self.add(watches, Places::within(&self.root, &name));
+        if event.mask.intersects(comes) {
+            self.links.find_again(watches, &self.root, event);
+        }
+        for path in self.paths(event) {
+            let Some(name) = self.name(&path).map(str::to_owned) else { continue };
+            if path.is_dir() {
+                if event.mask.intersects(comes) && !is_hidden(&name) {
+                    self.add(watches, Places::within(&self.root, &name));
+                }
+                continue;
             }
-        } else if PolicyFiles::belongs(&name) && path.is_symlink() {
-            // It may have led somewhere else.
-            self.links.values_mut().for_each(|names| names.retain(|other| *other != name));
-            self.add(watches, Places { directories: Vec::new(), links: vec![name] });
+            // It leads somewhere else now, or nowhere.
+            self.links.forget(&name);
+            if PolicyFiles::belongs(&name) && path.is_symlink() {
+                self.links.add(watches, &self.root, name);
+            }
         }
     }
 
-    fn path(&self, event: &Event<&OsStr>) -> Option<PathBuf> {
-        Some(self.directories.get(&event.wd)?.join(event.name?))
+    fn paths(&self, event: &Event<&OsStr>) -> Vec<PathBuf> {
+        let Some(name) = event.name else { return Vec::new() };
+        let directories = self.directories.get(&event.wd).into_iter().flatten();
+        directories.map(|directory| directory.join(name)).collect()
     }
 
     /// By its path in the policy directory.
@@ -146,40 +149,47 @@ impl Watched {
         path.strip_prefix(&self.root).ok().and_then(Path::to_str)
     }
 
-    fn tell(&self, event: &Event<&OsStr>, mut tell: impl FnMut(Change)) {
+    fn tell(&self, event: &Event<&OsStr>, tell: &mut impl FnMut(Change)) {
         let mask = event.mask;
         if mask.intersects(EventMask::Q_OVERFLOW | EventMask::DELETE_SELF | EventMask::MOVE_SELF) {
             return tell(Change::Unknown);
         }
-        if let Some(names) = self.links.get(&event.wd) {
-            return names.iter().filter_map(|name| written(mask, name)).for_each(tell);
-        }
-        let Some(path) = self.path(event) else { return };
-        let Some(name) = self.name(&path) else {
-            // A set with such a name is refused, once it is complete.
-            if !mask.contains(EventMask::MODIFY) {
-                tell(Change::Unknown);
+        self.links.tell(event, tell);
+        for path in self.paths(event) {
+            let Some(name) = self.name(&path) else {
+                // A set with such a name is refused, once it is complete.
+                if !mask.contains(EventMask::MODIFY) {
+                    tell(Change::Unknown);
+                }
+                continue;
+            };
+            if mask.contains(EventMask::ISDIR) {
+                if !is_hidden(name) {
+                    tell(Change::Unknown);
+                }
+            } else if concerns(name) {
+                happened(mask, name, &path).into_iter().for_each(&mut *tell);
             }
-            return;
-        };
-        if mask.contains(EventMask::ISDIR) {
-            if !is_hidden(name) {
-                tell(Change::Unknown);
-            }
-            return;
         }
-        if !concerns(name) {
-            return;
-        }
-        // A link is complete the moment it is made; nobody will close it.
-        let is_linked = mask.contains(EventMask::CREATE) && is_link(&path);
-        if mask.intersects(EventMask::MOVED_FROM | EventMask::DELETE) {
-            tell(Change::Gone(name.to_owned()));
-        } else if mask.contains(EventMask::MOVED_TO) || is_linked {
-            tell(Change::Complete(name.to_owned()));
-        } else {
-            written(mask, name).into_iter().for_each(tell);
-        }
+    }
+}
+
+/// What cannot be watched is still looked at by the regular comparison of fingerprints.
+fn watch(watches: &mut Watches, path: &Path, mask: WatchMask) -> Option<WatchDescriptor> {
+    let unwatched = |error: &io::Error| tracing::debug!(path = %path.display(), %error, "cannot watch");
+    watches.add(path, mask).inspect_err(unwatched).ok()
+}
+
+/// What happened to the file of this name, in the directory that tells of it.
+fn happened(mask: EventMask, name: &str, path: &Path) -> Option<Change> {
+    // A link is complete the moment it is made; nobody will close it.
+    let is_linked = || mask.contains(EventMask::CREATE) && is_link(path);
+    if mask.intersects(EventMask::MOVED_FROM | EventMask::DELETE) {
+        Some(Change::Gone(name.to_owned()))
+    } else if mask.contains(EventMask::MOVED_TO) || is_linked() {
+        Some(Change::Complete(name.to_owned()))
+    } else {
+        written(mask, name)
     }
 }
 
@@ -196,21 +206,21 @@ fn written(mask: EventMask, name: &str) -> Option<Change> {
 
 fn in_a_directory() -> WatchMask {
     to_a_file()
-        | WatchMask::CREATE
-        | WatchMask::MOVED_FROM
-        | WatchMask::MOVED_TO
-        | WatchMask::DELETE
+        | whose_file_it_is()
+        | WatchMask::DELETE_SELF
+        | WatchMask::MOVE_SELF
         | WatchMask::ONLYDIR
         // What is still written to a file that was removed concerns nobody.
         | WatchMask::EXCL_UNLINK
 }
 
 fn to_a_file() -> WatchMask {
-    WatchMask::MODIFY
-        | WatchMask::CLOSE_WRITE
-        | WatchMask::ATTRIB
-        | WatchMask::DELETE_SELF
-        | WatchMask::MOVE_SELF
+    WatchMask::MODIFY | WatchMask::CLOSE_WRITE | WatchMask::ATTRIB
+}
+
+/// Another file takes a name, or none has it any more.
+fn whose_file_it_is() -> WatchMask {
+    WatchMask::CREATE | WatchMask::MOVED_FROM | WatchMask::MOVED_TO | WatchMask::DELETE
 }
 
 #[expect(
@@ -237,129 +247,4 @@ fn is_link(path: &Path) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs::{self, File};
-    use std::io::Write;
-
-    use super::*;
-
-    /// A policy directory that is watched, in a runtime that never gets to run.
-    fn watched(root: &Path) -> (tokio::runtime::Runtime, Watcher) {
-        for part in ["cases", "lists"] {
-            fs::create_dir_all(root.join(part)).unwrap();
-        }
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let watcher = {
-            let _entered = runtime.enter();
-            Watcher::new(root).unwrap()
-        };
-        (runtime, watcher)
-    }
-
-    fn heard(watcher: &mut Watcher) -> Vec<Change> {
-        let mut heard = Vec::new();
-        watcher.hear(|change| heard.push(change));
-        heard
-    }
-
-    #[test]
-    fn what_has_happened_is_heard_at_once_however_busy_the_thread_was() {
-        let root = tempfile::tempdir().unwrap();
-        let (_runtime, mut watcher) = watched(root.path());
-        let list = || "lists/l.txt".to_owned();
-        let mut file = File::create(root.path().join(list())).unwrap();
-        assert_eq!(heard(&mut watcher), [Change::Begun(list())]);
-        writeln!(file, "one.example").unwrap();
-        assert_eq!(heard(&mut watcher), [Change::Begun(list())]);
-        assert_eq!(heard(&mut watcher), []);
-        drop(file);
-        assert_eq!(heard(&mut watcher), [Change::Complete(list())]);
-        fs::remove_file(root.path().join(list())).unwrap();
-        assert_eq!(heard(&mut watcher), [Change::Gone(list())]);
-    }
-
-    #[test]
-    fn what_belongs_to_no_set_and_what_was_removed_is_not_waited_for() {
-        let root = tempfile::tempdir().unwrap();
-        let (_runtime, mut watcher) = watched(root.path());
-        for name in ["cases/a.toml.part", "cases/.a.toml", "lists/.l", "lists/l~", "README.md", "notes"] {
-            fs::write(root.path().join(name), "x").unwrap();
-            assert_eq!(heard(&mut watcher), [], "{name}");
-        }
-        let mut file = File::create(root.path().join("lists/l.tmp")).unwrap();
-        fs::remove_file(root.path().join("lists/l.tmp")).unwrap();
-        let name = || "lists/l.tmp".to_owned();
-        let told = heard(&mut watcher);
-        // Its count of links has changed as well.
-        assert_eq!(told.first(), Some(&Change::Begun(name())));
-        assert!(told.contains(&Change::Gone(name())), "{told:?}");
-        writeln!(file, "still coming").unwrap();
-        drop(file);
-        assert!(!heard(&mut watcher).contains(&Change::Begun(name())));
-    }
-
-    #[test]
-    fn what_is_written_in_a_directory_that_was_just_made_is_heard() {
-        let root = tempfile::tempdir().unwrap();
-        let (_runtime, mut watcher) = watched(root.path());
-        for directory in ["lists/new/deep", "lists/.hidden/deep", "cases/none/deep"] {
-            fs::create_dir_all(root.path().join(directory)).unwrap();
-            heard(&mut watcher);
-            let _writer = File::create(root.path().join(directory).join("l.txt")).unwrap();
-            let expected =
-                (directory == "lists/new/deep").then(|| Change::Begun("lists/new/deep/l.txt".into()));
-            assert_eq!(heard(&mut watcher).first(), expected.as_ref(), "{directory}");
-        }
-        let afar = tempfile::tempdir().unwrap();
-        std::os::unix::fs::symlink(afar.path(), root.path().join("lists/afar")).unwrap();
-        heard(&mut watcher);
-        let _writer = File::create(afar.path().join("l.txt")).unwrap();
-        assert_eq!(heard(&mut watcher), [Change::Begun("lists/afar/l.txt".into())]);
-    }
-
-    #[test]
-    fn a_list_that_is_a_link_is_being_written_where_it_stands() {
-        let (root, afar) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let (here, there) = (root.path().join("lists/l.txt"), afar.path().join("l.txt"));
-        fs::create_dir(root.path().join("lists")).unwrap();
-        fs::write(&there, "one.example\n").unwrap();
-        std::os::unix::fs::symlink(&there, &here).unwrap();
-        let (_runtime, mut watcher) = watched(root.path());
-        let is_heard = |watcher: &mut Watcher, file: &Path| {
-            let writer = File::options().write(true).truncate(true).open(file).unwrap();
-            let begun = heard(watcher).contains(&Change::Begun("lists/l.txt".into()));
-            drop(writer);
-            begun && heard(watcher) == [Change::Complete("lists/l.txt".into())]
-        };
-        assert!(is_heard(&mut watcher, &there));
-        // The link leads somewhere else now.
-        let other = afar.path().join("other");
-        fs::write(&other, "two.example\n").unwrap();
-        std::os::unix::fs::symlink(&other, root.path().join("lists/.new")).unwrap();
-        fs::rename(root.path().join("lists/.new"), &here).unwrap();
-        heard(&mut watcher);
-        assert!(is_heard(&mut watcher, &other));
-        fs::write(&there, "one.example\n").unwrap();
-        assert_eq!(heard(&mut watcher), []);
-        // So does the file in its place.
-        fs::write(afar.path().join("new"), "three.example\n").unwrap();
-        fs::rename(afar.path().join("new"), &other).unwrap();
-        assert!(heard(&mut watcher).contains(&Change::Unknown));
-        watcher.refresh();
-        assert!(is_heard(&mut watcher, &other));
-    }
-
-    #[test]
-    fn a_list_with_two_names_is_being_written_like_any_other() {
-        let root = tempfile::tempdir().unwrap();
-        let (_runtime, mut watcher) = watched(root.path());
-        let (one, two) = (root.path().join("lists/one"), root.path().join("lists/two"));
-        fs::write(&one, "one.example\n").unwrap();
-        fs::hard_link(&one, &two).unwrap();
-        assert!(heard(&mut watcher).contains(&Change::Complete("lists/two".to_owned())));
-        let file = File::options().write(true).truncate(true).open(&two).unwrap();
-        assert!(heard(&mut watcher).contains(&Change::Begun("lists/two".to_owned())));
-        drop(file);
-        assert!(heard(&mut watcher).contains(&Change::Complete("lists/two".to_owned())));
-    }
-}
+mod tests;

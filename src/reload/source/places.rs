@@ -51,7 +51,7 @@ impl Places {
             let path = entry.path();
             if part.recursive && path.is_dir() {
                 self.collect(root, &path, part, depth + 1);
-            } else if kind.is_symlink() {
+            } else if kind.is_symlink() && !path.is_dir() {
                 let name = path.strip_prefix(root).ok().and_then(Path::to_str);
                 self.links.extend(name.filter(|name| PolicyFiles::belongs(name)).map(str::to_owned));
             }
