@@ -125,6 +125,8 @@ pub const FORWARDED_ELEMENTS: usize = 64;
 pub const TRUSTED_PROXIES: usize = 10_000;
 /// Threads that count by themselves; with more, some share a counter. A power of two.
 pub const COUNTERS_APART: usize = 64;
+/// From here on threads count by themselves: a case that is hardly asked for needs one counter.
+pub const COUNTED_TOGETHER: u64 = 1000;
 /// Parts of a table of clients that are locked by themselves.
 pub const RATE_SHARDS: usize = 64;
 /// Client networks whose rates are kept at a time.
@@ -273,6 +275,8 @@ pub const KEPT_REVISIONS: usize = 10;
 pub const REPORTED_DIAGNOSTICS: usize = 20;
 /// Requests for a reload that wait at a time.
 pub const RELOAD_REQUESTS: usize = 16;
+/// Commands that wait for a file that is being written, before those that were given up are forgotten.
+pub const RELOADS_WAITING: usize = 256;
 /// For a command to move its files while the keeper holds still.
 pub const CHANGE_AT_MOST: Duration = Duration::from_secs(10);
 /// Octets of the line that says that a change is complete: so many names of 255 octets, in quotes.

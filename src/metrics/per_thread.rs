@@ -55,23 +55,30 @@ fn place() -> usize {
     })
 }
 
-/// Counts up.
+/// Counts up. There may be very many that count little, which take the room of one number.
 #[derive(Debug)]
-pub(super) struct Counter(PerThread<AtomicU64>);
+pub(super) struct Counter {
+    /// The first of all, of all threads.
+    first: AtomicU64,
+    more: OnceLock<PerThread<AtomicU64>>,
+}
 
 impl Counter {
-    pub(super) fn new() -> Self {
-        Self(PerThread::new())
+    pub(super) const fn new() -> Self {
+        Self { first: AtomicU64::new(0), more: OnceLock::new() }
     }
 
     pub(super) fn inc(&self) {
-        if let Some(own) = self.0.own() {
-            own.fetch_add(1, Ordering::Relaxed);
+        let own = self.more.get().and_then(PerThread::own).unwrap_or(&self.first);
+        let before = own.fetch_add(1, Ordering::Relaxed);
+        if before == limits::COUNTED_TOGETHER {
+            self.more.get_or_init(PerThread::new);
         }
     }
 
     pub(super) fn get(&self) -> u64 {
-        self.0.all().map(|count| count.load(Ordering::Relaxed)).sum()
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        of(&self.first) + self.more.get().map_or(0, |more| more.all().map(of).sum())
     }
 
     pub(super) fn metric(&self) -> Metric {
@@ -168,6 +175,10 @@ mod tests {
             }
         });
         assert_eq!(counter.get(), 20_000);
+        let little = Counter::new();
+        (0..limits::COUNTED_TOGETHER).for_each(|_| little.inc());
+        assert!(little.more.get().is_none() && counter.more.get().is_some());
+        assert!(counter.first.load(Ordering::Relaxed) < 20_000);
         let metric = times.metrics().remove(0);
         let histogram = metric.get_histogram();
         let counts: Vec<u64> = histogram.get_bucket().iter().map(Bucket::cumulative_count).collect();
@@ -188,8 +199,8 @@ mod tests {
 
     #[test]
     fn threads_that_count_do_not_meet() {
-        let counter = Counter::new();
-        let own = || std::ptr::from_ref(counter.0.own().unwrap()).addr();
+        let counts = PerThread::<AtomicU64>::new();
+        let own = || std::ptr::from_ref(counts.own().unwrap()).addr();
         let here = own();
         assert_eq!(here, own());
         assert_eq!(here % 128, 0);
@@ -197,6 +208,6 @@ mod tests {
             let threads: Vec<_> = (0..4 * limits::COUNTERS_APART).map(|_| scope.spawn(own)).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
-        assert_eq!(places.len(), counter.0.all().count());
+        assert_eq!(places.len(), counts.all().count());
     }
 }
