@@ -93,15 +93,17 @@ impl Prepared {
         }
     }
 
-    /// The same as HTTP/2 sends it; none for a refusal. Its fields are copied from those of the first answer of its kind.
+    /// The same as HTTP/2 sends it at this `date` (RFC 9110 §6.6.1); none for a refusal. Its fields are copied from those of
+    /// the first answer of its kind.
     #[must_use]
-    pub fn response(self, receipt: &Receipt) -> Option<Response<Bytes>> {
+    pub fn response(self, receipt: &Receipt, date: HeaderValue) -> Option<Response<Bytes>> {
         let pages = self.case.pages.as_ref()?;
         let mut headers = match self.heads(pages) {
             Some(heads) => heads.http2.get_or_init(|| self.header_map()).clone(),
             None => self.header_map(),
         };
         headers.insert(ENFORCEMENT_ID, enforcement_id(receipt));
+        headers.insert(DATE, date);
         let mut response = Response::new(self.body(pages).cloned().unwrap_or_default());
         *response.status_mut() = self.status_code(pages);
         *response.headers_mut() = headers;
@@ -276,7 +278,7 @@ fn enforcement_id(receipt: &Receipt) -> HeaderValue {
     // the block itself, so there is no error to return.
     let value = HeaderValue::from_str(receipt.id().encode(&mut [0; 36]));
     let mut value = value.unwrap_or_else(|_| HeaderValue::from_static("unknown"));
-    // No answer has it again: HTTP/2 must not keep it in its table (RFC 7541 §7.1.3).
+    // No answer has it again, so that HTTP/2 need not keep it in its table (RFC 7541 §7.1.3).
     value.set_sensitive(true);
     value
 }

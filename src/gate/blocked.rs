@@ -28,10 +28,10 @@ impl Blocked {
         self.prepared.answer(&receipt)
     }
 
-    /// The same as HTTP/2 sends it; none for a refusal.
-    pub async fn response(self) -> Option<Response<Bytes>> {
+    /// The same as HTTP/2 sends it; see [`Prepared::response`].
+    pub async fn response(self, date: HeaderValue) -> Option<Response<Bytes>> {
         let receipt = self.pending.await;
-        self.prepared.response(&receipt)
+        self.prepared.response(&receipt, date)
     }
 
     /// The same, appended to `out` as HTTP/1.1 sends it; see [`Prepared::write_http1`]. False when there is no answer.

@@ -110,7 +110,7 @@ impl Block {
 
     /// Answers the stream once the record is acknowledged. A refusal is no answer: the stream is reset.
     pub(super) async fn answer_stream(self, mut session: HttpSession) {
-        let Some(answer) = self.blocked.response().await else { return };
+        let Some(answer) = self.blocked.response(get_cached_date()).await else { return };
         let (head, body) = answer.into_parts();
         let silent = session.req_header().method == http::Method::HEAD || body.is_empty();
         let answering = async {
