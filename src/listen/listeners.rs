@@ -45,7 +45,7 @@ impl Listeners {
     /// The only one, if it is bound to one address: every connection came in on that, and the system need not be asked.
     pub(super) fn only(&self) -> Option<&Arc<Listener>> {
         let [only] = &*self.0 else { return None };
-        (!only.address.ip().is_unspecified()).then_some(only)
+        (!only.address.ip().to_canonical().is_unspecified()).then_some(only)
     }
 
     /// The one that a connection to `local` came in on: an address of its own before the unspecified one.
@@ -86,7 +86,11 @@ mod tests {
         assert_eq!(found("192.0.2.1:8080"), None);
         let only = |address: &str| Listeners::new(vec![listener(address, false)]).only().is_some();
         assert!(
-            only("192.0.2.1:80") && !only("0.0.0.0:80") && !only("[::]:80") && listeners.only().is_none()
+            only("192.0.2.1:80")
+                && !only("0.0.0.0:80")
+                && !only("[::]:80")
+                && !only("[::ffff:0.0.0.0]:80")
+                && listeners.only().is_none()
         );
     }
 }
