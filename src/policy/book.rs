@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::case::Case;
+use super::case::{Case, CaseId};
 use super::files::{Digest, PolicyFile, PolicyFiles};
 use super::list::{HostList, NamedList};
 use super::merged::MergedNames;
@@ -133,6 +133,13 @@ impl Book {
     #[must_use]
     pub fn has_case(&self, path: &str) -> bool {
         self.cases.contains_key(path)
+    }
+
+    /// The id of the case in this file, when the set has just this file.
+    #[must_use]
+    pub fn case_in(&self, path: &str, digest: Digest) -> Option<&CaseId> {
+        let known = self.cases.get(path).filter(|known| known.file == Some(digest))?;
+        Some(&known.case.id)
     }
 
     pub(super) fn list(&self, digest: Digest) -> Option<&HostList> {

@@ -270,6 +270,10 @@ impl Work {
     }
 
     fn reload_for(&mut self, request: ReloadRequest) {
+        // Commands that were given up are named on record with the set that follows, as long as they are not too many.
+        if self.waiting.len() >= limits::RELOADS_WAITING {
+            self.waiting.retain(|request| !request.answer.is_closed());
+        }
         self.waiting.push(request);
         self.reload();
     }

@@ -157,16 +157,23 @@ fn id_of(name: &str, file: &PolicyFile) -> Option<String> {
     named(name, file).map(|named| named.id)
 }
 
-/// Of what was asked for, all that these files carry out.
-pub(super) fn carried_out(notes: &[Note], files: &PolicyFiles) -> Vec<Note> {
+/// Of what was asked for, all that these files carry out; `whole` is the digest of all that is there.
+pub(super) fn carried_out(notes: &[Note], files: &PolicyFiles, whole: Digest, book: &Book) -> Vec<Note> {
     if notes.is_empty() {
         return Vec::new();
     }
-    let ids: BTreeSet<String> = files.cases().filter_map(|(name, file)| id_of(name, file)).collect();
+    let wanted: BTreeSet<&str> = notes.iter().filter_map(|note| note.case.as_deref()).collect();
+    // Nearly all cases are known: no decision waits until thousands of files were read again.
+    let id = |(name, file): (&str, &PolicyFile)| match book.case_in(name, file.digest) {
+        Some(id) => wanted.get(id.as_str()).map(|id| (*id).to_owned()),
+        None => id_of(name, file).filter(|id| wanted.contains(id.as_str())),
+    };
+    let found: BTreeSet<String> = files.cases().filter_map(id).collect();
+    let is_whole = files.digest() == whole;
     let is_done = |note: &&Note| match (note.command.as_str(), &note.case) {
-        ("terminate", Some(case)) => ids.contains(case),
-        ("reinstate", Some(case)) => !ids.contains(case),
-        _ => true,
+        ("terminate", Some(case)) => found.contains(case),
+        ("reinstate", Some(case)) => !found.contains(case),
+        _ => is_whole,
     };
     notes.iter().filter(is_done).cloned().collect()
 }

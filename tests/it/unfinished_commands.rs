@@ -1,7 +1,7 @@
 //! What commands do, and what is said of them, beside files that are being written for a long time.
 
 use crate::guard::{approve_all, case_of, hold};
-use crate::harness::audit::of_kind;
+use crate::harness::audit::{Record, of_kind};
 use crate::harness::writing::while_written;
 use crate::harness::{CaseFile, Origin, Setup, wait_until};
 use crate::unfinished::{edge_with_lists, terminate};
@@ -26,11 +26,41 @@ fn a_set_that_comes_early_is_not_said_to_be_what_others_wait_for() {
         assert_eq!((output.code, edge.get("new.example").status), (0, 403), "{output:?}");
     });
     let records = edge.finish();
-    let told = |case: &str| {
-        let applied = of_kind(&records, "policy.applied");
-        applied.iter().filter(|record| record.0.to_string().contains(&format!("\"case\":\"{case}\""))).count()
-    };
-    assert_eq!(["slow", "T-1"].map(told), [1, 1], "{records:?}");
+    assert_eq!(["slow", "T-1"].map(|case| times_named(&records, case)), [1, 1], "{records:?}");
+}
+
+/// How often a set is said to have come into force for a command about this case.
+fn times_named(records: &[Record], case: &str) -> usize {
+    let named = format!("\"case\":\"{case}\"");
+    of_kind(records, "policy.applied").iter().filter(|record| record.0.to_string().contains(&named)).count()
+}
+
+#[test]
+fn a_reinstatement_that_has_to_wait_is_named_by_the_set_that_carries_it_out() {
+    let origin = Origin::start();
+    let edge = edge_with_lists(&origin);
+    edge.change(|policies| policies.write(&CaseFile::new("other", &["other.example"])));
+    std::thread::scope(|scope| {
+        let mut reinstated = None;
+        while_written(&edge.policies().path().join("lists/one.txt"), "one.example\n", || {
+            // The name goes from one case to another, and the other's own name goes free: that has to wait.
+            edge.policies().write(&CaseFile::new("other", &["first.example"]));
+            wait_until("it is looked at", || edge.process().stderr().contains("is read when it is complete"));
+            let reinstate = || edge.command(&["reinstate", "first", "--reason", "merged"]);
+            reinstated = Some(scope.spawn(reinstate));
+            wait_until("it waits", || {
+                edge.status().0["last_reload"]["warnings"].to_string().contains("cases/first.toml")
+            });
+            terminate(&edge, "T-1", "terminated.example");
+            edge.get("first.example").assert_blocked(403);
+        });
+        let output = reinstated.unwrap().join().unwrap();
+        assert!(output.stdout.contains("first") && output.code != 3, "{output:?}");
+    });
+    edge.get("first.example").assert_blocked(403);
+    edge.get("other.example").assert_forwarded();
+    let records = edge.finish();
+    assert_eq!(["first", "T-1"].map(|case| times_named(&records, case)), [1, 1], "{records:?}");
 }
 
 #[test]

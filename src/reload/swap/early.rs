@@ -14,7 +14,22 @@ use super::super::source::known::Known;
 use super::Swapper;
 use crate::diagnostic::Diagnostics;
 use crate::limits;
-use crate::policy::{CaseId, PolicyFiles};
+use crate::policy::{Book, CaseId, Digest, PolicyFiles};
+
+/// A reading of a directory that is not complete.
+struct Early<'a> {
+    snapshot: &'a Snapshot,
+    told: &'a Told,
+    /// The digest of all that is there.
+    whole: Digest,
+    began: Instant,
+}
+
+impl Early<'_> {
+    fn carried_out(&self, files: &PolicyFiles, book: &Book) -> Vec<Note> {
+        carried_out(&self.told.notes, files, self.whole, book)
+    }
+}
 
 impl Swapper {
     /// Puts in force what can be while files are being written. A report that is `waiting` says that all of it has to wait for
@@ -49,14 +64,15 @@ impl Swapper {
             return Some(self.put_off(&waits_for(&snapshot.unfinished), now, began));
         };
         warnings.extend(snapshot.warnings.clone());
-        if completed.digest() == before.digest() {
-            self.unfinished.carried_out = Some(carried_out(&told.notes, &completed));
+        let early = Early { snapshot, told, whole: completed.digest(), began };
+        if early.whole == before.digest() {
+            self.unfinished.carried_out = Some(early.carried_out(&completed, self.builder.book()));
             let unchanged = report(ReloadResult::Unchanged, &warnings, now, began);
             return Some(self.publish(unchanged, None));
         }
         // Long lists that are new can wait for others. What is urgent is short.
         if !self.builder.is_much(&completed)
-            && let Some(report) = self.take_early(completed.clone(), snapshot, &warnings, told, began)
+            && let Some(report) = self.take_early(completed.clone(), &early, &warnings)
         {
             return Some(report);
         }
@@ -78,9 +94,8 @@ impl Swapper {
             };
             told_of = warnings.clone();
             told_of.extend(waiting);
-            let report = self.take_early(additions.clone(), snapshot, &told_of, told, began);
-            let report =
-                report.or_else(|| self.take_some(&in_force, &additions, snapshot, &told_of, told, began));
+            let report = self.take_early(additions.clone(), &early, &told_of);
+            let report = report.or_else(|| self.take_some(&in_force, &additions, &early, &told_of));
             if report.is_some() {
                 return report;
             }
@@ -106,10 +121,8 @@ impl Swapper {
         &mut self,
         in_force: &InForce<'_>,
         additions: &PolicyFiles,
-        snapshot: &Snapshot,
+        early: &Early<'_>,
         warnings: &Diagnostics,
-        told: &Told,
-        began: Instant,
     ) -> Option<Report> {
         let new = in_force.new_cases(additions);
         let mut last = None;
@@ -117,7 +130,7 @@ impl Swapper {
             let mut files = additions.clone();
             let taken = |name: &str| self.builder.book().has_case(name);
             files.files.retain(|name, _| name == case || !new.contains(name) || taken(name));
-            last = self.take_early(files, snapshot, warnings, told, began).or(last);
+            last = self.take_early(files, early, warnings).or(last);
         }
         last
     }
@@ -139,23 +152,21 @@ impl Swapper {
     fn take_early(
         &mut self,
         files: PolicyFiles,
-        snapshot: &Snapshot,
+        early: &Early<'_>,
         warnings: &Diagnostics,
-        told: &Told,
-        began: Instant,
     ) -> Option<Report> {
         let (before, now) = (self.gate.ruleset(), self.clock.now());
         if files.digest() == before.digest() {
             return None;
         }
-        let done = carried_out(&told.notes, &files);
+        let done = early.carried_out(&files, self.builder.book());
         let contents = self.builder.contents();
         let mut built = self.builder.build(files, contents, Some(&before)).ok()?;
         built.warnings.extend(warnings.clone());
         let traffic = self.gate.traffic();
         let weighed = self.guarding.weigh(&built.candidate(contents), Some(&before), Some(traffic), now);
         let is_gone = |case: &String| {
-            told.ended.contains(case)
+            early.told.ended.contains(case)
                 && CaseId::parse(case).is_some_and(|id| built.ruleset.case(&id).is_none())
         };
         let may_come = weighed.as_ref().is_ok_and(|weighed| match &weighed.held {
@@ -169,7 +180,7 @@ impl Swapper {
         self.gate.metrics().lists_read(built.lists_read);
         let already = self.unfinished.carried_out.replace(done.clone()).unwrap_or_default();
         let notes: Vec<Note> = done.into_iter().filter(|note| !already.contains(note)).collect();
-        Some(self.apply(built.knowing(Known::of(snapshot)), &passport, &notes, now, began))
+        Some(self.apply(built.knowing(Known::of(early.snapshot)), &passport, &notes, now, early.began))
     }
 
     /// Puts in force what the successor has kept last. What it has made of the directory is not to be guessed.
