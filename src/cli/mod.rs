@@ -61,11 +61,13 @@ impl From<Exit> for ExitCode {
 
 /// An edge proxy that enforces terminations, each one on the record.
 #[derive(Debug, Parser)]
-#[command(name = "interdict", version, propagate_version = true)]
+#[command(name = "interdict", version, propagate_version = true, after_help = EXIT_CODES)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
 }
+
+const EXIT_CODES: &str = "Exit codes: 0 fine, 1 the answer is no, 2 usage or configuration, 3 input or output: what was asked could not be found out";
 
 #[derive(Debug, Subcommand)]
 enum Command {
