@@ -26,13 +26,18 @@ fn a_set_that_comes_early_is_not_said_to_be_what_others_wait_for() {
         assert_eq!((output.code, edge.get("new.example").status), (0, 403), "{output:?}");
     });
     let records = edge.finish();
-    assert_eq!(["slow", "T-1"].map(|case| times_named(&records, case)), [1, 1], "{records:?}");
+    assert_eq!(times_named(&records, ["slow", "T-1"]), [1, 1], "{records:?}");
 }
 
-/// How often a set is said to have come into force for a command about this case.
-fn times_named(records: &[Record], case: &str) -> usize {
-    let named = format!("\"case\":\"{case}\"");
-    of_kind(records, "policy.applied").iter().filter(|record| record.0.to_string().contains(&named)).count()
+/// How often a set is said to have come into force for a command about each of these cases; never for two.
+#[track_caller]
+fn times_named<const N: usize>(records: &[Record], cases: [&str; N]) -> [usize; N] {
+    let applied: Vec<String> =
+        of_kind(records, "policy.applied").iter().map(|record| record.0["changes"].to_string()).collect();
+    let names = |record: &&String, case: &str| record.contains(&format!("\"case\":\"{case}\""));
+    let of_two = applied.iter().find(|record| cases.iter().filter(|case| names(record, case)).count() > 1);
+    assert_eq!(of_two, None);
+    cases.map(|case| applied.iter().filter(|record| names(record, case)).count())
 }
 
 #[test]
@@ -60,7 +65,7 @@ fn a_reinstatement_that_has_to_wait_is_named_by_the_set_that_carries_it_out() {
     edge.get("first.example").assert_blocked(403);
     edge.get("other.example").assert_forwarded();
     let records = edge.finish();
-    assert_eq!(["first", "T-1"].map(|case| times_named(&records, case)), [1, 1], "{records:?}");
+    assert_eq!(times_named(&records, ["first", "T-1"]), [1, 1], "{records:?}");
 }
 
 #[test]
