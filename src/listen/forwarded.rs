@@ -114,6 +114,8 @@ enum Fate {
     Codings,
     /// `Content-Length`.
     Length,
+    /// `Cookie`.
+    Cookies,
 }
 
 impl Fate {
@@ -124,6 +126,7 @@ impl Fate {
         match name {
             "te" => Self::Codings,
             "content-length" => Self::Length,
+            "cookie" => Self::Cookies,
             "keep-alive"
             | "proxy-connection"
             | "proxy-authenticate"
@@ -153,6 +156,7 @@ fn remove_what_is_not_for_origins(request: &mut RequestHeader) -> Result<()> {
             }
             Fate::Codings => settle_codings(request)?,
             Fate::Length => settle_length(request)?,
+            Fate::Cookies => settle_cookies(request)?,
         }
     }
     Ok(())
@@ -181,6 +185,21 @@ fn settle_length(request: &mut RequestHeader) -> Result<()> {
     if lengths.next().is_some() || *first != settled {
         request.insert_header(header::CONTENT_LENGTH, settled)?;
     }
+    Ok(())
+}
+
+/// Puts the cookies that a client of HTTP/2 sent in several fields into one: what is not HTTP/2 from end to end does not
+/// know that they belong together (RFC 9113 §8.2.3).
+fn settle_cookies(request: &mut RequestHeader) -> Result<()> {
+    let whole = {
+        let pieces = request.headers.get_all(header::COOKIE).iter();
+        let pieces: SmallVec<[&[u8]; 8]> = pieces.map(HeaderValue::as_bytes).collect();
+        if pieces.len() < 2 {
+            return Ok(());
+        }
+        HeaderValue::try_from(pieces.join(&b"; "[..])).map_err(unusable)?
+    };
+    request.insert_header(header::COOKIE, whole)?;
     Ok(())
 }
 
