@@ -187,6 +187,21 @@ fn each_variant_is_an_object_of_its_own() {
 }
 
 #[test]
+fn of_two_times_that_an_answer_is_fresh_for_the_shorter_counts() {
+    for controls in
+        [["max-age=0", "max-age=60"], ["max-age=60", "max-age=0"], ["max-age=60", "s-maxage=60, s-maxage=0"]]
+    {
+        let origin = Origin::start();
+        origin.answers("/", Canned::new(controls[0]).field("Cache-Control", controls[1]).body("x"));
+        let edge = edge(&origin);
+        for count in 1..=2 {
+            get(&edge, "a.example", "/");
+            assert_eq!(origin.asked_for("/"), count, "{controls:?}");
+        }
+    }
+}
+
+#[test]
 fn ranges_come_from_the_whole_object() {
     for answer in [Canned::new("max-age=60"), Canned::new("max-age=60").chunked()] {
         let origin = Origin::start();

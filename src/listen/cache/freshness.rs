@@ -3,10 +3,10 @@
 use std::time::{Duration, SystemTime};
 
 use http::header::{
-    AGE, AUTHORIZATION, CONNECTION, ETAG, EXPIRES, HeaderMap, HeaderName, LAST_MODIFIED, PROXY_AUTHENTICATE,
-    SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VARY,
+    AGE, AUTHORIZATION, CACHE_CONTROL, CONNECTION, ETAG, EXPIRES, HeaderMap, HeaderName, LAST_MODIFIED,
+    PROXY_AUTHENTICATE, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VARY,
 };
-use pingora::cache::cache_control::{CacheControl, InterpretCacheControl};
+use pingora::cache::cache_control::{CacheControl, DirectiveKey, DirectiveValue, InterpretCacheControl};
 use pingora::cache::filters::resp_cacheable;
 use pingora::cache::key::HashBinary;
 use pingora::cache::{CacheMeta, CacheMetaDefaults, NoCacheReason, RespCacheable, VarianceBuilder};
@@ -43,7 +43,7 @@ pub(super) fn storable(
     if vary(&response.headers).any(|name| name == "*") || unreadable() {
         return not_kept;
     }
-    let control = CacheControl::from_resp_headers(response);
+    let control = control(response);
     let authorized = request.headers.contains_key(AUTHORIZATION);
     if authorized && !may_share(control.as_ref()) {
         return RespCacheable::Uncacheable(NoCacheReason::Custom(AUTHORIZED));
@@ -60,6 +60,25 @@ pub(super) fn storable(
         }
         (uncacheable, _) => uncacheable,
     }
+}
+
+/// The `Cache-Control` of an answer. Of two times that contradict each other the shorter counts (RFC 9111 §4.2.1), where
+/// Pingora takes the last.
+fn control(response: &ResponseHeader) -> Option<CacheControl> {
+    let mut control = CacheControl::from_resp_headers(response)?;
+    for (key, wanted) in [(DirectiveKey::MaxAge, "max-age"), (DirectiveKey::SMaxAge, "s-maxage")] {
+        let times = list(&response.headers, &CACHE_CONTROL).filter_map(|directive| {
+            let (name, value) = directive.split_once('=')?;
+            // What cannot be read is no time for which anything is fresh.
+            let seconds = value.trim().trim_matches('"').parse().unwrap_or(0u64);
+            name.trim().eq_ignore_ascii_case(wanted).then_some(seconds)
+        });
+        let (count, least) = times.fold((0, u64::MAX), |(count, least), time| (count + 1, least.min(time)));
+        if count > 1 {
+            control.directives.insert(key, Some(DirectiveValue(least.to_string().into_bytes())));
+        }
+    }
+    Some(control)
 }
 
 /// Whether the answer to a request with credentials is for others too (RFC 9111 §3.5).
