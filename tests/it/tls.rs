@@ -338,8 +338,15 @@ fn certificates_are_read_again_when_they_change_and_a_bad_pair_keeps_the_old_one
     assert!(house.edge.process().stderr().contains("kept=true"));
     house.edge.connect_tls(&config, PAGE).unwrap().get(PAGE, "/").unwrap().assert_blocked(403);
 
-    // A pair that is taken away is not shown any more; the others are.
+    // Half a pair is no usable one either.
     fs::remove_file(certs.join("new.example.crt")).unwrap();
+    wait_until("the missing half is noticed", || {
+        house.edge.process().stderr().contains("name=\"new.example\"")
+    });
+    house.edge.connect_tls(&config, "new.example").unwrap().get("new.example", "/").unwrap();
+
+    // A pair that is taken away is not shown any more; the others are.
+    fs::remove_file(certs.join("new.example.key")).unwrap();
     wait_until("the certificate is gone", || house.edge.connect_tls(&config, "new.example").is_err());
     house.edge.connect_tls(&config, ALLOWED).unwrap().get(ALLOWED, "/").unwrap().assert_forwarded();
 }

@@ -4,7 +4,7 @@
 //! look (every second) -> changed and at rest? -> read every pair -> a bad one keeps what it was before -> swap
 //! ```
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -198,9 +198,12 @@ impl Certificates {
         *self.read.lock().unwrap_or_else(PoisonError::into_inner) = Read { pairs, prints, changing: None };
     }
 
-    fn pairs(&self, prints: &Prints, before: &BTreeMap<String, Pair>) -> BTreeMap<String, Pair> {
+    fn pairs<'p>(&self, prints: &'p Prints, before: &BTreeMap<String, Pair>) -> BTreeMap<String, Pair> {
         let mut pairs = BTreeMap::new();
-        for stem in prints.keys().filter_map(|file| file.strip_suffix(".crt")) {
+        // Half a pair is one that cannot be used.
+        let stem = |file: &'p String| file.strip_suffix(".crt").or_else(|| file.strip_suffix(".key"));
+        let stems: BTreeSet<&str> = prints.keys().filter_map(stem).collect();
+        for stem in stems {
             match self.pair(stem) {
                 Ok(pair) => drop(pairs.insert(stem.to_owned(), pair)),
                 Err(error) => {
