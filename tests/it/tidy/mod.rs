@@ -3,6 +3,7 @@
 mod floors;
 mod licences;
 mod links;
+mod reasons;
 mod shape;
 
 use std::fs;
