@@ -34,6 +34,7 @@ pub mod probe;
 mod proxy;
 mod refresh;
 mod respond;
+mod returning;
 mod sockets;
 mod stream;
 mod tls;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::HeaderMap;
 use pingora::cache::key::HashBinary;
 use pingora::cache::{CacheKey, CacheMeta, ForcedFreshness, HitHandler, RespCacheable};
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -24,6 +25,7 @@ use super::interim;
 use super::live::{Live, Settings};
 use super::refresh;
 use super::respond;
+use super::returning;
 use super::trip::Trip;
 use super::upload::{self, Upload};
 use super::upstream;
@@ -201,6 +203,16 @@ impl ProxyHttp for EdgeProxy {
         Ok(())
     }
 
+    fn upstream_response_trailer_filter(
+        &self,
+        _: &mut Session,
+        trailers: &mut HeaderMap,
+        _: &mut Context,
+    ) -> Result<()> {
+        returning::prepare_trailers(trailers);
+        Ok(())
+    }
+
     fn response_body_filter(
         &self,
         _session: &mut Session,
@@ -242,15 +254,8 @@ impl ProxyHttp for EdgeProxy {
         };
         session.set_keepalive(None);
         if status > 0 && !enforce::has_answer(session) {
-            let reason = match status {
-                502 | 504 => "the origin of this site cannot be reached",
-                400 => "the request cannot be understood",
-                408 => "the request took too long",
-                503 => "the origins of this site are busy",
-                _ => "the request cannot be served",
-            };
             // A client that is gone by now gets no answer, and needs none.
-            respond::write_plain(session, status, reason).await.ok();
+            respond::write_failure(session, status).await.ok();
         }
         FailToProxy { error_code: status, can_reuse_downstream: false }
     }
@@ -330,6 +335,7 @@ impl ProxyHttp for EdgeProxy {
         response: &mut ResponseHeader,
         context: &mut Context,
     ) -> Result<()> {
+        returning::prepare(session, response);
         if let (Some(cache), Some(lookup)) = (self.cache, context.lookup.as_mut()) {
             cache.on_departure(session, lookup, response);
         }

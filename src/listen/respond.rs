@@ -48,7 +48,22 @@ pub(super) async fn write_plain(session: &mut Session, status: u16, reason: &str
     header.insert_header(http::header::CONTENT_TYPE, PLAIN_TEXT)?;
     header.insert_header(http::header::CONTENT_LENGTH, HeaderValue::from(body.len()))?;
     header.insert_header(http::header::CACHE_CONTROL, NO_STORE)?;
+    if session.is_process_shutting_down() {
+        session.set_keepalive(None);
+    }
     finish(session, header, body.into()).await
+}
+
+/// The answer to a request that could not be forwarded.
+pub(super) async fn write_failure(session: &mut Session, status: u16) -> Result<()> {
+    let reason = match status {
+        502 | 504 => "the origin of this site cannot be reached",
+        400 => "the request cannot be understood",
+        408 => "the request took too long",
+        503 => "the origins of this site are busy",
+        _ => "the request cannot be served",
+    };
+    write_plain(session, status, reason).await
 }
 
 const PLAIN_TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");

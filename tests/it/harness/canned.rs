@@ -18,6 +18,7 @@ pub struct Canned {
     head_latch: Option<Latch>,
     has_no_end: bool,
     trailers: String,
+    octets: Option<Vec<u8>>,
 }
 
 /// Something that waits until it is opened.
@@ -87,6 +88,11 @@ impl Canned {
         self.begun_by(latch).interim(103, &format!("Link: {link}"))
     }
 
+    /// These octets, and then the end of the connection.
+    pub fn exactly(octets: impl Into<Vec<u8>>) -> Self {
+        Self { octets: Some(octets.into()), ..Self::default() }
+    }
+
     /// First, or after those that came first, an interim response with this field.
     pub fn interim(mut self, status: u16, field: &str) -> Self {
         self.interim += &format!("HTTP/1.1 {status} Interim\r\n{field}\r\n\r\n");
@@ -130,6 +136,10 @@ impl Canned {
             latch.pass();
         }
         if self.has_no_end {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        if let Some(octets) = &self.octets {
+            stream.write_all(octets)?;
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
         let fields = format!("origin: {name}\r\n{}", self.fields);

@@ -164,6 +164,8 @@ async fn answer_h2(
     stream.send_data(content.into(), false).ok();
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", "0".parse().unwrap());
+    // As if an edge had blocked the call.
+    trailers.insert("enforcement-id", "01934f2e-9d1a-7cc0-8123-456789abcdef".parse().unwrap());
     stream.send_trailers(trailers).ok();
 }
 
