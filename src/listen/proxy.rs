@@ -215,16 +215,23 @@ impl ProxyHttp for EdgeProxy {
 
     fn response_body_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
-        _is_end: bool,
+        is_end: bool,
         context: &mut Context,
     ) -> Result<Option<Duration>> {
         refresh::may_go_on(context.trip.refresh.as_ref())?;
+        if !is_end {
+            cache::end_when_given(session, body.as_ref())?;
+        }
         if let Some(body) = body {
             Flight::with_current(|flight| flight.sent(body.len()));
         }
         Ok(None)
+    }
+
+    fn suppress_error_log(&self, _: &Session, _: &Context, error: &Error) -> bool {
+        cache::is_given(error)
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, _: &mut Context) -> FailToProxy {
@@ -302,7 +309,7 @@ impl ProxyHttp for EdgeProxy {
     /// The cache has no answer: an origin has to be found. What is fetched for nobody is fetched for the cache, or
     /// not at all.
     async fn proxy_upstream_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
-        cache::on_miss(session);
+        cache::on_miss(session, context.lookup.as_ref());
         if cache::is_background(session) && !session.cache.enabled() {
             return Ok(false);
         }

@@ -33,6 +33,7 @@ mod bypass;
 mod cache;
 mod cache_bounds;
 mod cache_purge;
+mod cache_ranges;
 mod cases;
 mod clients;
 mod connection;

@@ -17,6 +17,7 @@ mod account;
 mod freshness;
 mod key;
 mod purge;
+mod ranges;
 mod roll;
 mod status;
 mod storage;
@@ -30,7 +31,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::Method;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, RANGE};
 use pingora::cache::cache_control::CacheControl;
 use pingora::cache::key::{CacheHashKey, HashBinary};
 use pingora::cache::lock::CacheLock;
@@ -56,6 +57,7 @@ use store::{Source, Store};
 
 pub(super) use key::is_secure;
 pub use purge::Purger;
+pub(super) use ranges::{end_when_given, is_given};
 pub use store::Removed;
 
 /// How the cache is to be.
@@ -103,6 +105,8 @@ pub(super) struct Lookup {
     /// Whether the answer must not be kept, whatever it says.
     unstorable: bool,
     bypass: Option<Bypass>,
+    /// Whether an origin is asked for the ranges alone, and not for the whole object.
+    is_partial: bool,
     /// The URI that a request with an unsafe method changes (RFC 9111 §4.4).
     changes: Option<HashBinary>,
 }
@@ -151,9 +155,18 @@ impl Cache {
             }
         };
         lookup.key = Some(key);
-        // An answer to credentials is seldom for others, and one to HEAD is not kept: nobody waits for them.
+        if session.req_header().method == Method::HEAD {
+            // A range is for GET alone (RFC 9110 §14.2).
+            session.req_header_mut().remove_header(&RANGE);
+        }
         let request = session.req_header();
-        let alone = request.headers.contains_key(AUTHORIZATION) || request.method == Method::HEAD;
+        // What is fetched for nobody is fetched whole, whatever the request it is made for named.
+        lookup.is_partial =
+            !is_background(session) && ranges::stay_as_they_are(request, self.settings.object_bytes);
+        // An answer to credentials is seldom for others, and one to HEAD or a part is not kept: nobody waits for them.
+        let alone = request.headers.contains_key(AUTHORIZATION)
+            || request.method == Method::HEAD
+            || lookup.is_partial;
         let mut overrides = CacheOptionOverrides::default();
         overrides.wait_timeout = Some(self.settings.lock_timeout);
         session.cache.enable(
@@ -291,9 +304,10 @@ pub(super) fn serves_stale(error: Option<&Error>) -> bool {
 }
 
 /// An origin is to be asked. Pingora would ask it for the whole object on a HEAD, and stop reading as soon as the client
-/// has its head; so a HEAD goes as it is, and keeps nothing.
-pub(super) fn on_miss(session: &mut Session) {
-    if session.cache.enabled() && session.req_header().method == Method::HEAD {
+/// has its head; so a HEAD goes as it is, and keeps nothing. So does a request for a part that is not worth the whole.
+pub(super) fn on_miss(session: &mut Session, lookup: Option<&Lookup>) {
+    let is_partial = lookup.is_some_and(|lookup| lookup.is_partial);
+    if session.cache.enabled() && (is_partial || session.req_header().method == Method::HEAD) {
         session.cache.disable(NoCacheReason::Deferred);
     }
 }
