@@ -36,6 +36,14 @@ pub enum HostsError {
         /// Why it is none.
         cause: String,
     },
+    /// More names than are asked for in one run.
+    #[error("`{}`: {count} names are more than {} in one run", path.display(), limits::LOAD_HOSTS)]
+    TooMany {
+        /// The file.
+        path: PathBuf,
+        /// How many there are.
+        count: usize,
+    },
     /// The policy directory is still being written.
     #[error("`{}`: {cause}", path.display())]
     Unsettled {
@@ -60,14 +68,14 @@ pub enum HostsError {
 /// The names in a file, one a line, `#` comments; at most [`limits::LOAD_HOSTS`] of them.
 ///
 /// # Errors
-/// When the file cannot be read, or a line is no name.
+/// When the file cannot be read, a line is no name, or there are more names than that.
 pub fn read_hosts(path: &Path) -> Result<Vec<String>, HostsError> {
     let io = |cause| HostsError::Io { path: path.to_owned(), cause };
     let text = std::fs::read_to_string(path).map_err(io)?;
     let mut hosts = Vec::new();
     for (line, text) in (1..).zip(text.lines()) {
         let text = text.split('#').next().unwrap_or_default().trim();
-        if text.is_empty() || hosts.len() >= limits::LOAD_HOSTS {
+        if text.is_empty() {
             continue;
         }
         match Hostname::parse(text) {
@@ -78,7 +86,10 @@ pub fn read_hosts(path: &Path) -> Result<Vec<String>, HostsError> {
             }
         }
     }
-    Ok(hosts)
+    match hosts.len() {
+        count if count > limits::LOAD_HOSTS => Err(HostsError::TooMany { path: path.to_owned(), count }),
+        _ => Ok(hosts),
+    }
 }
 
 /// Hosts that the policies in `directory` block now for `client`, at most [`limits::LOAD_HOSTS`], chosen by `seed`.
@@ -142,4 +153,24 @@ fn judged(rules: &Ruleset, name: &Hostname, client: IpAddr, now: Timestamp) -> O
         Action::Refuse => Expect::Refusal,
     };
     Some(Host { name: name.as_str().to_owned(), expect })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_beyond_the_bound_are_an_error_and_so_is_dirt_behind_it() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("names");
+        let names =
+            |count: usize| (0..count).map(|number| format!("h{number}.example\n")).collect::<String>();
+        std::fs::write(&path, names(limits::LOAD_HOSTS)).unwrap();
+        assert_eq!(read_hosts(&path).unwrap().len(), limits::LOAD_HOSTS);
+        std::fs::write(&path, names(limits::LOAD_HOSTS + 1)).unwrap();
+        let error = read_hosts(&path).unwrap_err().to_string();
+        assert!(error.contains("100001 names are more than 100000 in one run"), "{error}");
+        std::fs::write(&path, names(limits::LOAD_HOSTS) + "not a host\n").unwrap();
+        assert!(matches!(read_hosts(&path), Err(HostsError::Line { line: 100_001, .. })));
+    }
 }
