@@ -34,3 +34,8 @@ pub const LOAD_LATE: Duration = Duration::from_millis(1);
 pub const LOAD_OVERTIME: Duration = Duration::from_secs(2);
 /// Largest report that is read back, in bytes.
 pub const LOAD_REPORT_BYTES: u64 = 64 * 1024 * 1024;
+/// A kept connection that was used a shorter time ago has no reason to end without an answer: no server gives up idle
+/// connections so soon.
+pub const LOAD_IDLE: Duration = Duration::from_secs(1);
+/// How often a case file is read anew that somebody else changes while it is touched.
+pub const LOAD_TOUCH_TRIES: usize = 5;

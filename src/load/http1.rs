@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -16,6 +17,8 @@ pub(super) struct Client {
     reach: Arc<Reach>,
     wire: Option<Box<dyn Duplex>>,
     buffer: Vec<u8>,
+    /// When the connection was made, or the last answer on it was in.
+    used: Instant,
     /// Connections that had ended between two requests, as they may.
     pub(super) renewed: u64,
 }
@@ -40,13 +43,15 @@ struct Head {
 
 impl Client {
     pub(super) fn new(reach: Arc<Reach>) -> Self {
-        Self { reach, wire: None, buffer: Vec::with_capacity(limits::READ_BUFFER_BYTES), renewed: 0 }
+        let buffer = Vec::with_capacity(limits::READ_BUFFER_BYTES);
+        Self { reach, wire: None, buffer, used: Instant::now(), renewed: 0 }
     }
 
     /// Makes the connection before it is needed.
     pub(super) async fn open(&mut self) -> Result<(), Trouble> {
         self.buffer.clear();
         self.wire = Some(self.reach.connect().await.map_err(|error| Trouble::new(Fault::Connect, error))?);
+        self.used = Instant::now();
         Ok(())
     }
 
@@ -55,14 +60,29 @@ impl Client {
         self.wire = None;
     }
 
+    /// Asks once; a second time only when the connection may have ended before the request was seen (RFC 9112 §9.3.1):
+    /// it ended without a byte, and was idle so long that its server may have given it up. One that was used a moment
+    /// ago and ends without a byte has lost a request.
     pub(super) async fn ask(&mut self, request: &Prepared) -> Result<Answer, Trouble> {
+        // What ended before anything was sent on it has lost nothing.
+        if self.wire.take_if(|wire| wire.has_ended()).is_some() {
+            self.renewed += 1;
+        }
         let reused = self.wire.is_some();
         if !reused {
             self.open().await?;
         }
-        match self.exchange(request).await {
-            // An idle connection may end at any time; the request is asked again on a new one (RFC 9112 §9.3.1).
+        let idle = self.used.elapsed();
+        let came = self.exchange(request).await;
+        self.used = Instant::now();
+        match came {
             Ok(Answer::Refused) if reused && request.expect != Expect::Refusal => {
+                if idle < limits::LOAD_IDLE {
+                    return Err(Trouble::new(
+                        Fault::Broken,
+                        format_args!("closed without a byte, and used {} ms before", idle.as_millis()),
+                    ));
+                }
                 self.renewed += 1;
                 self.open().await?;
                 self.exchange(request).await
@@ -199,13 +219,14 @@ fn parse(bytes: &[u8]) -> Result<Option<Head>, Trouble> {
         let is = |name: &str| field.name.eq_ignore_ascii_case(name);
         let text = || std::str::from_utf8(field.value).unwrap_or_default().trim();
         if is("enforcement-id") {
-            id = Some(judge::id(field.value));
+            // Two of them are as bad as one that is none.
+            id = Some(if id.is_none() { judge::id(field.value) } else { 0 });
         } else if is("content-length") {
             content = text().parse().ok();
         } else if is("transfer-encoding") {
             chunked = text().to_ascii_lowercase().ends_with("chunked");
         } else if is("connection") {
-            closes |= text().eq_ignore_ascii_case("close");
+            closes |= text().split(',').any(|option| option.trim().eq_ignore_ascii_case("close"));
         }
     }
     let body = match (status, chunked, content) {
@@ -233,11 +254,15 @@ mod tests {
         assert_eq!(head("HTTP/1.1 304 No\r\nContent-Length: 12\r\n\r\n").body, Body::Length(0));
         let open = head("HTTP/1.1 200 OK\r\n\r\n");
         assert_eq!((open.body, open.closes), (Body::Close, true));
+        assert!(head("HTTP/1.1 200 OK\r\nConnection: x, Close\r\nContent-Length: 0\r\n\r\n").closes);
     }
 
     #[test]
     fn an_id_that_is_none_is_noticed_and_half_a_head_is_waited_for() {
         assert_eq!(head("HTTP/1.1 451 No\r\nEnforcement-Id: x\r\nContent-Length: 0\r\n\r\n").id, Some(0));
+        let id = "Enforcement-Id: 01930000-0000-7000-8000-000000000000\r\n";
+        let of = |ids: &str| head(&format!("HTTP/1.1 451 No\r\n{ids}Content-Length: 0\r\n\r\n")).id;
+        assert!(of(id) > Some(0) && of(&id.repeat(2)) == Some(0), "two are none");
         assert_eq!(head("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").id, None);
         assert!(parse(b"HTTP/1.1 200 OK\r\nContent-Le").unwrap().is_none());
         assert!(parse(b"SSH-2.0-OpenSSH\r\n").is_err());

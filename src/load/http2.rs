@@ -122,9 +122,17 @@ impl Client {
             Err(error) if error.is_reset() && error.is_remote() => {
                 return Ok(Outcome::Answer(Answer::Refused));
             }
-            Err(error) => return Ok(self.gone(number, &error)),
+            // The other side says goodbye, and that it has not seen this request.
+            Err(error) if error.is_go_away() => return Ok(self.gone(number, &error)),
+            Err(error) => {
+                self.gone(number, &error);
+                return Err(Trouble::new(Fault::Broken, error));
+            }
         };
-        let id = response.headers().get("enforcement-id").map(|value| judge::id(value.as_bytes()));
+        let mut ids = response.headers().get_all("enforcement-id").iter();
+        let id = ids.next().map(|value| judge::id(value.as_bytes()));
+        // Two of them are as bad as one that is none.
+        let id = if ids.next().is_some() { Some(0) } else { id };
         let status = response.status().as_u16();
         let mut body = response.into_body();
         while let Some(data) = body.data().await {

@@ -31,7 +31,7 @@ pub(super) enum Fault {
     Refused,
     /// A host that passes got a 5xx.
     ServerError,
-    /// An `enforcement-id` that is no id, or that came twice.
+    /// An `enforcement-id` that is no id, one of several in one answer, or one that came in two.
     BadId,
     /// No connection.
     Connect,

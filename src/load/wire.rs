@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use rustix::net::{RecvFlags, recv};
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -11,12 +12,40 @@ use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureSch
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::plan::{Plan, Protocol};
 
+/// The head of a TLS record, and that of a `close_notify`: an alert of two octets (RFC 5246 §7.2), or encrypted with its
+/// type and a tag of 16 (RFC 8446 §5.2). With AES-GCM, TLS 1.2 adds a nonce of 8 and a tag.
+const RECORD_HEAD: usize = 5;
+
 /// Octets that go both ways.
-pub(super) trait Duplex: AsyncRead + AsyncWrite + Unpin {}
-impl<S: AsyncRead + AsyncWrite + Unpin> Duplex for S {}
+pub(super) trait Duplex: AsyncRead + AsyncWrite + Unpin {
+    /// Whether the other side has ended the connection already, which nobody has read yet.
+    fn has_ended(&self) -> bool;
+}
+
+impl Duplex for TcpStream {
+    fn has_ended(&self) -> bool {
+        has_ended(self)
+    }
+}
+
+impl Duplex for TlsStream<TcpStream> {
+    fn has_ended(&self) -> bool {
+        has_ended(self.get_ref().0)
+    }
+}
+
+/// Asks the kernel itself: the runtime learns of an end only when it waits the next time.
+fn has_ended(stream: &TcpStream) -> bool {
+    let mut next = [0_u8; RECORD_HEAD];
+    match recv(stream, &mut next, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+        Ok((octets, _)) => octets == 0 || matches!(next, [21, 3, 3, 0, _] | [23, 3, 3, 0, 19]),
+        Err(error) => error != rustix::io::Errno::AGAIN,
+    }
+}
 
 /// Makes connections.
 pub(super) struct Reach {
