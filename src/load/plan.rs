@@ -1,5 +1,6 @@
 //! What is sent, where, how often and for how long.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -100,7 +101,7 @@ pub struct Plan {
     pub timeout: Duration,
     /// Which hosts are asked for in which order.
     pub seed: u64,
-    /// Whether ids are kept, to be held against the log.
+    /// Whether ids are kept, to be held against each other and against the log.
     pub keep_ids: bool,
 }
 
@@ -116,6 +117,12 @@ pub enum PlanError {
     /// Hosts of the other sort are missing.
     #[error("--blocked {0} needs hosts that are blocked: name them with --host, --hosts or --policies")]
     NoBlocked(String),
+    /// One host in two groups, which cannot both be right.
+    #[error("`{0}` is named twice, and two different things are to come back for it")]
+    Twice(String),
+    /// The path is none.
+    #[error("--path `{0}` is no path: it starts with `/` and has no spaces")]
+    Path(String),
     /// More requests than one run may send.
     #[error(
         "{requests} requests are more than {} in one run: lower the rate or the duration",
@@ -152,6 +159,10 @@ impl Plan {
             (true, false) if self.blocked_share > 0.0 => return Err(PlanError::NoBlocked(percent)),
             _ => {}
         }
+        self.check_hosts()?;
+        if !self.path.starts_with('/') || !self.path.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(PlanError::Path(self.path.escape_debug().to_string()));
+        }
         let within = |name, least: u64, most: u64, given: u64| match (least..=most).contains(&given) {
             true => Ok(()),
             false => Err(PlanError::OutOfRange { name, least, most, given: given.to_string() }),
@@ -167,6 +178,15 @@ impl Plan {
             requests if requests > limits::LOAD_REQUESTS => Err(PlanError::TooMany { requests }),
             _ => Ok(()),
         }
+    }
+
+    /// Whether one thing is to come back for every host.
+    fn check_hosts(&self) -> Result<(), PlanError> {
+        let mut expected = HashMap::new();
+        let clash = self
+            .hosts()
+            .find(|host| *expected.entry(host.name.as_str()).or_insert(host.expect) != host.expect);
+        clash.map_or(Ok(()), |host| Err(PlanError::Twice(host.name.clone())))
     }
 
     /// How many requests it sends, those of the warm-up included.

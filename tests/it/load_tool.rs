@@ -240,6 +240,9 @@ fn only_this_machine_is_a_target_and_plans_are_bounded() {
         (&["https://127.0.0.1:1", "--host", "a.example", "--protocol", "h2"], "does not fit the scheme"),
         (&["127.0.0.1:1", "--host", "a..example"], "is no host"),
         (&["127.0.0.1:1", "--host", "a.example", "--reload-every", "1s"], "needs --policies"),
+        (&["127.0.0.1:1", "--host", "a.example", "--path", "x"], "is no path: it starts with `/`"),
+        (&["127.0.0.1:1", "--host", "a.example", "--refused", "a.example"], "two different things"),
+        (&["127.0.0.1:1", "--host", "a.example", "--allowed", "A.example"], "two different things"),
     ] {
         let output = interdict(["load"].iter().chain(arguments));
         assert_eq!(output.code, 2, "{arguments:?}: {}{}", output.stdout, output.stderr);
