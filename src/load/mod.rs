@@ -17,6 +17,7 @@ mod hosts;
 mod http1;
 mod http2;
 mod judge;
+mod mark;
 mod page;
 mod plan;
 mod report;

@@ -154,6 +154,9 @@ pub struct Swap {
     pub took_ms: f64,
     /// What the edge said of it.
     pub result: String,
+    /// Whether nothing came of it.
+    #[serde(default)]
+    pub failed: bool,
 }
 
 /// How the highest rate was found.
@@ -224,6 +227,7 @@ impl Report {
     pub fn is_sound(&self) -> bool {
         self.failure_count() == 0
             && self.sent > 0
+            && self.swaps.iter().all(|swap| !swap.failed)
             && self.audit.as_ref().is_none_or(Holding::is_sound)
             && self.search.as_ref().is_none_or(|search| search.found.is_some())
     }
