@@ -1,6 +1,8 @@
 //! `load`: how fast the edge blocks and passes, and whether it does so rightly.
 
 mod amounts;
+mod interrupt;
+mod outputs;
 mod progress;
 
 use std::path::{Path, PathBuf};
@@ -9,13 +11,21 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 
 use self::amounts::Target;
+use self::outputs::Outputs;
 use super::{Exit, complain};
 use crate::config::Config;
 use crate::hostname::Hostname;
-use crate::load::{self, Bound, Expect, Host, Plan, Protocol, Report, Run, RunError, Swapping};
+use crate::load::{self, Bound, Expect, Host, Plan, Protocol, Report, Run, RunError, Sought, Stop, Swapping};
+
+const CODES: &str = "\
+Exit codes:
+  0  every answer was as it should be, and every id is on record
+  1  one was not, a swap of policies failed, the run was interrupted, or no rate was found
+  2  usage, configuration, policies, or a report that is none
+  3  disk or network of the generator itself, or a log that cannot be read";
 
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(args_conflicts_with_subcommands = true, after_help = CODES)]
 pub(super) struct LoadArgs {
     #[command(subcommand)]
     command: Option<LoadCommand>,
@@ -25,7 +35,8 @@ pub(super) struct LoadArgs {
 
 #[derive(Debug, Subcommand)]
 enum LoadCommand {
-    /// Show two reports beside each other: 1 when one of them has failures or the second does not hold --at-most.
+    /// Show two reports beside each other: 1 when in one of them not everything was right, or the second does not hold
+    /// --at-most.
     Compare(CompareArgs),
 }
 
@@ -171,27 +182,44 @@ impl RunArgs {
         let plan = self.plan(config.as_ref())?;
         plan.check().map_err(|error| complain(Exit::Usage, &error))?;
         let swapping = self.swapping(config.as_ref())?;
-        let (mut run, mut report) =
-            self.carry_out(&plan, swapping.as_ref()).map_err(|error| match error {
+        let log = self.log(config.as_ref());
+        if let Some(directory) = &log {
+            // Found out now, and not when all has been sent.
+            load::hold(directory, &Sought::nothing()).map_err(|error| complain(Exit::Io, &error))?;
+        }
+        let outputs = Outputs::open(self.json.as_deref(), self.html.as_deref())?;
+        let stop = Stop::default();
+        interrupt::heed(&stop).map_err(|error| complain(Exit::Io, &error))?;
+        let (run, mut report) =
+            self.carry_out(&plan, swapping.as_ref(), &stop).map_err(|error| match error {
                 RunError::Io(_) | RunError::Files { .. } | RunError::Panicked => complain(Exit::Io, &error),
                 RunError::Plan(_) | RunError::Host { .. } => complain(Exit::Usage, &error),
             })?;
-        if let Some(directory) = self.log(config.as_ref()) {
-            let ids = run.take_ids();
-            let held = load::hold(&directory, &ids, run.refused(), run.began());
-            report = Report { search: report.search, ..run.report() };
-            report.audit = Some(held.map_err(|error| complain(Exit::Io, &error))?);
+        match log.map(|directory| load::hold(&directory, &run.sought())) {
+            Some(Ok(held)) => report.audit = Some(held),
+            // What was measured is told all the same.
+            Some(Err(error)) => report.audit_problem = Some(error.to_string()),
+            None => {}
         }
         say_text!("{}", report.text());
-        self.write(&report)?;
-        Ok(if report.is_sound() { Exit::Fine } else { Exit::No })
+        outputs.write(&report)?;
+        Ok(match (&report.audit_problem, report.is_sound()) {
+            (Some(problem), _) => complain(Exit::Io, problem),
+            (None, true) => Exit::Fine,
+            (None, false) => Exit::No,
+        })
     }
 
-    fn carry_out(&self, plan: &Plan, swapping: Option<&Swapping>) -> Result<(Run, Report), RunError> {
+    fn carry_out(
+        &self,
+        plan: &Plan,
+        swapping: Option<&Swapping>,
+        stop: &Stop,
+    ) -> Result<(Run, Report), RunError> {
         let bar = progress::Bar::new();
         let mut once = |plan: &Plan| {
             bar.begin(plan);
-            let run = load::run(plan, swapping, &mut |progress| bar.show(progress));
+            let run = load::run_until(plan, swapping, stop, &mut |progress| bar.show(progress));
             bar.end();
             run
         };
@@ -229,7 +257,7 @@ impl RunArgs {
             warm_up: self.warm_up,
             timeout: self.timeout,
             seed: self.seed,
-            keep_ids: self.log(config).is_some(),
+            keep_ids: true,
         })
     }
 
@@ -306,21 +334,6 @@ impl RunArgs {
 
     fn log(&self, config: Option<&Config>) -> Option<PathBuf> {
         self.audit.clone().or_else(|| config.map(|config| config.audit.directory.clone()))
-    }
-
-    fn write(&self, report: &Report) -> Result<(), Exit> {
-        let write = |path: &Path, text: &str| {
-            std::fs::write(path, text)
-                .map_err(|error| complain(Exit::Io, &format_args!("`{}`: {error}", path.display())))
-        };
-        if let Some(path) = &self.json {
-            let json = serde_json::to_string(report).map_err(|error| complain(Exit::Io, &error))?;
-            write(path, &format!("{json}\n"))?;
-        }
-        if let Some(path) = &self.html {
-            write(path, &load::page(report).map_err(|error| complain(Exit::Io, &error))?)?;
-        }
-        Ok(())
     }
 }
 

@@ -16,7 +16,7 @@ pub struct Comparison {
 }
 
 /// Compares `after` with `before`. With `at_most`, the latency of `after` at the quantile may be `ratio` times that of
-/// `before` at most. A report with failures never holds.
+/// `before` at most. A report that is not sound never holds.
 #[must_use]
 pub fn compare(before: &Report, after: &Report, at_most: Option<(f64, f64)>) -> Comparison {
     type Number = fn(&Report) -> f64;
@@ -44,6 +44,7 @@ pub fn compare(before: &Report, after: &Report, at_most: Option<(f64, f64)>) -> 
         let (a, b) = (number(before), number(after));
         row(name, thousands(a), thousands(b), Some(b / a));
     }
+    row("in the log", logged(before), logged(after), None);
     let parts: [(&str, Part); 4] = [
         ("all", |report| Some(&report.all)),
         ("blocked", |report| report.blocked.as_ref()),
@@ -53,13 +54,17 @@ pub fn compare(before: &Report, after: &Report, at_most: Option<(f64, f64)>) -> 
     for (name, part) in parts {
         let (Some(a), Some(b)) = (part(before), part(after)) else { continue };
         for percentile in PERCENTILES.into_iter().take(6) {
-            let (a, b) = (a.percentile_us(percentile), b.percentile_us(percentile));
-            row(&format!("{name} p{percentile}"), shown(a), shown(b), Some(b / a));
+            let ratio = Some(b.percentile_us(percentile) / a.percentile_us(percentile));
+            let (a, b) = (a.shown(percentile), b.shown(percentile));
+            row(&format!("{name} p{percentile}"), a, b, ratio);
         }
-        row(&format!("{name} max"), shown(a.max_us), shown(b.max_us), Some(b.max_us / a.max_us));
+        row(&format!("{name} max"), a.shown_max(), b.shown_max(), Some(b.max_us / a.max_us));
     }
-    let mut holds = before.failure_count() + after.failure_count() == 0;
+    let mut holds = before.is_sound() && after.is_sound();
     for (name, report) in [("A", before), ("B", after)] {
+        if !report.is_sound() {
+            writeln!(text, "{name}: NOT everything was right").ok();
+        }
         if report.generator.fell_behind {
             writeln!(text, "{name}: the generator fell behind its schedule; these figures show its limit")
                 .ok();
@@ -74,6 +79,19 @@ pub fn compare(before: &Report, after: &Report, at_most: Option<(f64, f64)>) -> 
         writeln!(text, "p{percentile} of B is {found:.2} times that of A: {word} {ratio} times").ok();
     }
     Comparison { text, holds }
+}
+
+/// What the log said, in a few letters.
+fn logged(report: &Report) -> String {
+    match (&report.audit, &report.audit_problem) {
+        (_, Some(_)) => "unreadable".to_owned(),
+        (None, None) => "not asked".to_owned(),
+        (Some(audit), None) if audit.is_sound() => "everything".to_owned(),
+        (Some(audit), None) => {
+            let refusals = audit.refusals.saturating_sub(audit.refusal_records);
+            format!("{} missing", audit.missing + audit.twice + refusals)
+        }
+    }
 }
 
 fn seconds(report: &Report) -> String {

@@ -1,6 +1,6 @@
 //! One thread of the generator: its connections, and a worker for each request at a time.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Barrier, OnceLock};
@@ -15,6 +15,7 @@ use super::judge::{Answer, Fault, judge};
 use super::plan::{Expect, Host, Plan, Protocol};
 use super::run::{Live, RunError};
 use super::schedule::{Schedule, Ticket};
+use super::stop::Stop;
 use super::tally::Tally;
 use super::wire::{Reach, client_hello};
 use super::{hello, http1, http2};
@@ -78,6 +79,7 @@ pub(super) struct Thread {
     /// Met twice: when all connections are made, and when `start` is set.
     pub(super) gate: Arc<Barrier>,
     pub(super) start: Arc<OnceLock<Instant>>,
+    pub(super) until: Stop,
 }
 
 /// What asks: one request at a time.
@@ -127,6 +129,8 @@ struct Shop {
     live: Arc<Live>,
     schedule: Schedule,
     tally: RefCell<Tally>,
+    /// Seconds of which whoever watches has been told.
+    shown: Cell<usize>,
 }
 
 impl Thread {
@@ -146,7 +150,11 @@ impl Thread {
     async fn open(&self) -> Vec<Client> {
         let mut clients = self.clients();
         for client in &mut clients {
-            if !matches!(timeout(self.plan.timeout, client.open()).await, Ok(Ok(()))) {
+            let opened = tokio::select! {
+                opened = timeout(self.plan.timeout, client.open()) => matches!(opened, Ok(Ok(()))),
+                () = self.until.told() => false,
+            };
+            if !opened {
                 break;
             }
         }
@@ -182,8 +190,9 @@ impl Thread {
             plan: Arc::clone(plan),
             prepared: Arc::clone(prepared),
             live: Arc::clone(live),
-            schedule: Schedule::new(share, (start, stop), plan.rate, end)?,
+            schedule: Schedule::new(share, (start, stop), plan.rate, end, self.until.clone())?,
             tally: RefCell::new(Tally::new(from, plan.keep_ids, expected)),
+            shown: Cell::new(0),
         });
         let before = processor_time();
         let workers: Vec<_> = clients
@@ -194,15 +203,16 @@ impl Thread {
             worker.await.map_err(std::io::Error::other)??;
         }
         let cpu = processor_time().saturating_sub(before);
-        shop.schedule
-            .left(|number, waited| {
+        let cut = shop
+            .schedule
+            .left(|number, due, waited| {
                 if let Some(request) = prepared.get(plan.choose(number)) {
-                    shop.tally.borrow_mut().unsent(request.expect, waited);
+                    shop.tally.borrow_mut().unsent(request.expect, due, waited);
                 }
             })
             .await;
         let mut tally = shop.tally.replace(Tally::new(from, false, 0));
-        tally.cpu = cpu;
+        (tally.cpu, tally.cut) = (cpu, cut);
         Ok(tally)
     }
 }
@@ -233,10 +243,11 @@ impl Shop {
             }
         };
         self.live.failed.fetch_add(u64::from(judged.is_err()), Relaxed);
-        let done = self.live.done.fetch_add(1, Relaxed);
+        self.live.done.fetch_add(1, Relaxed);
         let mut tally = self.tally.borrow_mut();
         tally.note(ticket, request.expect, answer, judged, now);
-        if done.is_multiple_of(1024)
+        let begun = tally.seconds.len();
+        if self.shown.replace(begun) != begun
             && let Some(p99) = tally.last_p99_us()
         {
             self.live.p99_us.store(p99, Relaxed);
@@ -250,8 +261,10 @@ fn told(fault: Fault, request: &Prepared, answer: Answer) -> Trouble {
         Answer::Response { status: 0, .. } => {
             Trouble::new(fault, format_args!("`{}`: the handshake went on", request.host))
         }
-        Answer::Response { status, .. } => {
-            Trouble::new(fault, format_args!("`{}` was answered {status}", request.host))
+        Answer::Response { status, id } => {
+            let odd =
+                if id == Some(0) { ", with an enforcement-id that is none or with several" } else { "" };
+            Trouble::new(fault, format_args!("`{}` was answered {status}{odd}", request.host))
         }
     }
 }

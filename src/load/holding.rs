@@ -1,6 +1,7 @@
 //! The ids that came, held against the log: none may be missing there.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,8 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::audit::{self, FindError, Kind, Query};
 
-/// A record is looked for from a little before the run: its clock is read beside ours.
+/// The log is read from a little before the run: its clock may be another one. An id is the same id whatever the time.
 const BEFORE: Duration = Duration::from_secs(5);
+/// Refusals have no id, and only their time and host say whose they are. Clocks are read this far from each other.
+const GRAIN: Duration = Duration::from_millis(10);
 /// Missing ids that are told.
 const EXAMPLES: usize = 5;
 
@@ -46,7 +49,7 @@ pub struct Holding {
     pub examples: Vec<String>,
     /// Refusals that came; they carry no id.
     pub refusals: u64,
-    /// Records of refusals of that time; others may have been refused too.
+    /// Records of refusals of the hosts that were to be refused, between the first request and the last answer.
     pub refusal_records: u64,
     /// Events that the log owns up to have missed in that time.
     pub gaps: u64,
@@ -60,10 +63,44 @@ impl Holding {
     }
 }
 
+/// What a run leaves in the log.
+#[derive(Debug)]
+pub struct Sought<'a> {
+    /// Ids, sorted and each once.
+    pub ids: &'a [u128],
+    /// Refusals; they carry no id.
+    pub refusals: u64,
+    /// Hosts that were to be refused.
+    pub refused_hosts: HashSet<&'a str>,
+    /// When the first request was due.
+    pub began: Timestamp,
+    /// When the last answer was in.
+    pub ended: Timestamp,
+}
+
+impl Sought<'_> {
+    /// Nothing, to see whether a log can be read.
+    #[must_use]
+    pub fn nothing() -> Self {
+        let now = Timestamp::now();
+        Self { ids: &[], refusals: 0, refused_hosts: HashSet::new(), began: now, ended: now }
+    }
+
+    /// Whether a record of this time may be one of the run.
+    fn covers(&self, time: Timestamp) -> bool {
+        let from = self.began.checked_sub(GRAIN).unwrap_or(self.began);
+        let to = self.ended.checked_add(GRAIN).unwrap_or(self.ended);
+        (from..=to).contains(&time)
+    }
+}
+
 #[derive(Deserialize)]
 struct Line<'a> {
     #[serde(borrow)]
     id: Cow<'a, str>,
+    time: Timestamp,
+    #[serde(borrow, default)]
+    host: Option<Cow<'a, str>>,
     #[serde(borrow)]
     kind: Cow<'a, str>,
     #[serde(borrow, default)]
@@ -72,21 +109,24 @@ struct Line<'a> {
     missed: u64,
 }
 
-/// Looks up `ids`, sorted and each once, and as many refusals, in the log in `directory`, from `since` on.
+/// Looks up what a run leaves in the log in `directory`.
 ///
 /// # Errors
 /// When a part of the log cannot be read: then neither yes nor no is true.
-pub fn hold(directory: &Path, ids: &[u128], refusals: u64, since: Timestamp) -> Result<Holding, HoldError> {
+pub fn hold(directory: &Path, sought: &Sought<'_>) -> Result<Holding, HoldError> {
     let kinds = vec![Kind::RequestBlocked, Kind::UpstreamRefused, Kind::HandshakeRefused, Kind::AuditGap];
-    let since = since.checked_sub(BEFORE).unwrap_or(since);
+    let since = sought.began.checked_sub(BEFORE).unwrap_or(sought.began);
     let query = Query { kinds, since: Some(since), ..Query::default() };
+    let ids = sought.ids;
     let mut seen = vec![0_u8; ids.len()];
     let (mut refusal_records, mut gaps) = (0, 0);
     let searched = audit::find(directory, &query, &mut |line| {
         if let Ok(line) = serde_json::from_slice::<Line<'_>>(line) {
-            gaps += line.missed;
+            let is_ours = sought.covers(line.time);
+            gaps += if is_ours { line.missed } else { 0 };
             let refused = line.kind == "handshake.refused" || line.action.as_deref() == Some("refuse");
-            refusal_records += u64::from(refused);
+            let asked = line.host.as_deref().is_some_and(|host| sought.refused_hosts.contains(host));
+            refusal_records += u64::from(refused && asked && is_ours);
             let id = line.id.parse::<audit::EventId>().ok();
             let place = id.and_then(|id| ids.binary_search(&id.as_u128()).ok());
             if let Some(count) = place.and_then(|place| seen.get_mut(place)) {
@@ -105,7 +145,7 @@ pub fn hold(directory: &Path, ids: &[u128], refusals: u64, since: Timestamp) -> 
         missing: absent().count() as u64,
         twice: seen.iter().filter(|count| **count > 1).count() as u64,
         examples: absent().take(EXAMPLES).map(|(id, _)| uuid::Uuid::from_u128(*id).to_string()).collect(),
-        refusals,
+        refusals: sought.refusals,
         refusal_records,
         gaps,
     })

@@ -43,10 +43,10 @@ pub fn page(report: &Report) -> Result<String, PageError> {
     let rows: Vec<Row> = rows.into_iter().filter_map(|(name, latency)| Some(row(name, latency?))).collect();
     let cards = [
         ("answered a second", thousands(report.answered_rate)),
-        ("median", shown(report.all.percentile_us(50.0))),
-        ("p99", shown(report.all.percentile_us(99.0))),
-        ("p99.9", shown(report.all.percentile_us(99.9))),
-        ("slowest", shown(report.all.max_us)),
+        ("median", report.all.shown(50.0)),
+        ("p99", report.all.shown(99.0)),
+        ("p99.9", report.all.shown(99.9)),
+        ("slowest", report.all.shown_max()),
         ("failures", thousands(report.failure_count() as f64)),
     ];
     let columns: Vec<String> = PERCENTILES.iter().map(|percentile| format!("p{percentile}")).collect();
@@ -68,9 +68,8 @@ pub fn page(report: &Report) -> Result<String, PageError> {
 }
 
 fn row(name: &'static str, latency: &Latency) -> Row {
-    let mut cells: Vec<String> =
-        PERCENTILES.iter().map(|percentile| shown(latency.percentile_us(*percentile))).collect();
-    cells.push(shown(latency.max_us));
+    let mut cells: Vec<String> = PERCENTILES.iter().map(|percentile| latency.shown(*percentile)).collect();
+    cells.push(latency.shown_max());
     Row { name, count: thousands(latency.count as f64), cells }
 }
 

@@ -47,7 +47,7 @@ pub struct Report {
     pub sent: u64,
     /// Requests a second that were answered as they should, while it was measured.
     pub answered_rate: f64,
-    /// Requests that were due and never sent; they are in the latencies with the time they had waited.
+    /// Requests that were due after the warm-up and never sent; they are in the latencies with the time they had waited.
     pub unsent: u64,
     /// Keep-alive connections that had ended and were made again.
     pub renewed: u64,
@@ -69,6 +69,12 @@ pub struct Report {
     pub swaps: Vec<Swap>,
     /// What the log says of the ids that came.
     pub audit: Option<Holding>,
+    /// Why the log could not be asked, though it was to be.
+    #[serde(default)]
+    pub audit_problem: Option<String>,
+    /// Whether it was told to stop before all was sent; it tells of what was sent until then.
+    #[serde(default)]
+    pub interrupted: bool,
     /// How the rate was found.
     pub search: Option<SearchReport>,
 }
@@ -222,12 +228,14 @@ impl Report {
         self.failures.iter().map(|failures| failures.count).sum()
     }
 
-    /// Whether every answer was as it should be, and every id is on record.
+    /// Whether every answer was as it should be, every id is on record, every swap came about, and all of it was sent.
     #[must_use]
     pub fn is_sound(&self) -> bool {
         self.failure_count() == 0
             && self.sent > 0
+            && !self.interrupted
             && self.swaps.iter().all(|swap| !swap.failed)
+            && self.audit_problem.is_none()
             && self.audit.as_ref().is_none_or(Holding::is_sound)
             && self.search.as_ref().is_none_or(|search| search.found.is_some())
     }

@@ -1,11 +1,12 @@
 //! From what was counted to a report, and from a report to a text.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
 use super::judge::Fault;
-use super::report::{FORMAT, Failures, Generator, Latency, Report, Second};
+use super::report::{FORMAT, Failures, Generator, Latency, Report, Second, Swap};
 use super::run::Run;
 use super::tally::{Tally, histogram};
 
@@ -37,7 +38,7 @@ impl Run {
             streams: if plan.protocol.is_http2() { plan.streams } else { 1 },
             threads: plan.threads,
             rate: plan.rate,
-            duration_s: plan.duration.as_secs_f64(),
+            duration_s: self.sending().as_secs_f64(),
             warm_up_s: plan.warm_up.as_secs_f64(),
             blocked_share: plan.blocked_share,
             hosts: [plan.blocked.len(), plan.allowed.len()],
@@ -55,14 +56,24 @@ impl Run {
             seconds: tally.seconds.iter().map(|one| second(&one.latency, one.failures)).collect(),
             swaps: self.swaps.clone(),
             audit: None,
+            audit_problem: None,
+            interrupted: self.is_interrupted(),
             search: None,
         }
     }
 
-    /// From the first request that counts to the last answer, and the whole duration at least.
+    /// How long was measured: as planned, or until it was told to stop.
+    fn sending(&self) -> Duration {
+        let (from, _) = self.tally.measured();
+        self.tally.cut.map_or(self.plan.duration, |cut| cut.saturating_duration_since(from))
+    }
+
+    /// From the first request that counts to the last answer, and as long as was sent at least.
     fn measured_seconds(&self) -> f64 {
         let (from, ended) = self.tally.measured();
-        ended.saturating_duration_since(from).max(self.plan.duration).as_secs_f64()
+        let seconds = ended.saturating_duration_since(from).max(self.sending());
+        // Told to stop in the warm-up, nothing was measured in no time.
+        seconds.as_secs_f64().max(1e-3)
     }
 
     fn generator(&self) -> Generator {
@@ -132,6 +143,27 @@ pub(super) fn shown(microseconds: f64) -> String {
     format!("{value:.digits$} {unit}")
 }
 
+/// A number as it is, to two places behind the point.
+fn exact(number: f64) -> String {
+    let hundredths = (number * 100.0).round();
+    match hundredths % 100.0 == 0.0 || number >= 1_000.0 {
+        true => thousands(number),
+        false => format!("{number:.2}").trim_end_matches('0').to_owned(),
+    }
+}
+
+impl Latency {
+    /// A percentile for people; nothing when nothing was measured.
+    pub(super) fn shown(&self, percentile: f64) -> String {
+        if self.count == 0 { "-".to_owned() } else { shown(self.percentile_us(percentile)) }
+    }
+
+    /// The greatest.
+    pub(super) fn shown_max(&self) -> String {
+        if self.count == 0 { "-".to_owned() } else { shown(self.max_us) }
+    }
+}
+
 /// A number with its thousands apart.
 pub(super) fn thousands(number: f64) -> String {
     let digits = format!("{number:.0}");
@@ -167,9 +199,9 @@ impl Report {
         ];
         for (name, latency) in rows {
             let Some(latency) = latency else { continue };
-            let cells = columns(|percentile| shown(latency.percentile_us(percentile)));
+            let cells = columns(|percentile| latency.shown(percentile));
             let count = thousands(latency.count as f64);
-            writeln!(out, "{name:<10} {count:>11} {cells} {:>9}", shown(latency.max_us))?;
+            writeln!(out, "{name:<10} {count:>11} {cells} {:>9}", latency.shown_max())?;
         }
         for failures in &self.failures {
             writeln!(out, "FAILED: {} {}, first: {}", failures.count, failures.kind, failures.example)?;
@@ -182,14 +214,14 @@ impl Report {
     /// What was asked for, and what came of it.
     pub(super) fn headline(&self) -> String {
         format!(
-            "{} {}: {} of {} requests/s answered, {:.0} s, {} connections, {:.0} % blocked",
+            "{} {}: {} of {} requests/s answered, {} s, {} connections, {} % blocked",
             self.target,
             self.protocol.as_str(),
-            thousands(self.answered_rate),
-            thousands(self.rate),
-            self.duration_s,
+            exact(self.answered_rate),
+            exact(self.rate),
+            exact(self.duration_s),
             self.connections,
-            self.blocked_share * 100.0
+            exact(self.blocked_share * 100.0)
         )
     }
 
@@ -204,6 +236,14 @@ impl Report {
             shown(generator.lag_max_us),
             generator.processor * 100.0
         ));
+        if self.interrupted {
+            remarks.push(
+                "INTERRUPTED: told to stop before all was sent; this is what was sent until then".to_owned(),
+            );
+        }
+        if self.failure_count() > 0 {
+            remarks.push("requests that failed are not in the percentiles".to_owned());
+        }
         if generator.fell_behind {
             remarks.push(format!(
                 "THE GENERATOR FELL BEHIND its schedule ({} requests over a millisecond late though a connection was \
@@ -223,10 +263,16 @@ impl Report {
                 .push(format!("{} connections had ended between requests and were made again", self.renewed));
         }
         if !self.swaps.is_empty() {
-            let list: Vec<String> =
-                self.swaps.iter().map(|swap| format!("{} at {:.1} s", swap.result, swap.at_s)).collect();
+            let told = |swap: &Swap| {
+                let failed = if swap.failed { "FAILED: " } else { "" };
+                format!("{failed}{} at {:.1} s", swap.result, swap.at_s)
+            };
+            let list: Vec<String> = self.swaps.iter().map(told).collect();
             remarks.push(format!("policies: {}", list.join(", ")));
         }
+        remarks.extend(
+            self.audit_problem.iter().map(|problem| format!("the log could NOT be asked: {problem}")),
+        );
         remarks.extend(self.audit.as_ref().map(|audit| {
             format!(
                 "log `{}`: {} ids, {} missing, {} twice; {} refusals, {} records of refusals; {} events owned up as \
@@ -268,6 +314,10 @@ mod tests {
         assert_eq!(
             [shown(1.234), shown(56.78), shown(1_500.0), shown(2_345_678.0)],
             ["1.23 µs", "56.8 µs", "1.50 ms", "2.35 s"]
+        );
+        assert_eq!(
+            [exact(1.5), exact(1_000.0), exact(0.126), exact(2_345.6), exact(2.0), exact(12.999)],
+            ["1.5", "1,000", "0.13", "2,346", "2", "13"]
         );
         assert_eq!([thousands(7.0), thousands(1_000.0), thousands(1_234_567.4)], ["7", "1,000", "1,234,567"]);
     }

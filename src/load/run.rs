@@ -10,9 +10,11 @@ use jiff::Timestamp;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::drive::{Prepared, Thread, Trouble, prepare};
+use super::holding::Sought;
 use super::judge::Fault;
-use super::plan::{Plan, PlanError};
+use super::plan::{Expect, Plan, PlanError};
 use super::report::Swap;
+use super::stop::Stop;
 use super::swaps::Swapping;
 use super::tally::Tally;
 use super::wire::Reach;
@@ -88,6 +90,8 @@ pub struct Run {
     pub(super) plan: Plan,
     /// When the first request was due.
     pub(super) began: Timestamp,
+    /// When the last of it was over.
+    pub(super) ended: Timestamp,
     pub(super) tally: Tally,
     pub(super) swaps: Vec<Swap>,
 }
@@ -105,29 +109,34 @@ impl Run {
         self.tally.unsent
     }
 
-    /// When it began.
+    /// Whether it was told to stop before all was sent.
     #[must_use]
-    pub fn began(&self) -> Timestamp {
-        self.began
+    pub fn is_interrupted(&self) -> bool {
+        self.tally.cut.is_some()
     }
 
-    /// Every id that came, sorted; an id that came twice is there once and counts as a failure.
-    pub fn take_ids(&mut self) -> Vec<u128> {
-        let mut ids = std::mem::take(&mut self.tally.ids);
-        ids.sort_unstable();
-        let all = ids.len();
-        ids.dedup();
-        let twice = all - ids.len();
-        if twice > 0 {
-            self.tally.fault(Trouble::new(Fault::BadId, "the same id in two answers"), twice as u64);
+    /// What has to be on record.
+    #[must_use]
+    pub fn sought(&self) -> Sought<'_> {
+        let hosts = self.plan.blocked.iter().filter(|host| host.expect == Expect::Refusal);
+        Sought {
+            ids: &self.tally.ids,
+            refusals: self.tally.refused,
+            refused_hosts: hosts.map(|host| host.name.as_str()).collect(),
+            began: self.began,
+            ended: self.ended,
         }
-        ids
     }
+}
 
-    /// Refusals as they were to be: each of them has a record too.
-    #[must_use]
-    pub fn refused(&self) -> u64 {
-        self.tally.refused
+/// Sorts the ids that came; one that came twice is there once and counts as a failure.
+fn sort_ids(tally: &mut Tally) {
+    tally.ids.sort_unstable();
+    let all = tally.ids.len();
+    tally.ids.dedup();
+    let twice = all - tally.ids.len();
+    if twice > 0 {
+        tally.fault(Trouble::new(Fault::BadId, "the same id in two answers"), twice as u64);
     }
 }
 
@@ -141,13 +150,26 @@ pub fn run(
     swapping: Option<&Swapping>,
     watch: &mut dyn FnMut(&Progress),
 ) -> Result<Run, RunError> {
+    run_until(plan, swapping, &Stop::default(), watch)
+}
+
+/// The same; when `until` is told, nothing more is sent, what is under way is waited for, and that is the run.
+///
+/// # Errors
+/// What [`run`] says.
+pub fn run_until(
+    plan: &Plan,
+    swapping: Option<&Swapping>,
+    until: &Stop,
+    watch: &mut dyn FnMut(&Progress),
+) -> Result<Run, RunError> {
     plan.check()?;
     take_files(plan.connections)?;
     let shared = Arc::new(plan.clone());
     let live = Arc::new(Live::default());
     let gate = Arc::new(Barrier::new(plan.threads + 1));
     let start = Arc::new(OnceLock::new());
-    let threads = threads(&shared, &live, &gate, &start)?;
+    let threads = threads(&shared, &live, (&gate, &start), until)?;
     let handles: Vec<_> = threads.into_iter().map(|one| thread::spawn(move || one.run())).collect();
     gate.wait();
     let (first, began) = (Instant::now() + HEAD_START, Timestamp::now());
@@ -155,10 +177,13 @@ pub fn run(
     gate.wait();
     let from = first + plan.warm_up;
     let (stop, stopped) = mpsc::channel();
+    let mut stop = Some(stop);
     let swaps = swapping.cloned().map(|swapping| thread::spawn(move || swapping.swap(from, &stopped)));
     while handles.iter().any(|handle| !handle.is_finished()) {
         thread::sleep(WATCH_EVERY);
         watch(&progress(plan, &live, first));
+        // Policies are put right at once, whatever is still waited for.
+        stop = stop.filter(|_| !until.is_told());
     }
     drop(stop);
     let swaps = swaps.map(JoinHandle::join).transpose().map_err(|_| RunError::Panicked)?.unwrap_or_default();
@@ -166,7 +191,8 @@ pub fn run(
     for handle in handles {
         tally.add(handle.join().map_err(|_| RunError::Panicked)??);
     }
-    Ok(Run { plan: plan.clone(), began, tally, swaps })
+    sort_ids(&mut tally);
+    Ok(Run { plan: plan.clone(), began, ended: Timestamp::now(), tally, swaps })
 }
 
 /// Takes all files that the system allows: most systems start programs with a small soft limit.
@@ -189,8 +215,8 @@ fn take_files(connections: usize) -> Result<(), RunError> {
 fn threads(
     plan: &Arc<Plan>,
     live: &Arc<Live>,
-    gate: &Arc<Barrier>,
-    start: &Arc<OnceLock<Instant>>,
+    (gate, start): (&Arc<Barrier>, &Arc<OnceLock<Instant>>),
+    until: &Stop,
 ) -> Result<Vec<Thread>, RunError> {
     let prepared: Arc<[Prepared]> = prepare(plan)?.into();
     let reach = Arc::new(Reach::new(plan)?);
@@ -205,6 +231,7 @@ fn threads(
             index,
             gate: Arc::clone(gate),
             start: Arc::clone(start),
+            until: until.clone(),
         })
     };
     (0..plan.threads).map(thread).collect()

@@ -9,6 +9,8 @@ use rustix::time::{
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Mutex;
 
+use super::stop::Stop;
+
 /// The schedule of one thread: every `threads`th request is its own.
 ///
 /// Workers that are free wait in line; the first one waits for the next request to be due. The runtime's own timers
@@ -19,12 +21,16 @@ pub(super) struct Schedule {
     rate: f64,
     threads: u64,
     turn: Mutex<Turn>,
+    /// Nothing is begun once it is told.
+    until: Stop,
 }
 
 struct Turn {
     next: u64,
     end: u64,
     timer: AsyncFd<OwnedFd>,
+    /// When the schedule was broken off, if it was.
+    cut: Option<Instant>,
 }
 
 /// One request that is due.
@@ -45,6 +51,7 @@ impl Schedule {
         (start, stop): (Instant, Instant),
         rate: f64,
         end: u64,
+        until: Stop,
     ) -> std::io::Result<Self> {
         let timer =
             timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
@@ -53,15 +60,15 @@ impl Schedule {
             reason = "its successor is unsafe; an owned descriptor is open as long as it is here"
         )]
         let timer = AsyncFd::new(timer)?;
-        let turn = Mutex::new(Turn { next: thread, end, timer });
-        Ok(Self { start, stop, rate, threads, turn })
+        let turn = Mutex::new(Turn { next: thread, end, timer, cut: None });
+        Ok(Self { start, stop, rate, threads, turn, until })
     }
 
     /// Waits until the next request is due; nothing when there are no more.
     pub(super) async fn next(&self) -> std::io::Result<Option<Ticket>> {
         let asked = Instant::now();
         let mut turn = self.turn.lock().await;
-        if turn.next >= turn.end {
+        if turn.next >= turn.end || turn.is_cut(&self.until) {
             return Ok(None);
         }
         let number = turn.next;
@@ -71,19 +78,33 @@ impl Schedule {
             return Ok(None);
         }
         while now < due {
-            turn.wait(due - now).await?;
+            tokio::select! {
+                biased;
+                waited = turn.wait(due - now) => waited?,
+                () = self.until.told() => {}
+            }
+            if turn.is_cut(&self.until) {
+                return Ok(None);
+            }
             now = Instant::now();
         }
         turn.next += self.threads;
         Ok(Some(Ticket { number, due, lag: now - due.max(asked) }))
     }
 
-    /// Those that were not begun, because every worker was busy to the end, and how long each had waited.
-    pub(super) async fn left(&self, mut each: impl FnMut(u64, Duration)) {
+    /// Those that were due and not begun, because every worker was busy to the end: which, when each was due, and how
+    /// long it had waited. Returns when the schedule was broken off, if it was.
+    pub(super) async fn left(&self, mut each: impl FnMut(u64, Instant, Duration)) -> Option<Instant> {
         let turn = self.turn.lock().await;
+        let stop = turn.cut.unwrap_or(self.stop);
         for number in (turn.next..turn.end).step_by(self.threads.max(1) as usize) {
-            each(number, self.stop.saturating_duration_since(self.due(number)));
+            let due = self.due(number);
+            if due >= stop {
+                break;
+            }
+            each(number, due, stop - due);
         }
+        turn.cut
     }
 
     fn due(&self, number: u64) -> Instant {
@@ -92,6 +113,13 @@ impl Schedule {
 }
 
 impl Turn {
+    fn is_cut(&mut self, until: &Stop) -> bool {
+        if self.cut.is_none() && until.is_told() {
+            self.cut = Some(Instant::now());
+        }
+        self.cut.is_some()
+    }
+
     async fn wait(&self, wait: Duration) -> std::io::Result<()> {
         let it_value = Timespec {
             tv_sec: wait.as_secs() as i64,

@@ -26,12 +26,18 @@ pub fn find(
     let mut steps = Vec::new();
     let mut probe = plan.clone();
     probe.duration = limits::LOAD_STEP.min(plan.duration);
-    probe.keep_ids = false;
     let (mut held, mut broke) = (None, None);
     while steps.len() < limits::LOAD_STEPS {
         let Some(rate) = next_rate(plan.rate, held, broke) else { break };
         probe.rate = rate;
-        let step = step(&run(&probe)?.report(), bound);
+        let run = run(&probe)?;
+        let mut report = run.report();
+        let step = step(&report, bound);
+        if run.is_interrupted() {
+            steps.push(step);
+            report.search = Some(SearchReport { bound, found: None, steps });
+            return Ok((run, report));
+        }
         if step.held {
             held = Some(rate);
         } else {
@@ -45,9 +51,9 @@ pub fn find(
         let run = run(&whole)?;
         let mut report = run.report();
         let step = step(&report, bound);
-        let holds = step.held;
+        let holds = step.held && !run.is_interrupted();
         steps.push(step);
-        if holds || left == 0 || held.is_none() {
+        if holds || left == 0 || held.is_none() || run.is_interrupted() {
             let found = holds.then_some(whole.rate);
             report.search = Some(SearchReport { bound, found, steps });
             return Ok((run, report));

@@ -59,12 +59,14 @@ pub(super) struct Tally {
     pub(super) sent: u64,
     /// Refusals as they are to be, those of the warm-up included.
     pub(super) refused: u64,
-    /// Requests that were due and never sent.
+    /// Requests that were due after the warm-up and never sent.
     pub(super) unsent: u64,
     pub(super) renewed: u64,
     /// Processor time of the generator's threads while they sent.
     pub(super) cpu: Duration,
     pub(super) ended: Instant,
+    /// When the schedule was broken off, if it was.
+    pub(super) cut: Option<Instant>,
 }
 
 impl Tally {
@@ -86,6 +88,7 @@ impl Tally {
             renewed: 0,
             cpu: Duration::ZERO,
             ended: from,
+            cut: None,
         }
     }
 
@@ -130,9 +133,11 @@ impl Tally {
     }
 
     /// A request that was due and never sent: whoever had sent it would have waited at least so long.
-    pub(super) fn unsent(&mut self, expect: Expect, waited: Duration) {
-        self.unsent += 1;
-        self.of(expect).saturating_record(nanoseconds(waited));
+    pub(super) fn unsent(&mut self, expect: Expect, due: Instant, waited: Duration) {
+        if due >= self.from {
+            self.unsent += 1;
+            self.of(expect).saturating_record(nanoseconds(waited));
+        }
     }
 
     pub(super) fn fault(&mut self, trouble: Trouble, count: u64) {
@@ -209,9 +214,25 @@ impl Tally {
         self.renewed += other.renewed;
         self.cpu += other.cpu;
         self.ended = self.ended.max(other.ended);
+        self.cut = self.cut.max(other.cut);
     }
 }
 
 fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_never_sent_counts_when_it_was_due_after_the_warm_up() {
+        let from = Instant::now() + Duration::from_secs(2);
+        let mut tally = Tally::new(from, false, 0);
+        tally.unsent(Expect::Page, from - Duration::from_secs(1), Duration::from_secs(9));
+        assert_eq!((tally.unsent, tally.pages.len()), (0, 0));
+        tally.unsent(Expect::Page, from, Duration::from_secs(8));
+        assert_eq!((tally.unsent, tally.pages.len()), (1, 1));
+    }
 }
