@@ -106,11 +106,14 @@ fn a_server_that_closes_between_requests_as_it_may_loses_none() {
     let server = Odd::start(|place| if place == 5 { Deed::Last(LAST_OK) } else { Deed::Answer(OK) });
     let (_, report) = load(home.path(), server.address, &["--allowed", "open.example"], 0);
     assert_eq!(report["renewed"], 0);
-    // Unannounced; no request was sent on any of them.
+    // Unannounced. On a machine that is busy one may cross a request, which is told as what it is.
     let server = Odd::start(|place| if place == 5 { Deed::Last(OK) } else { Deed::Answer(OK) });
-    let (output, report) = load(home.path(), server.address, &["--allowed", "open.example"], 0);
+    let (target, json) = (server.address.to_string(), text(&home.path().join("report.json")));
+    let plan = ["load", &target, "--allowed", "open.example", "--duration", "1s", "--warm-up", "0s"];
+    let output = interdict(plan.iter().chain(&["--rate", "200", "--connections", "4", "--json", &json]));
+    let report: Value = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
     let renewed = report["renewed"].as_u64().unwrap();
-    assert!((30..=50).contains(&renewed), "{renewed}");
+    assert!((20..=50).contains(&renewed), "{}", output.stdout);
     assert!(output.stdout.contains("had ended between requests and were made again"), "{}", output.stdout);
 }
 
