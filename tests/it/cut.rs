@@ -112,6 +112,7 @@ fn a_request_that_has_not_gone_out_yet_gets_the_page_and_never_does() {
     client.about(DOOMED).send(format!("GET / HTTP/1.1\r\nHost: {DOOMED}\r\n\r\n"));
     let (handshake, _) = silent.accept().unwrap();
     block(&edge);
+    wait_until("it is cut", || edge.admin("/metrics").text().contains("kind=\"connection.cut\""));
     drop(handshake);
     client.response().unwrap().assert_blocked(403);
     silent.set_nonblocking(true).unwrap();
