@@ -1,5 +1,7 @@
 //! What commands do, and what is said of them, beside files that are being written for a long time.
 
+use std::io::Write;
+
 use crate::guard::{approve_all, case_of, hold};
 use crate::harness::audit::{Record, of_kind};
 use crate::harness::writing::while_written;
@@ -93,12 +95,15 @@ fn a_rollback_beside_a_download_is_in_force_at_once() {
     let edge = edge_with_lists(&origin);
     edge.change(|policies| policies.write(&CaseFile::new("wrong", &["innocent.example"])));
     edge.get("innocent.example").assert_blocked(403);
-    while_written(&edge.policies().path().join("lists/one.txt"), "three.example\n", || {
-        let output = edge.command(&["rollback", "1"]);
-        assert_eq!(output.code, 0, "{output:?}");
-        edge.get("innocent.example").assert_forwarded();
-        edge.get("one.example").assert_blocked(403);
-    });
+    // It pauses: while pieces come, the command finds a directory that changes all the time, and says so.
+    let mut writer = std::fs::File::create(edge.policies().path().join("lists/one.txt")).unwrap();
+    writer.write_all(b"half.example\n").unwrap();
+    let output = edge.command(&["rollback", "1"]);
+    assert_eq!(output.code, 0, "{output:?}");
+    edge.get("innocent.example").assert_forwarded();
+    edge.get("one.example").assert_blocked(403);
+    writer.write_all(b"three.example\n").unwrap();
+    drop(writer);
     // What was being written has been replaced.
     edge.change(|policies| policies.write(&CaseFile::new("next", &["next.example"])));
     edge.get("one.example").assert_blocked(403);
