@@ -50,6 +50,19 @@ fn any_other_range_has_the_whole_fetched_and_is_cut_from_it() {
 }
 
 #[test]
+fn what_is_there_and_stale_is_asked_after_whatever_range_is_wanted() {
+    let origin = Origin::start();
+    origin.answers("/", Canned::new("no-cache").field("ETag", "\"one\"").body("0123456789"));
+    let edge = edge(&origin);
+    edge.connect().get("a.example", "/").unwrap();
+    let response = ask(&edge, "GET", "/", "bytes=-3");
+    assert_eq!((response.status, response.text().as_str()), (206, "789"));
+    let request = origin.requests().pop().unwrap();
+    assert_eq!(request.field("if-none-match"), ["\"one\""]);
+    assert!(request.field("range").is_empty());
+}
+
+#[test]
 fn a_range_of_what_is_there_is_given_from_it_wherever_it_begins() {
     let origin = Origin::start();
     origin.answers("/", Canned::new("max-age=60").body("0123456789"));

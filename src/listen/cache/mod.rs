@@ -37,7 +37,8 @@ use pingora::cache::key::{CacheHashKey, HashBinary};
 use pingora::cache::lock::CacheLock;
 use pingora::cache::predictor::Predictor;
 use pingora::cache::{
-    CacheKey, CacheMeta, CacheOptionOverrides, ForcedFreshness, HitHandler, NoCacheReason, RespCacheable,
+    CacheKey, CacheMeta, CacheOptionOverrides, CachePhase, ForcedFreshness, HitHandler, NoCacheReason,
+    RespCacheable,
 };
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
@@ -304,9 +305,11 @@ pub(super) fn serves_stale(error: Option<&Error>) -> bool {
 }
 
 /// An origin is to be asked. Pingora would ask it for the whole object on a HEAD, and stop reading as soon as the client
-/// has its head; so a HEAD goes as it is, and keeps nothing. So does a request for a part that is not worth the whole.
+/// has its head; so a HEAD goes as it is, and keeps nothing. So does a request for a part that is not worth the whole. What is
+/// there and stale was worth it: it is fetched anew, or given stale.
 pub(super) fn on_miss(session: &mut Session, lookup: Option<&Lookup>) {
-    let is_partial = lookup.is_some_and(|lookup| lookup.is_partial);
+    let is_partial =
+        lookup.is_some_and(|lookup| lookup.is_partial) && session.cache.phase() == CachePhase::Miss;
     if session.cache.enabled() && (is_partial || session.req_header().method == Method::HEAD) {
         session.cache.disable(NoCacheReason::Deferred);
     }
