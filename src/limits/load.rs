@@ -39,3 +39,5 @@ pub const LOAD_REPORT_BYTES: u64 = 64 * 1024 * 1024;
 pub const LOAD_IDLE: Duration = Duration::from_secs(1);
 /// How often a case file is read anew that somebody else changes while it is touched.
 pub const LOAD_TOUCH_TRIES: usize = 5;
+/// How long an edge may take to read its policies when a run asks for it.
+pub const LOAD_RELOAD_PATIENCE: Duration = Duration::from_secs(30);

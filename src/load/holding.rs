@@ -86,11 +86,14 @@ impl Sought<'_> {
         Self { ids: &[], refusals: 0, refused_hosts: HashSet::new(), began: now, ended: now }
     }
 
+    fn from(&self) -> Timestamp {
+        self.began.checked_sub(GRAIN).unwrap_or(self.began)
+    }
+
     /// Whether a record of this time may be one of the run.
     fn covers(&self, time: Timestamp) -> bool {
-        let from = self.began.checked_sub(GRAIN).unwrap_or(self.began);
         let to = self.ended.checked_add(GRAIN).unwrap_or(self.ended);
-        (from..=to).contains(&time)
+        (self.from()..=to).contains(&time)
     }
 }
 
@@ -123,7 +126,8 @@ pub fn hold(directory: &Path, sought: &Sought<'_>) -> Result<Holding, HoldError>
     let searched = audit::find(directory, &query, &mut |line| {
         if let Ok(line) = serde_json::from_slice::<Line<'_>>(line) {
             let is_ours = sought.covers(line.time);
-            gaps += if is_ours { line.missed } else { 0 };
+            // A gap is written down when the log takes records again, which may be later.
+            gaps += if line.time >= sought.from() { line.missed } else { 0 };
             let refused = line.kind == "handshake.refused" || line.action.as_deref() == Some("refuse");
             let asked = line.host.as_deref().is_some_and(|host| sought.refused_hosts.contains(host));
             refusal_records += u64::from(refused && asked && is_ours);

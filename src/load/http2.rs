@@ -123,7 +123,13 @@ impl Client {
                 return Ok(Outcome::Answer(Answer::Refused));
             }
             // The other side says goodbye, and that it has not seen this request.
-            Err(error) if error.is_go_away() => return Ok(self.gone(number, &error)),
+            Err(error)
+                if error.is_go_away()
+                    && error.is_remote()
+                    && error.reason() == Some(h2::Reason::NO_ERROR) =>
+            {
+                return Ok(self.gone(number, &error));
+            }
             Err(error) => {
                 self.gone(number, &error);
                 return Err(Trouble::new(Fault::Broken, error));

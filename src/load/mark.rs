@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
 
@@ -14,6 +15,9 @@ use crate::limits;
 const MARK: &[u8] = b"# touched by `interdict load`";
 /// Files with it may stand here: a case that was ended meanwhile took its mark along.
 const FOLDERS: [&str; 2] = ["cases", "ended"];
+
+/// The bit of a mode by which everybody may read.
+const READABLE_BY_ALL: u32 = 0o004;
 
 /// The case files of a policy directory, in order.
 pub(super) fn cases(policies: &Path) -> io::Result<Vec<PathBuf>> {
@@ -140,15 +144,24 @@ impl Draft {
     /// Made anew, for the same owner and with the same mode, written, synced.
     fn write(target: &Path, text: &[u8], like: &fs::Metadata) -> io::Result<Self> {
         let name = target.file_name().unwrap_or_default().to_string_lossy();
-        let path = target.with_file_name(format!(".{}.interdict-load.{name}", std::process::id()));
+        // A process that was killed may have left a draft, and this one may have its number.
+        let moment = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_micros();
+        let path = target.with_file_name(format!(".{}-{moment}.interdict-load.{name}", std::process::id()));
         let mut options = fs::OpenOptions::new();
         options.write(true).create_new(true).mode(0o600).custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
         let mut file = options.open(&path)?;
         let draft = Self(path);
         let own = file.metadata()?;
         if (like.uid(), like.gid()) != (own.uid(), own.gid()) {
-            // Only root can give a file away; anybody else keeps it.
-            fchown(&file, Some(like.uid()), Some(like.gid())).ok();
+            // Only root can give a file away; anybody else may still give it to a group of theirs.
+            let given = fchown(&file, Some(like.uid()), Some(like.gid()))
+                .or_else(|_| fchown(&file, None, Some(like.gid())));
+            // Whoever reads it by its group or owner alone, as an edge does, must not lose it.
+            if given.is_err() && like.mode() & READABLE_BY_ALL == 0 {
+                return Err(io::Error::other(
+                    "it belongs to a group to which nobody but its owner can give it",
+                ));
+            }
         }
         file.set_permissions(like.permissions())?;
         file.write_all(text)?;
@@ -163,10 +176,11 @@ impl Draft {
         let exchange = || renameat_with(CWD, &self.0, CWD, target, RenameFlags::EXCHANGE);
         match exchange() {
             Ok(()) => {}
-            // File systems that cannot exchange, such as NFS: what was looked at a moment ago is all there is.
+            // A mere rename would make a case anew that somebody has ended a moment ago.
             Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
-                fs::rename(&self.0, target)?;
-                return Ok(true);
+                return Err(io::Error::other(
+                    "this file system cannot exchange two files: use `--config` alone",
+                ));
             }
             Err(error) => return Err(error.into()),
         }

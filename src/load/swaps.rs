@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::mark;
 use super::report::Swap;
-use crate::server;
+use crate::{limits, server};
 
 /// How policies are swapped, and how often.
 #[derive(Debug, Clone)]
@@ -87,7 +87,8 @@ fn touch(policies: &Path) -> Result<String, String> {
 
 /// Asks the edge, and tells what came of it in its own word; an error when nothing came into force.
 fn reload(state: &Path) -> Result<String, String> {
-    let answer = server::ask(state, "reload").map_err(|error| error.to_string())?;
+    let answer = server::ask_within(state, "reload", Some(limits::LOAD_RELOAD_PATIENCE))
+        .map_err(|error| error.to_string())?;
     let answer: Value = serde_json::from_str(&answer).unwrap_or_default();
     let word = answer.get("result").or_else(|| answer.get("error")).and_then(Value::as_str);
     match word {

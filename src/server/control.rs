@@ -7,6 +7,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use serde_json::json;
@@ -258,10 +259,20 @@ pub(super) fn line_of(value: &impl serde::Serialize) -> Vec<u8> {
 /// # Errors
 /// When no edge answers there.
 pub fn ask(state: &Path, command: &str) -> Result<String, ControlError> {
+    ask_within(state, command, None)
+}
+
+/// The same, for whoever cannot wait for an edge that hangs.
+///
+/// # Errors
+/// When no edge answers there, or a word of the answer takes longer than `patience`.
+pub fn ask_within(state: &Path, command: &str, patience: Option<Duration>) -> Result<String, ControlError> {
     use std::io::{Read, Write};
     let path = state.join("control.sock");
     let talk = || {
         let mut stream = std::os::unix::net::UnixStream::connect(&path)?;
+        stream.set_read_timeout(patience)?;
+        stream.set_write_timeout(patience)?;
         stream.write_all(format!("{command}\n").as_bytes())?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;

@@ -48,7 +48,7 @@ use upgrade::Upgrader;
 
 pub use activation::ActivationError;
 pub use change::{Conversation, ask_about};
-pub use control::{ControlError, ask};
+pub use control::{ControlError, ask, ask_within};
 pub use enforcement::{Enforcement, EnforcementError, Options, rules};
 pub use retention::{HoldChange, KeptLog, RetainError, RetentionRequest, holds, retain};
 

@@ -87,6 +87,8 @@ impl Drop for Output<'_> {
 
 /// Whether two names, or two links, lead to one file.
 fn is_same(a: &Path, b: &Path) -> bool {
-    let file = |path| fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()));
-    matches!((file(a), file(b)), (Ok(a), Ok(b)) if a == b)
+    // Whatever else takes both, as `/dev/null` does.
+    let file = |path| fs::metadata(path).ok().filter(fs::Metadata::is_file);
+    let identity = |path| file(path).map(|metadata| (metadata.dev(), metadata.ino()));
+    identity(a).is_some_and(|a| identity(b) == Some(a))
 }
