@@ -1,11 +1,9 @@
 //! What of a head passes: the fields of one connection (RFC 9110 §7.6.1), versions, and what frames an answer.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-
 use super::house::{ALLOWED, PAGE, edge};
+use super::parts::exchange;
 use crate::harness::secure::Secure;
-use crate::harness::{Canned, Client, Edge, Latch, Origin, PATIENCE, Response, Setup, wait_until};
+use crate::harness::{Canned, Client, Edge, Latch, Origin, Response, Setup, wait_until};
 
 const FORGED: &str = "01934f2e-9d1a-7cc0-8123-456789abcdef";
 
@@ -13,17 +11,6 @@ const FORGED: &str = "01934f2e-9d1a-7cc0-8123-456789abcdef";
 fn before(origin: &Secure) -> Edge {
     let route = format!("[[route]]\nhosts = [\"*\"]\norigins = [\"{}\"]\nhttp2 = true", origin.address());
     Setup::new().table(&route).start()
-}
-
-/// All octets of the answer to a request after which the connection ends.
-#[track_caller]
-fn exchange(edge: &Edge, request: &str) -> String {
-    let mut client = TcpStream::connect(edge.address()).unwrap();
-    client.set_read_timeout(Some(PATIENCE)).unwrap();
-    client.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    client.read_to_string(&mut answer).unwrap();
-    answer
 }
 
 /// The same request in both protocols.

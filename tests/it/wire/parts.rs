@@ -77,8 +77,9 @@ fn trailers_of_a_request_stay_at_the_edge() {
     }
 }
 
-/// All octets of the answer to one request over HTTP/1 that asks for a close.
-fn exchange(edge: &Edge, request: &str) -> String {
+/// All octets of the answer to a request over HTTP/1 after which the connection ends.
+#[track_caller]
+pub(super) fn exchange(edge: &Edge, request: &str) -> String {
     let mut client = TcpStream::connect(edge.address()).unwrap();
     client.set_read_timeout(Some(PATIENCE)).unwrap();
     client.write_all(request.as_bytes()).unwrap();
