@@ -2,16 +2,20 @@
 //!
 //! A thread of low priority still has the processor for a slice of some milliseconds before one that serves requests
 //! gets it. That is why such work stands aside wholly where it may, and everywhere offers the processor every few
-//! hundred microseconds.
+//! hundred microseconds. What cannot wait for ever, as the sealing of records, goes on in pieces, with a rest after each.
 
 mod aside;
+mod class;
+mod pieces;
 
-pub use aside::{Awaited, aside, come_forward, prepare, step_aside};
+use std::time::Duration;
+
+pub use aside::{Awaited, Backlog, aside, come_forward, in_pieces, keep_up, prepare, step_aside};
+pub use class::shorten_slice;
 
 /// Items of work between two offers of the processor.
 #[derive(Debug)]
 pub struct Breath {
-    /// Zero for one that never offers it.
     every: u32,
     left: u32,
 }
@@ -23,30 +27,28 @@ impl Breath {
         Self { every, left: every }
     }
 
-    /// The same, unless there is no time for that.
-    #[must_use]
-    pub const fn calm(is_calm: bool, every: u32) -> Self {
-        if is_calm { Self::every(every) } else { Self::every(0) }
-    }
-
     /// One item is done.
     pub fn tick(&mut self) {
-        if self.left > 0 {
-            self.left -= 1;
-            if self.left == 0 {
-                self.left = self.every;
-                breathe();
-            }
+        self.left = self.left.saturating_sub(1);
+        if self.left == 0 {
+            self.left = self.every;
+            breathe();
         }
     }
 }
 
-/// Offers the processor to whoever waits for it. A thread that has stood aside for long enough comes forward.
+/// Offers the processor to whoever waits for it, unless the thread has no time for that. One that has stood aside for long
+/// enough comes forward.
 pub fn breathe() {
+    let _offered = aside::offer();
     #[cfg(test)]
-    OFFERS.set(OFFERS.get() + 1);
-    std::thread::yield_now();
-    aside::come_forward_in_time();
+    OFFERS.set(OFFERS.get() + usize::from(_offered));
+}
+
+/// Processor time that the calling thread has used so far.
+fn used() -> Duration {
+    let used = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    used.try_into().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -62,8 +64,8 @@ pub(crate) fn offers(act: impl FnOnce()) -> usize {
     OFFERS.get() - before
 }
 
-/// Has the calling thread, and those it starts, take what others leave of the processors: it is `by` nicer than the
-/// first thread of the process, as `nice` counts. Linux counts it by thread, whatever the name of the call says. Where
+/// Has the calling thread, and those it starts, take what others leave of the processors, in small pieces: it is `by` nicer
+/// than the first thread of the process, as `nice` counts. Linux counts it by thread, whatever the name of the call says. Where
 /// the system refuses, the work competes as it did.
 pub fn stand_back(by: i32) {
     let own = || rustix::process::getpriority_process(None);
@@ -76,6 +78,7 @@ pub fn stand_back(by: i32) {
     if let Err(error) = stood_back {
         tracing::debug!(%error, "work in the background has the priority of requests");
     }
+    shorten_slice();
 }
 
 /// The most that Linux knows.
@@ -104,7 +107,9 @@ mod tests {
         let offered = |mut breath: Breath| (0..7).map(move |_| offers(|| breath.tick())).collect::<Vec<_>>();
         assert_eq!(offered(Breath::every(3)), [0, 0, 1, 0, 0, 1, 0]);
         assert_eq!(offered(Breath::every(1)), [1; 7]);
-        assert_eq!(offered(Breath::calm(true, 3)), [0, 0, 1, 0, 0, 1, 0]);
-        assert_eq!(offered(Breath::calm(false, 3)), [0; 7]);
+        keep_up(Backlog::Huge);
+        assert_eq!(offered(Breath::every(1)), [0; 7]);
+        keep_up(Backlog::Small);
+        assert_eq!(offered(Breath::every(1)), [1; 7]);
     }
 }

@@ -80,7 +80,7 @@ pub(super) trait DiskFile: Send + Sync {
     /// `fdatasync`.
     fn sync(&self) -> io::Result<()>;
     fn state(&self) -> io::Result<FileState>;
-    /// Maps the first `length` bytes for writing.
+    /// Maps the first `length` bytes for writing. They are zeros, and written.
     fn map(&self, length: usize) -> io::Result<Box<dyn Mapped>>;
     /// Takes the file for this process; false when another has it.
     fn try_lock(&self) -> io::Result<bool>;

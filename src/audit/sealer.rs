@@ -20,19 +20,19 @@ use super::{
     sealed::Sealed,
 };
 use crate::{
-    background::{self, Breath},
+    background::{self, Backlog, Breath},
     limits,
 };
 
-/// Lines are handed over in pieces of about this many bytes.
-const BATCH: usize = 1024 * 1024;
+/// Lines are handed over in pieces of about this many bytes: nobody else has the processor while they are written.
+const BATCH: usize = 128 * 1024;
 /// Bytes of lines under one checkpoint, so that a backlog is sealed step by step.
 const MAX_IN_PASS: usize = 16 * 1024 * 1024;
 /// As few of them on a disk that is nearly full: lines take more space than the journal, which is only given back
 /// when they are sealed.
 const LEAST_IN_PASS: usize = 64 * 1024;
 /// Records between two offers of the processor: a fifth of a millisecond.
-const BREATH: u32 = 256;
+const BREATH: u32 = 64;
 
 pub(super) struct Sealer {
     sealed: Sealed,
@@ -153,16 +153,13 @@ impl Sealer {
         self.discover(own)?;
         let mut passed = Passed::default();
         let first = self.sealed.next_seq();
-        let is_calm = self.keeps_up();
-        if !is_calm {
-            background::come_forward();
-        }
-        let sealed = self.hand_over(own, now, is_calm, &mut passed).and_then(|()| {
+        background::keep_up(self.backlog());
+        let sealed = self.hand_over(own, now, &mut passed).and_then(|()| {
             if passed.records == 0 {
                 return Ok(());
             }
             let extensions = self.extensions(|lane| lane.handed);
-            self.sealed.commit(now, &extensions, is_calm).map(|_| ())
+            self.sealed.commit(now, &extensions).map(|_| ())
         });
         match sealed {
             Ok(()) => self.lanes.values_mut().for_each(LaneState::accept),
@@ -172,7 +169,7 @@ impl Sealer {
             }
         }
         if !passed.more {
-            passed.records += self.seal_kept_gaps(own, now, is_calm)?;
+            passed.records += self.seal_kept_gaps(own, now)?;
         }
         self.clear_away(own, &mut passed)?;
         passed.own_is_done = match self.lanes.get_mut(&own.nonce) {
@@ -258,24 +255,18 @@ impl Sealer {
     }
 
     /// Whether so little waits that there is time to let others go first.
-    fn keeps_up(&self) -> bool {
-        let files: usize = self.lanes.values().map(|lane| lane.files.len()).sum();
-        files <= limits::CALM_UNSEALED
+    fn backlog(&self) -> Backlog {
+        let files = self.lanes.values().map(|lane| lane.files.len()).sum();
+        Backlog::of(files, limits::LARGE_UNSEALED, limits::HUGE_UNSEALED)
     }
 
     /// Hands all records over as lines, the earliest first.
-    fn hand_over(
-        &mut self,
-        own: &OwnLane,
-        now: Timestamp,
-        is_calm: bool,
-        passed: &mut Passed,
-    ) -> io::Result<()> {
+    fn hand_over(&mut self, own: &OwnLane, now: Timestamp, passed: &mut Passed) -> io::Result<()> {
         self.batch.clear();
         self.order.clear();
         self.lanes.values_mut().for_each(LaneState::look_again);
         let mut bytes = 0;
-        let mut breath = Breath::calm(is_calm, BREATH);
+        let mut breath = Breath::every(BREATH);
         while let Some(nonce) = earliest(&mut self.lanes, own, now)? {
             self.hand_over_one(nonce);
             passed.records += 1;
@@ -357,7 +348,7 @@ impl Sealer {
     }
 
     /// Gap records that processes kept and did not come to write: they follow everything else of their lane.
-    fn seal_kept_gaps(&mut self, own: &OwnLane, now: Timestamp, is_calm: bool) -> io::Result<u64> {
+    fn seal_kept_gaps(&mut self, own: &OwnLane, now: Timestamp) -> io::Result<u64> {
         let mut found = Vec::new();
         self.order.clear();
         let first = self.sealed.next_seq();
@@ -383,7 +374,7 @@ impl Sealer {
         let count = self.batch.count;
         let sealed = self.flush().and_then(|()| {
             let extensions = self.extensions(|lane| lane.handed);
-            if count == 0 { Ok(()) } else { self.sealed.commit(now, &extensions, is_calm).map(|_| ()) }
+            if count == 0 { Ok(()) } else { self.sealed.commit(now, &extensions).map(|_| ()) }
         });
         match sealed {
             Ok(()) => self.lanes.values_mut().for_each(LaneState::accept),

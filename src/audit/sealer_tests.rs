@@ -178,12 +178,12 @@ fn a_log_that_is_closed_says_nothing_of_a_journal_that_cannot_be_written() {
 }
 
 #[test]
-fn sealing_offers_the_processor_only_while_few_files_wait() {
+fn sealing_offers_the_processor_unless_many_files_wait() {
     let pair = Pair::open();
     record(&pair.new);
     pair.old.seal();
-    let (few, many) = (limits::CALM_UNSEALED, limits::CALM_UNSEALED + 1);
-    for (files, is_calm) in [(few, true), (many, false), (many + 1, false), (2, true), (few, true)] {
+    let (few, many) = (limits::HUGE_UNSEALED, limits::HUGE_UNSEALED + 1);
+    for (files, offers_it) in [(few, true), (many, false), (many + 1, false), (2, true), (few, true)] {
         record_of(&pair.old, b"/");
         while pair.files() < files {
             record_of(&pair.old, b"/");
@@ -191,10 +191,10 @@ fn sealing_offers_the_processor_only_while_few_files_wait() {
         let before = (pair.old.counters().seq, pair.sealed_bytes());
         let offered = offers(|| pair.old.seal());
         let records = pair.old.counters().seq - before.0;
-        let pieces = (pair.sealed_bytes() - before.1).div_ceil(256 * 1024);
-        assert!(pieces > 0 && (files < few || records > 256), "{records} records, {pieces} pieces");
+        let pieces = (pair.sealed_bytes() - before.1).div_ceil(64 * 1024);
+        assert!(pieces > 0 && (files < few || records > 64), "{records} records, {pieces} pieces");
         // Of so many records while they become lines, and of each piece that is read back.
-        let expected = if is_calm { records / 256 + pieces } else { 0 };
+        let expected = if offers_it { records / 64 + pieces } else { 0 };
         assert_eq!(offered as u64, expected, "{files} files");
     }
     let records = pair.old.counters().seq;
@@ -202,7 +202,7 @@ fn sealing_offers_the_processor_only_while_few_files_wait() {
 }
 
 #[test]
-fn compressing_offers_the_processor_only_while_few_segments_wait() {
+fn compressing_offers_the_processor_unless_many_segments_wait() {
     let directory = tempfile::tempdir().unwrap();
     let disk = Arc::new(RealDisk::open(directory.path(), "ams-1").unwrap());
     let log = Audit::open_on(disk, None, options(directory.path()), Steps::of_millis(1)).unwrap().0;
@@ -222,9 +222,9 @@ fn compressing_offers_the_processor_only_while_few_segments_wait() {
         offered
     };
     let one = archived(1);
-    // Of every 128 lines, and of each piece that is compared.
-    assert_eq!(one, 1 + 3);
-    let few = limits::CALM_UNCOMPRESSED;
+    // Of every 64 lines, and of each piece that is compared.
+    assert_eq!(one, 2 + 3);
+    let few = limits::HUGE_UNCOMPRESSED;
     assert_eq!(
         [few, few + 1, few + 4].map(archived),
         [few * one; 3],

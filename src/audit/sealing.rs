@@ -19,7 +19,8 @@ use super::{
     sealed::{Archive, SealOptions, Sealed},
     sealer::{Passed, Sealer},
 };
-use crate::{background, limits};
+use crate::background::{self, Backlog};
+use crate::limits;
 
 /// A segment that is not full is closed at this age, so that pruning by age comes to it.
 const SEGMENT_AGE: SignedDuration = SignedDuration::from_hours(24);
@@ -160,11 +161,9 @@ impl Sealing {
         let jobs = std::mem::take(&mut *self.archives());
         let mut outcome = Ok(());
         for (job, left) in jobs.iter().zip((1..=jobs.len()).rev()) {
-            let is_calm = left + self.archives().len() <= limits::CALM_UNCOMPRESSED;
-            if !is_calm {
-                background::come_forward();
-            }
-            if let Err(error) = job.run(self.disk.as_ref(), is_calm) {
+            let waiting = left + self.archives().len();
+            background::keep_up(Backlog::of(waiting, limits::LARGE_UNCOMPRESSED, limits::HUGE_UNCOMPRESSED));
+            if let Err(error) = job.run(self.disk.as_ref()) {
                 self.archives().push(job.clone());
                 outcome = Err(error);
             }

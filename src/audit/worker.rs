@@ -7,9 +7,9 @@
 //! audit-commit   `acknowledge = "disk"`: fdatasync, as soon as somebody waits
 //! ```
 //!
-//! The first two stand aside for the threads that serve requests where the system lets them come forward again, and
-//! offer the processor every fifth of a millisecond, since a record is safe before they see it; but only as long as they
-//! keep up.
+//! The first two stand aside for the threads that serve requests where the system lets them come forward again, and work
+//! in pieces of a fifth of a millisecond when they had to, since a record is safe before they see it. How long they rest
+//! in between goes by what is left to do.
 
 use std::{
     io,
@@ -43,6 +43,7 @@ pub(super) fn start(shared: &Arc<Shared>, interval: Duration) -> io::Result<Vec<
         spawn(
             "audit-seal",
             Box::new(|shared| {
+                background::shorten_slice();
                 while shared.alarm.sleep(SEAL_EVERY, Some(Bell::Seal)) {
                     shared.seal();
                 }
@@ -51,6 +52,7 @@ pub(super) fn start(shared: &Arc<Shared>, interval: Duration) -> io::Result<Vec<
         spawn(
             "audit-archive",
             Box::new(|shared| {
+                background::shorten_slice();
                 while shared.alarm.sleep(SEAL_EVERY, None) {
                     shared.archive();
                 }
@@ -59,6 +61,7 @@ pub(super) fn start(shared: &Arc<Shared>, interval: Duration) -> io::Result<Vec<
         spawn(
             "audit-tend",
             Box::new(|shared| {
+                background::shorten_slice();
                 while shared.alarm.sleep(TEND_EVERY, Some(Bell::Tend)) {
                     shared.tend();
                 }
@@ -211,7 +214,9 @@ impl Shared {
         }
         let Some(disk) = self.setup.disks.first() else { return };
         // Without a file ahead of time the next one is made when it is needed, or elsewhere.
-        if let Ok(prepared) = Prepared::make(disk, &format!("{nonce}-next"), LANE_BYTES, self.setup.settled) {
+        let name = format!("{nonce}-next");
+        let made = background::in_pieces(|| Prepared::make(disk, &name, LANE_BYTES, self.setup.settled));
+        if let Ok(prepared) = made {
             self.lock().put_prepared(prepared);
         }
     }

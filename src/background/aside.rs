@@ -6,11 +6,13 @@
 //! (sched(7)). A thread that could not come forward again when its work falls behind does not step aside.
 
 use std::cell::Cell;
-use std::io;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use super::class::Class;
+use super::pieces::Pieces;
+use super::used;
 use crate::limits;
 
 /// How the calling thread competes.
@@ -20,6 +22,10 @@ enum Stand {
     Inherited,
     Forward,
     Aside(Patience),
+    /// Rests between pieces of its work.
+    InPieces(Pieces),
+    /// Without a pause, as there is no time for any.
+    Hurried,
 }
 
 /// For how long a thread that stands aside waits for the processor.
@@ -48,6 +54,10 @@ impl Patience {
         Self { used: None, ..Self::new(at_most) }
     }
 
+    const fn is_of_short(&self) -> bool {
+        self.used.is_none()
+    }
+
     /// Whether it is over; `used` is asked when it may be.
     fn is_over(&mut self, now: Instant, used: impl FnOnce() -> Duration) -> bool {
         if now < self.not_before {
@@ -59,12 +69,6 @@ impl Patience {
         self.not_before = now + left;
         left.is_zero()
     }
-}
-
-/// Processor time that the calling thread has used so far.
-fn used() -> Duration {
-    let used = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    used.try_into().unwrap_or_default()
 }
 
 /// How many wait for work that may stand aside.
@@ -103,29 +107,83 @@ pub fn step_aside(at_most: Duration) {
 }
 
 fn stand_aside(patience: Patience) {
-    if !is_awaited() && may_come_forward() && (is_aside() || change(libc::SCHED_IDLE).is_ok()) {
+    if !is_awaited() && may_come_forward() && (is_aside() || Class::Idle.enter().is_ok()) {
         STAND.set(Stand::Aside(patience));
     }
 }
 
 /// Has the calling thread compete as it did before it stepped aside.
 pub fn come_forward() {
-    if is_aside() {
-        if let Err(error) = change(libc::SCHED_OTHER) {
-            tracing::warn!(%error, "work in the background has to wait for every other thread");
-        }
-        // Where it is refused once, it always is.
-        STAND.set(Stand::Forward);
+    if is_aside()
+        && let Err(error) = Class::Other.enter()
+    {
+        tracing::warn!(%error, "work in the background has to wait for every other thread");
     }
+    // Where it is refused once, it always is.
+    STAND.set(Stand::Forward);
 }
 
-/// Does short work aside, for `at_most` of any time, and comes forward after it: what others wait for, such as a lock, is no
-/// part of the work.
+/// Does short work aside for `at_most` of any time, and in pieces after that, or from the start where a thread may not stand
+/// aside. It has come forward when that is over: what others wait for, such as a lock, is no part of the work.
 pub fn aside<T>(at_most: Duration, work: impl FnOnce() -> T) -> T {
     stand_aside(Patience::of_short(at_most));
+    if is_aside() { to_the_end(work) } else { in_pieces(work) }
+}
+
+/// Does work in pieces, with a rest after each.
+pub fn in_pieces<T>(work: impl FnOnce() -> T) -> T {
+    go_on_in_pieces(limits::REST);
+    to_the_end(work)
+}
+
+fn to_the_end<T>(work: impl FnOnce() -> T) -> T {
     let done = work();
     come_forward();
     done
+}
+
+fn go_on_in_pieces(rest: u32) {
+    come_forward();
+    if !is_awaited() {
+        STAND.set(Stand::InPieces(Pieces::new(rest)));
+    }
+}
+
+/// How far work that never ends is behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backlog {
+    /// As it always is, more or less.
+    Small,
+    /// It has to have more of a processor.
+    Large,
+    /// Soon something would be lost.
+    Huge,
+}
+
+impl Backlog {
+    /// Of `waiting` pieces of work, where more than `large` and more than `huge` are that.
+    #[must_use]
+    pub const fn of(waiting: usize, large: usize, huge: usize) -> Self {
+        match waiting {
+            _ if waiting > huge => Self::Huge,
+            _ if waiting > large => Self::Large,
+            _ => Self::Small,
+        }
+    }
+}
+
+/// Has the calling thread work as fast as it has to for what is left to do. One that stands aside for a small backlog goes
+/// on doing so.
+pub fn keep_up(backlog: Backlog) {
+    match backlog {
+        Backlog::Small if STAND.get() == Stand::Hurried => STAND.set(Stand::Forward),
+        Backlog::Small => {}
+        Backlog::Large => go_on_in_pieces(limits::REST_BEHIND),
+        Backlog::Huge => {
+            come_forward();
+            STAND.set(Stand::Hurried);
+        }
+    }
 }
 
 /// Finds out whether threads may step aside, from a thread that is as nice as any: the system asks more of those that are
@@ -134,18 +192,36 @@ pub fn prepare() {
     may_come_forward();
 }
 
-/// For a thread that offers the processor: comes forward when it has been aside for long enough.
-pub(super) fn come_forward_in_time() {
+/// Offers the processor as a thread does that stands as the calling one; false if it does not. One that has stood aside for
+/// long enough comes forward.
+pub(super) fn offer() -> bool {
     match STAND.get() {
-        Stand::Forward => {}
-        Stand::Aside(mut patience) => {
-            if is_awaited() || patience.is_over(Instant::now(), used) {
-                come_forward();
-            } else {
-                STAND.set(Stand::Aside(patience));
-            }
+        Stand::Hurried => return false,
+        Stand::InPieces(_) if is_awaited() => come_forward(),
+        Stand::InPieces(mut pieces) => {
+            pieces.tick();
+            STAND.set(Stand::InPieces(pieces));
         }
-        Stand::Inherited if is_idle() => STAND.set(Stand::Aside(Patience::new(limits::ASIDE_AT_MOST))),
+        Stand::Forward | Stand::Aside(_) | Stand::Inherited => {
+            std::thread::yield_now();
+            come_forward_in_time();
+        }
+    }
+    true
+}
+
+fn come_forward_in_time() {
+    match STAND.get() {
+        Stand::Forward | Stand::InPieces(_) | Stand::Hurried => {}
+        Stand::Aside(mut patience) => match patience.is_over(Instant::now(), used) {
+            _ if is_awaited() => come_forward(),
+            true if patience.is_of_short() => go_on_in_pieces(limits::REST),
+            true => come_forward(),
+            false => STAND.set(Stand::Aside(patience)),
+        },
+        Stand::Inherited if Class::Idle.is_entered() => {
+            STAND.set(Stand::Aside(Patience::new(limits::ASIDE_AT_MOST)));
+        }
         Stand::Inherited => STAND.set(Stand::Forward),
     }
 }
@@ -156,9 +232,9 @@ fn is_awaited() -> bool {
 
 fn is_aside() -> bool {
     match STAND.get() {
-        Stand::Forward => false,
+        Stand::Forward | Stand::InPieces(_) | Stand::Hurried => false,
         Stand::Aside(_) => true,
-        Stand::Inherited => is_idle(),
+        Stand::Inherited => Class::Idle.is_entered(),
     }
 }
 
@@ -166,7 +242,7 @@ fn is_aside() -> bool {
 /// nothing else.
 fn may_come_forward() -> bool {
     static MAY: OnceLock<bool> = OnceLock::new();
-    let try_it = || change(libc::SCHED_IDLE).and_then(|()| change(libc::SCHED_OTHER)).is_ok();
+    let try_it = || Class::Idle.enter().and_then(|()| Class::Other.enter()).is_ok();
     *MAY.get_or_init(|| {
         let tried = std::thread::Builder::new().name("aside".to_owned()).spawn(try_it);
         let may = tried.is_ok_and(|thread| thread.join().unwrap_or(false));
@@ -177,24 +253,6 @@ fn may_come_forward() -> bool {
         }
         may
     })
-}
-
-/// Moves the calling thread to another scheduling class.
-#[expect(unsafe_code, reason = "no kept library sets the class and leaves the niceness as it is")]
-fn change(class: libc::c_int) -> io::Result<()> {
-    let parameters = libc::sched_param { sched_priority: 0 };
-    // SAFETY: the pointer is to a whole value that outlives the call, which only reads it.
-    match unsafe { libc::sched_setscheduler(0, class, &raw const parameters) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
-}
-
-/// Whether the calling thread is in the class of those that stand aside.
-#[expect(unsafe_code, reason = "no kept library asks for the class")]
-fn is_idle() -> bool {
-    // SAFETY: it takes a number and returns one.
-    unsafe { libc::sched_getscheduler(0) == libc::SCHED_IDLE }
 }
 
 #[cfg(test)]
@@ -212,12 +270,12 @@ mod tests {
     fn a_thread_steps_aside_only_where_it_may_come_forward_again() {
         let stands = apart(|| {
             step_aside(Duration::from_secs(60));
-            let aside = is_idle();
+            let aside = Class::Idle.is_entered();
             come_forward();
-            (aside, is_idle())
+            (aside, Class::Idle.is_entered())
         });
         assert_eq!(stands, (may_come_forward(), false));
-        assert!(!is_idle(), "the thread that asked for another one stands where it stood");
+        assert!(!Class::Idle.is_entered(), "the thread that asked for another one stands where it stood");
     }
 
     #[test]
@@ -228,17 +286,17 @@ mod tests {
         let stands = apart(|| {
             step_aside(Duration::from_secs(60));
             super::super::breathe();
-            let early = is_idle();
+            let early = Class::Idle.is_entered();
             step_aside(Duration::ZERO);
-            let again = is_idle();
+            let again = Class::Idle.is_entered();
             super::super::breathe();
-            let late = is_idle();
+            let late = Class::Idle.is_entered();
             step_aside(Duration::from_secs(60));
             let _waiting = Awaited::new();
             super::super::breathe();
-            let awaited = is_idle();
+            let awaited = Class::Idle.is_entered();
             step_aside(Duration::from_secs(60));
-            (early, again, late, awaited, is_idle())
+            (early, again, late, awaited, Class::Idle.is_entered())
         });
         assert_eq!(stands, (true, true, false, false, false));
     }
@@ -280,6 +338,7 @@ mod tests {
 
     #[test]
     fn what_is_done_aside_is_over_when_others_are_met() {
+        let is_idle = || Class::Idle.is_entered();
         let stands = apart(|| (aside(Duration::from_secs(60), is_idle), is_idle()));
         assert!(!stands.1, "{stands:?}");
     }
@@ -292,11 +351,11 @@ mod tests {
         let stands = apart(|| {
             step_aside(Duration::from_secs(60));
             apart(|| {
-                let inherited = (is_idle(), STAND.get());
+                let inherited = (Class::Idle.is_entered(), STAND.get());
                 come_forward_in_time();
                 let learnt = matches!(STAND.get(), Stand::Aside(_));
                 come_forward();
-                (inherited, learnt, is_idle())
+                (inherited, learnt, Class::Idle.is_entered())
             })
         });
         assert_eq!(stands, ((true, Stand::Inherited), true, false));

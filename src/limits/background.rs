@@ -8,6 +8,18 @@ pub const ASIDE_AT_MOST: Duration = Duration::from_secs(10);
 /// How long a pass of sealing or of compressing stands aside, waiting or not: records are sealed within a second.
 pub const RECORDS_ASIDE_AT_MOST: Duration = Duration::from_millis(300);
 
+/// How long background work has the processor at a time while others want it, where the kernel lets threads choose: the
+/// least that Linux takes.
+pub const SLICE: Duration = Duration::from_micros(100);
+
+/// Rest after a piece of work on records, in hundredths of the processor time that it took: a third of a processor is left
+/// for it where others want it too.
+pub const REST: u32 = 200;
+/// The same while more is left to do: two thirds.
+pub const REST_BEHIND: u32 = 50;
+/// However long a piece was.
+pub const REST_AT_MOST: Duration = Duration::from_millis(2);
+
 /// Merging of names: what it makes is only smaller in memory, and nobody waits for it.
 pub const MERGE_NICENESS: i32 = 10;
 /// Compiling of a set with long lists that are new: requests come first, and the set into force.
@@ -16,11 +28,15 @@ pub const COMPILE_NICENESS: i32 = 5;
 pub const COMPILED_AT_ONCE_BYTES: u64 = 1 << 20;
 /// Changes of fewer names are held against what was by the keeper itself.
 pub const COMPARED_BY_ONE_NAMES: u64 = 100_000;
-/// Files of the journal that are not sealed: with more of them, sealing offers the processor no longer. A full file is
-/// some eighty thousand records, and beyond 128 of them events are only counted.
-pub const CALM_UNSEALED: usize = 4;
-/// Segments that are not compressed: with more of them, compressing offers the processor no longer.
-pub const CALM_UNCOMPRESSED: usize = 2;
+/// Files of the journal that are not sealed: with more of them, sealing takes more of a processor. A full file is some
+/// eighty thousand records, and beyond 128 of them events are only counted.
+pub const LARGE_UNSEALED: usize = 4;
+/// With more than these it rests no longer.
+pub const HUGE_UNSEALED: usize = 8;
+/// Segments that are not compressed: with more of them, compressing takes more of a processor.
+pub const LARGE_UNCOMPRESSED: usize = 2;
+/// With more than these it rests no longer.
+pub const HUGE_UNCOMPRESSED: usize = 3;
 /// Connections of a flood that are served before whatever else has become ready gets its turn.
 pub const FLOOD_TURNS: usize = 8;
 /// After so many of them, whoever else is there has to be seen again.

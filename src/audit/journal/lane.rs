@@ -143,7 +143,7 @@ pub(in crate::audit) struct Prepared {
 }
 
 impl Prepared {
-    /// Makes a file and reserves its space, or half of it as often as it takes. With `settled`, zeros are written and
+    /// Makes a file and reserves its space, or half of it as often as it takes. With `settled`, what is in it is
     /// synced as well, so that a later `fdatasync` has nothing to write but records.
     pub(in crate::audit) fn make(
         disk: &Arc<dyn Disk>,
@@ -196,32 +196,46 @@ impl Prepared {
 fn shape(file: &Arc<dyn DiskFile>, wanted: usize, settled: bool) -> io::Result<(usize, Box<dyn Mapped>)> {
     let mut length = wanted;
     loop {
-        match reserve(file.as_ref(), length, settled) {
+        match reserve(file.as_ref(), length) {
             Ok(()) => break,
             Err(error) if is_space(&error) && length > LEAST => length = (length / 2).max(LEAST),
             Err(error) => return Err(error),
         }
     }
     // A file system that cannot share memory gets its records by `pwrite`.
-    let memory = file.map(length).unwrap_or_else(|_| Box::new(Written(Arc::clone(file))));
+    let memory = match file.map(length) {
+        Ok(memory) => memory,
+        Err(_) => {
+            if settled {
+                write_zeros(file.as_ref(), length)?;
+            }
+            Box::new(Written(Arc::clone(file)))
+        }
+    };
+    // Once it is mapped, since that writes it.
+    if settled {
+        file.sync()?;
+    }
     Ok((length, memory))
 }
 
-fn reserve(file: &dyn DiskFile, length: usize, settled: bool) -> io::Result<()> {
+fn reserve(file: &dyn DiskFile, length: usize) -> io::Result<()> {
     file.truncate(length as u64)?;
-    let reserved = match file.preallocate(length as u64) {
-        Err(error) if is_space(&error) => return Err(error),
-        other => other,
-    };
-    // Where space cannot be reserved, zeros reserve it.
-    if settled || reserved.is_err() {
-        let zeros = vec![0; PIECE.min(length)];
-        for at in (0..length).step_by(PIECE) {
-            let piece = zeros.get(..PIECE.min(length - at)).unwrap_or_default();
-            write_all_at(file, piece, at as u64)?;
-        }
+    match file.preallocate(length as u64) {
+        Err(error) if is_space(&error) => Err(error),
+        // Where space cannot be reserved, zeros reserve it.
+        Err(_) => write_zeros(file, length),
+        Ok(()) => Ok(()),
     }
-    if settled { file.sync() } else { Ok(()) }
+}
+
+fn write_zeros(file: &dyn DiskFile, length: usize) -> io::Result<()> {
+    let zeros = vec![0; PIECE.min(length)];
+    for at in (0..length).step_by(PIECE) {
+        let piece = zeros.get(..PIECE.min(length - at)).unwrap_or_default();
+        write_all_at(file, piece, at as u64)?;
+    }
+    Ok(())
 }
 
 /// Errors that say *no space*, after which the same disk can be trusted.

@@ -33,7 +33,7 @@ const FRAME_BYTES: usize = 4 * 1024 * 1024;
 /// and its output was a tenth smaller for lines of one client and a tenth larger for lines of many.
 const LEVEL: i32 = 1;
 /// Lines between two offers of the processor: a fifth of a millisecond.
-const BREATH: u32 = 128;
+const BREATH: u32 = 64;
 
 /// The job to close one segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,12 +50,12 @@ pub(in crate::audit) struct Archive {
 }
 
 impl Archive {
-    /// Does the job, and lets others go first if it is `is_calm`. When it fails the plain segment is still there, and it can be run again.
+    /// Does the job. When it fails the plain segment is still there, and it can be run again.
     ///
     /// # Errors
     /// When the system refuses a step, the lines are not those that were sealed, or what was written does not read
     /// back as what was read.
-    pub(in crate::audit) fn run(&self, disk: &dyn Disk, is_calm: bool) -> io::Result<()> {
+    pub(in crate::audit) fn run(&self, disk: &dyn Disk) -> io::Result<()> {
         let plain = segment(self.first, Form::Plain);
         let compressed = segment(self.first, Form::Compressed);
         if disk.identity(&plain)?.is_none() && disk.identity(&compressed)?.is_some() {
@@ -63,8 +63,8 @@ impl Archive {
         }
         let draft = format!("{compressed}.new");
         remove(disk, &draft)?;
-        let made = self.compress(disk, &plain, &draft, is_calm).and_then(|(index, bytes)| {
-            compare(disk, &plain, &draft, bytes, is_calm)?;
+        let made = self.compress(disk, &plain, &draft).and_then(|(index, bytes)| {
+            compare(disk, &plain, &draft, bytes)?;
             replace(disk, SEGMENTS, &segment_name(self.first, Form::Index), &index.to_bytes())
         });
         if let Err(error) = made {
@@ -78,18 +78,12 @@ impl Archive {
     }
 
     /// Writes the compressed draft; returns the index and how many bytes of text it holds.
-    fn compress(
-        &self,
-        disk: &dyn Disk,
-        plain: &str,
-        draft: &str,
-        is_calm: bool,
-    ) -> io::Result<(SegmentIndex, u64)> {
+    fn compress(&self, disk: &dyn Disk, plain: &str, draft: &str) -> io::Result<(SegmentIndex, u64)> {
         let mut lines = Split::new(At::new(disk.open(plain)?));
         let mut frames = Frames::new(disk.create(draft)?)?;
         let mut builder = IndexBuilder::new(self.epoch, self.first);
         let mut range = Range::new(self.leaf);
-        let mut breath = Breath::calm(is_calm, BREATH);
+        let mut breath = Breath::every(BREATH);
         while builder.records() < self.end.saturating_sub(self.first) {
             let Some(line) = lines.next()? else { break };
             if line.length != line.bytes.len() as u64 {
@@ -116,11 +110,11 @@ impl Archive {
 }
 
 /// Decompresses the draft and compares it with the first `bytes` of the plain file.
-fn compare(disk: &dyn Disk, plain: &str, draft: &str, bytes: u64, is_calm: bool) -> io::Result<()> {
+fn compare(disk: &dyn Disk, plain: &str, draft: &str, bytes: u64) -> io::Result<()> {
     let mut expected = At::new(disk.open(plain)?).take(bytes);
     let mut found = At::zstd(disk.open(draft)?)?;
     let (mut left, mut right) = (vec![0u8; 64 * 1024], vec![0u8; 64 * 1024]);
-    let mut breath = Breath::calm(is_calm, 1);
+    let mut breath = Breath::every(1);
     loop {
         breath.tick();
         let read = fill(&mut expected, &mut left)?;
@@ -263,7 +257,7 @@ mod tests {
             (b"a\nb\nc", Err("segment 1 is left as it is: records are missing at its end")),
         ] {
             let (directory, disk) = segment_of(lines);
-            let ran = job.run(&disk, true).map_err(|error| error.to_string());
+            let ran = job.run(&disk).map_err(|error| error.to_string());
             assert_eq!(ran.as_ref().map_err(String::as_str).copied(), expected);
             let there = |form| directory.path().join(segment(1, form)).exists();
             assert_eq!((there(Form::Plain), there(Form::Compressed)), (ran.is_err(), ran.is_ok()));
@@ -284,10 +278,10 @@ mod tests {
         for (draft, is_same) in [(&text[..], true), (&other, false), (&text[1..], false), (&[], false)] {
             let draft = zstd::encode_all(draft, 1).unwrap();
             std::fs::write(directory.path().join("draft"), draft).unwrap();
-            assert_eq!(compare(&disk, &plain, "draft", text.len() as u64, true).is_ok(), is_same);
+            assert_eq!(compare(&disk, &plain, "draft", text.len() as u64).is_ok(), is_same);
         }
         // The plain file may go on, and the draft must not.
         std::fs::write(directory.path().join("draft"), zstd::encode_all(&text[..], 1).unwrap()).unwrap();
-        assert!(compare(&disk, &plain, "draft", text.len() as u64 - 1, true).is_err());
+        assert!(compare(&disk, &plain, "draft", text.len() as u64 - 1).is_err());
     }
 }

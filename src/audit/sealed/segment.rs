@@ -11,7 +11,7 @@ use crate::audit::{
 };
 
 /// Bytes that are read back and copied at a time.
-const CHUNK: usize = 256 * 1024;
+const CHUNK: usize = 64 * 1024;
 
 pub(super) struct Segment {
     file: Box<dyn DiskFile>,

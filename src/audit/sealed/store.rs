@@ -137,29 +137,23 @@ impl Sealed {
     }
 
     /// Puts all lines under a checkpoint that also has the lines `extensions`, and returns the size of the tree.
-    /// Without new lines and with the same extensions it only looks whether the open segment is still there. It lets
-    /// others go first if it `is_calm`.
+    /// Without new lines and with the same extensions it only looks whether the open segment is still there.
     ///
     /// # Errors
     /// When a step fails. Up to [`Sealed::committed_seq`] is sealed then, from [`Sealed::next_seq`] on is dropped.
-    pub(in crate::audit) fn commit(
-        &mut self,
-        now: Timestamp,
-        extensions: &[String],
-        is_calm: bool,
-    ) -> io::Result<u64> {
+    pub(in crate::audit) fn commit(&mut self, now: Timestamp, extensions: &[String]) -> io::Result<u64> {
         if extensions.iter().any(|line| line.is_empty() || line.contains('\n')) {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "an extension is one line"));
         }
         self.settle()?;
-        self.try_commit(now, extensions, is_calm).map_err(|fault| self.abandon(fault))?;
+        self.try_commit(now, extensions).map_err(|fault| self.abandon(fault))?;
         Ok(self.tree.size())
     }
 
-    fn try_commit(&mut self, now: Timestamp, extensions: &[String], is_calm: bool) -> Result<(), Fault> {
+    fn try_commit(&mut self, now: Timestamp, extensions: &[String]) -> Result<(), Fault> {
         self.mend()?;
         if !self.pending.is_empty() || self.unsynced || extensions != self.extensions {
-            self.seal(now, extensions, is_calm)?;
+            self.seal(now, extensions)?;
         }
         if self.is_old(now) {
             // Of no hurry: the next line or commit tries again, and tells when it cannot.
@@ -174,7 +168,7 @@ impl Sealed {
     /// When a step fails; what was sealed stays so.
     pub(in crate::audit) fn close(&mut self, now: Timestamp, extensions: &[String]) -> io::Result<()> {
         // Somebody waits for the end.
-        let size = self.commit(now, extensions, false)?;
+        let size = self.commit(now, extensions)?;
         if size > 0 {
             tree::keep(self.disk.as_ref(), self.epoch.number, size, &self.note)?;
         }
@@ -232,7 +226,7 @@ impl Sealed {
     }
 
     /// Takes the pending lines into the tree and replaces the checkpoint.
-    fn seal(&mut self, now: Timestamp, extensions: &[String], is_calm: bool) -> Result<(), Fault> {
+    fn seal(&mut self, now: Timestamp, extensions: &[String]) -> Result<(), Fault> {
         if !self.pending.is_empty() && self.segment.is_none() {
             // Lines of an earlier process whose segment was given up.
             self.start_segment(now).map_err(Fault::Sound)?;
@@ -241,7 +235,7 @@ impl Sealed {
         if let Some(segment) = self.segment.as_ref().filter(|_| !self.pending.is_empty()) {
             segment.sync().map_err(Fault::Doubtful)?;
             let mut growth = Growth::new(tree, segment.range.clone());
-            let (mut half, mut breath) = (Vec::new(), Breath::calm(is_calm, 1));
+            let (mut half, mut breath) = (Vec::new(), Breath::every(1));
             let hash = |bytes: &[u8]| {
                 for_each_line(&mut half, bytes, |line| growth.push(leaf_hash(line)));
                 breath.tick();

@@ -26,7 +26,7 @@ fn meanwhile(directory: &Path, is_pruned: bool, mut look: impl FnMut(u64)) {
             while turns.recv().is_ok() {
                 for commit in 1..=COMMITS {
                     append(&mut sealed, 60);
-                    sealed.commit(now(), &["lane aabbccddee 9".to_owned()], true).unwrap();
+                    sealed.commit(now(), &["lane aabbccddee 9".to_owned()]).unwrap();
                     archive(&mut sealed, directory);
                     if commit == COMMITS / 2 && is_pruned {
                         retention.prune(&options, now(), &mut |_, _| Ok(())).unwrap();

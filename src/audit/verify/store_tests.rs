@@ -41,7 +41,7 @@ pub(super) fn append(sealed: &mut Sealed, count: u64) {
 pub(super) fn archive(sealed: &mut Sealed, directory: &Path) {
     let disk = RealDisk::unlocked(directory, "ams-1");
     for job in sealed.full_segments() {
-        job.run(&disk, false).unwrap();
+        job.run(&disk).unwrap();
     }
 }
 
@@ -60,7 +60,7 @@ fn the_store_is_sound_at_every_commit_and_after_every_stop() {
         for step in 0..24 {
             append(&mut sealed, 7 + step);
             records += 7 + step;
-            sealed.commit(now(), &["lane aabbccddee 9".to_owned()], true).unwrap();
+            sealed.commit(now(), &["lane aabbccddee 9".to_owned()]).unwrap();
             if step % 8 == 0 {
                 assert_eq!(told(&run(path)), [""; 0], "round {round} step {step}");
                 archive(&mut sealed, path);
@@ -82,7 +82,7 @@ fn what_was_appended_and_not_committed_is_unsealed() {
     let directory = tempfile::tempdir().unwrap();
     let mut sealed = open(directory.path());
     append(&mut sealed, 5);
-    sealed.commit(now(), &[], true).unwrap();
+    sealed.commit(now(), &[]).unwrap();
     append(&mut sealed, 3);
     let report = run(directory.path());
     assert_eq!((told(&report), report.records, report.unsealed), (vec![], 5, 3));
@@ -94,7 +94,7 @@ fn records_of_the_store_can_be_proven() {
     let mut sealed = open(directory.path());
     for _ in 0..10 {
         append(&mut sealed, 100);
-        sealed.commit(now(), &[], true).unwrap();
+        sealed.commit(now(), &[]).unwrap();
     }
     sealed.close(now(), &[]).unwrap();
     archive(&mut sealed, directory.path());

@@ -110,7 +110,7 @@ impl Sealer {
 
     pub(super) fn commit_at(&mut self, now: Timestamp) -> std::io::Result<u64> {
         let last = self.placed.back().copied().unwrap_or(self.last_sealed);
-        let result = self.sealed.commit(now, &[format!("lane 0 {last}")], true);
+        let result = self.sealed.commit(now, &[format!("lane 0 {last}")]);
         self.settle();
         result
     }
@@ -126,7 +126,7 @@ impl Sealer {
     }
 
     pub(super) fn archive(&mut self) -> std::io::Result<()> {
-        self.sealed.full_segments().iter().try_for_each(|job| job.run(self.disk.as_ref(), true))
+        self.sealed.full_segments().iter().try_for_each(|job| job.run(self.disk.as_ref()))
     }
 
     pub(super) fn close(&mut self) -> std::io::Result<()> {

@@ -300,7 +300,7 @@ fn records_of_before_sealing_stay_and_the_first_epoch_begins_after_them() {
     assert!(sealer.found.new_epoch.as_ref().is_some_and(|why| why.contains("not sealed")));
     assert_eq!(sealer.found.tail_ids, [id(1), id(2)]);
     sealer.sealed.append(&line(3, 3), 1, now()).unwrap();
-    sealer.sealed.commit(now(), &[], true).unwrap();
+    sealer.sealed.commit(now(), &[]).unwrap();
     assert_eq!(segment_names(directory.path()).len(), 2);
     drop(sealer);
     assert_eq!(Sealed::open(real(directory.path()), options(), now()).unwrap().1.problems, []);
@@ -319,7 +319,7 @@ fn any_bytes_in_any_small_file_are_damage_and_no_panic() {
             let next = sealer.sealed.next_seq();
             assert!(next >= 13, "{path}: {next}");
             sealer.sealed.append(&line(13, next), 1, now()).unwrap();
-            sealer.sealed.commit(now(), &[], true).unwrap();
+            sealer.sealed.commit(now(), &[]).unwrap();
         }
     }
 }

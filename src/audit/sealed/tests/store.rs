@@ -39,7 +39,7 @@ fn lines_are_sealed_by_the_commit_and_not_before() {
     check_whole(directory.path(), 3);
     assert!(sealer.sealed.append(b"no end", 1, now()).is_err());
     assert!(sealer.sealed.append(b"a\nb\n", 1, now()).is_err());
-    assert!(sealer.sealed.commit(now(), &["two\nlines".to_owned()], true).is_err());
+    assert!(sealer.sealed.commit(now(), &["two\nlines".to_owned()]).is_err());
     check_whole(directory.path(), 3);
 }
 
@@ -52,7 +52,7 @@ fn a_commit_without_news_leaves_the_checkpoint_alone() {
     let before = fs::read(&path).unwrap();
     sealer.commit_at(after(5)).unwrap();
     assert_eq!(fs::read(&path).unwrap(), before);
-    sealer.sealed.commit(after(5), &["lane 0 2".to_owned(), "lane 1 0".to_owned()], true).unwrap();
+    sealer.sealed.commit(after(5), &["lane 0 2".to_owned(), "lane 1 0".to_owned()]).unwrap();
     assert_ne!(fs::read(&path).unwrap(), before, "other extensions are news");
 }
 

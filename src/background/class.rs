@@ -1,0 +1,85 @@
+//! How Linux schedules the calling thread: its class, and the slice of the processor that it has at a time.
+//!
+//! Since 6.12 a thread of any niceness may ask for a slice of its own (`sched_runtime` of `sched_attr`, sched(7)). Its share
+//! of the processor stays what it was; it has it in smaller pieces. Before that only the kernel's own slice is to be had, of
+//! one to three milliseconds, and whoever offers the processor gives up what is left of it.
+
+use std::io;
+
+use libc::sched_attr as Attributes;
+
+use crate::limits;
+
+/// The classes that background work is in (sched(7)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Class {
+    /// As threads are.
+    Other,
+    /// Gives way to all others.
+    Idle,
+}
+
+impl Class {
+    const fn policy(self) -> u32 {
+        match self {
+            Self::Other => libc::SCHED_OTHER.unsigned_abs(),
+            Self::Idle => libc::SCHED_IDLE.unsigned_abs(),
+        }
+    }
+
+    /// Moves the calling thread to this class, as nice as it is, with a short slice.
+    pub(super) fn enter(self) -> io::Result<()> {
+        let now = current()?;
+        set(&Attributes { sched_policy: self.policy(), sched_flags: 0, sched_runtime: slice(), ..now })
+    }
+
+    /// Whether the calling thread is in this class.
+    pub(super) fn is_entered(self) -> bool {
+        current().is_ok_and(|now| now.sched_policy == self.policy())
+    }
+}
+
+/// Has the calling thread, and those that it starts, take their share of the processor in small pieces.
+pub fn shorten_slice() {
+    if let Err(error) =
+        current().and_then(|now| set(&Attributes { sched_flags: 0, sched_runtime: slice(), ..now }))
+    {
+        tracing::debug!(%error, "work in the background has the processor for as long at a time as any");
+    }
+}
+
+/// In nanoseconds.
+fn slice() -> u64 {
+    u64::try_from(limits::SLICE.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// What `sched_getattr` and `sched_setattr` know of.
+const SIZE: u32 = size_of::<Attributes>() as u32;
+
+/// Those of the calling thread.
+#[expect(unsafe_code, reason = "no kept library knows of slices")]
+fn current() -> io::Result<Attributes> {
+    let mut attributes = Attributes {
+        size: SIZE,
+        sched_policy: 0,
+        sched_flags: 0,
+        sched_nice: 0,
+        sched_priority: 0,
+        sched_runtime: 0,
+        sched_deadline: 0,
+        sched_period: 0,
+    };
+    // SAFETY: the pointer is to a whole value of the size that is told, which outlives the call.
+    checked(unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut attributes, SIZE, 0) })?;
+    Ok(attributes)
+}
+
+#[expect(unsafe_code, reason = "no kept library knows of slices")]
+fn set(attributes: &Attributes) -> io::Result<()> {
+    // SAFETY: the pointer is to a whole value that outlives the call, which only reads it.
+    checked(unsafe { libc::syscall(libc::SYS_sched_setattr, 0, std::ptr::from_ref(attributes), 0) })
+}
+
+fn checked(outcome: libc::c_long) -> io::Result<()> {
+    if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
