@@ -10,7 +10,7 @@ mod pieces;
 
 use std::time::Duration;
 
-pub use aside::{Awaited, Backlog, aside, come_forward, in_pieces, keep_up, prepare, step_aside};
+pub use aside::{Awaited, Backlog, aside, come_forward, in_pieces, keep_up, prepare, rest, step_aside};
 pub use class::shorten_slice;
 
 /// Items of work between two offers of the processor.

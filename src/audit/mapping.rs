@@ -23,7 +23,7 @@ use std::{
 
 use memmap2::{Advice, MmapMut, MmapOptions};
 
-use crate::background::breathe;
+use crate::background::rest;
 
 /// Memory behind which there is a file.
 pub(super) trait Mapped: Send {
@@ -103,7 +103,7 @@ impl Mapping {
             let piece = POPULATED_AT_ONCE.min(length - at);
             file.write_all_at(zeros.get(..piece).unwrap_or_default(), at as u64)?;
             self.memory.advise_range(Advice::PopulateWrite, at, piece).ok();
-            breathe();
+            rest();
         }
         Ok(())
     }

@@ -210,6 +210,13 @@ pub(super) fn offer() -> bool {
     true
 }
 
+/// Rests, where the thread works in pieces. Others go on as they are: they may hold what everybody waits for.
+pub fn rest() {
+    if let Stand::InPieces(_) = STAND.get() {
+        offer();
+    }
+}
+
 fn come_forward_in_time() {
     match STAND.get() {
         Stand::Forward | Stand::InPieces(_) | Stand::Hurried => {}
@@ -341,6 +348,41 @@ mod tests {
         let is_idle = || Class::Idle.is_entered();
         let stands = apart(|| (aside(Duration::from_secs(60), is_idle), is_idle()));
         assert!(!stands.1, "{stands:?}");
+    }
+
+    #[test]
+    fn short_work_that_has_waited_goes_on_in_pieces_and_faster_when_much_is_left() {
+        let is_in_pieces = || matches!(STAND.get(), Stand::InPieces(_));
+        let (stands, after) = apart(|| {
+            let stands = aside(Duration::ZERO, || {
+                super::super::breathe();
+                let waited = is_in_pieces();
+                keep_up(Backlog::of(9, 2, 8));
+                let huge = STAND.get();
+                keep_up(Backlog::of(8, 2, 8));
+                let large = is_in_pieces();
+                keep_up(Backlog::of(2, 2, 8));
+                (waited, huge, large, is_in_pieces(), Class::Idle.is_entered())
+            });
+            (stands, STAND.get())
+        });
+        assert_eq!((stands, after), ((true, Stand::Hurried, true, true, false), Stand::Forward));
+    }
+
+    #[test]
+    fn only_what_works_in_pieces_rests() {
+        // One that rests begins a new piece; one that only offered the processor would know how it stands by then.
+        let stands = apart(|| {
+            rest();
+            let inherited = STAND.get();
+            go_on_in_pieces(limits::REST);
+            let began = STAND.get();
+            while STAND.get() == began {
+                rest();
+            }
+            (inherited, matches!(STAND.get(), Stand::InPieces(_)))
+        });
+        assert_eq!(stands, (Stand::Inherited, true));
     }
 
     #[test]
