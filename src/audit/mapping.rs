@@ -66,6 +66,7 @@ impl Slot {
 
 /// A system call is not interrupted for whoever waits for the processor: these take some thirty microseconds.
 const POPULATED_AT_ONCE: usize = 64 * 1024;
+static ZEROS: [u8; POPULATED_AT_ONCE] = [0; POPULATED_AT_ONCE];
 /// Mappings there may be at a time: two for each log of a process, and tests open many.
 static SLOTS: [Slot; 256] = [const { Slot::new() }; 256];
 static PREVIOUS: OnceLock<Result<libc::sigaction, i32>> = OnceLock::new();
@@ -98,10 +99,10 @@ impl Mapping {
     /// what faults cost, with megabytes read ahead for the first of them. Kernels before 5.14 cannot map them all at
     /// once; then each costs a small fault.
     fn populate(&self, file: &File) -> io::Result<()> {
-        let (length, zeros) = (self.memory.len(), [0; POPULATED_AT_ONCE]);
+        let length = self.memory.len();
         for at in (0..length).step_by(POPULATED_AT_ONCE) {
             let piece = POPULATED_AT_ONCE.min(length - at);
-            file.write_all_at(zeros.get(..piece).unwrap_or_default(), at as u64)?;
+            file.write_all_at(ZEROS.get(..piece).unwrap_or_default(), at as u64)?;
             self.memory.advise_range(Advice::PopulateWrite, at, piece).ok();
             rest();
         }

@@ -31,7 +31,7 @@ const MAX_IN_PASS: usize = 16 * 1024 * 1024;
 /// As few of them on a disk that is nearly full: lines take more space than the journal, which is only given back
 /// when they are sealed.
 const LEAST_IN_PASS: usize = 64 * 1024;
-/// Records between two offers of the processor: a fifth of a millisecond.
+/// Records between two offers of the processor: a tenth of a millisecond.
 const BREATH: u32 = 64;
 
 pub(super) struct Sealer {
@@ -254,7 +254,6 @@ impl Sealer {
         Ok(())
     }
 
-    /// Whether so little waits that there is time to let others go first.
     fn backlog(&self) -> Backlog {
         let files = self.lanes.values().map(|lane| lane.files.len()).sum();
         Backlog::of(files, limits::LARGE_UNSEALED, limits::HUGE_UNSEALED)

@@ -176,10 +176,10 @@ impl Sealing {
         let mut role = self.lock();
         let outcome = match std::mem::replace(&mut *role, Role::Closed) {
             Role::Sealing(mut sealer) => {
-                let closed = sealer.close(now);
+                let closed = background::hurried(|| sealer.close(now));
                 let full = sealer.sealed_mut().full_segments();
                 self.archives().extend(full);
-                closed.and(self.archive())
+                closed.and(background::hurried(|| self.archive()))
             }
             Role::Waiting | Role::Closed => Ok(()),
         };

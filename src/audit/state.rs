@@ -170,7 +170,7 @@ impl State {
         let setup = Arc::clone(&self.setup);
         for disk in &setup.disks {
             if outcome.is_err() {
-                // Others wait for this lock: zeros are written ahead of time or not at all.
+                // Others wait for this lock: nothing is synced that does not have to be.
                 let made = Prepared::make(disk, &format!("{}-now", header.nonce), LANE_BYTES, false);
                 // The first disk's error is the one to tell.
                 let prior = outcome;

@@ -9,7 +9,7 @@
 //!
 //! The first two stand aside for the threads that serve requests where the system lets them come forward again, and work
 //! in pieces of a fifth of a millisecond when they had to, since a record is safe before they see it. How long they rest
-//! in between goes by what is left to do.
+//! in between goes by what is left to do. The third makes files in such pieces.
 
 use std::{
     io,
@@ -156,7 +156,7 @@ impl Shared {
         let pass = || self.sealing.pass(&own, now);
         // Not with the locks that request threads take, too; and not where the disk may be full: sealing makes room on it.
         let outcome = if failing || !self.sealing.is_ok() {
-            pass()
+            background::hurried(pass)
         } else {
             background::aside(limits::RECORDS_ASIDE_AT_MOST, pass)
         };
@@ -275,7 +275,7 @@ impl Shared {
         let passes = loop {
             let now = self.clock.now();
             let own = self.lock().own_lane();
-            match self.sealing.pass(&own, now) {
+            match background::hurried(|| self.sealing.pass(&own, now)) {
                 Ok(passed) if passed.more && (!passed.own_is_done || others > 0) => {
                     others -= u32::from(passed.own_is_done);
                     passed.finished.iter().for_each(|path| self.lock().forget(path));

@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::class::Class;
-use super::pieces::Pieces;
+use super::patience::Patience;
+use super::pieces::{Backlog, Pieces};
 use super::used;
 use crate::limits;
 
@@ -26,49 +27,6 @@ enum Stand {
     InPieces(Pieces),
     /// Without a pause, as there is no time for any.
     Hurried,
-}
-
-/// For how long a thread that stands aside waits for the processor.
-///
-/// Of long work only waiting counts: where nobody else wants the processor, it is done no sooner in front of the others, and
-/// disturbs them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Patience {
-    at_most: Duration,
-    began: Instant,
-    /// Processor time that the thread had used by then, where only waiting counts.
-    used: Option<Duration>,
-    /// It cannot be over before.
-    not_before: Instant,
-}
-
-impl Patience {
-    /// From now on.
-    fn new(at_most: Duration) -> Self {
-        let began = Instant::now();
-        Self { at_most, began, used: Some(used()), not_before: began + at_most }
-    }
-
-    /// The same for short work, of which all the time counts.
-    fn of_short(at_most: Duration) -> Self {
-        Self { used: None, ..Self::new(at_most) }
-    }
-
-    const fn is_of_short(&self) -> bool {
-        self.used.is_none()
-    }
-
-    /// Whether it is over; `used` is asked when it may be.
-    fn is_over(&mut self, now: Instant, used: impl FnOnce() -> Duration) -> bool {
-        if now < self.not_before {
-            return false;
-        }
-        let Some(before) = self.used else { return true };
-        let worked = used().saturating_sub(before);
-        let left = self.at_most.saturating_sub((now - self.began).saturating_sub(worked));
-        self.not_before = now + left;
-        left.is_zero()
-    }
 }
 
 /// How many wait for work that may stand aside.
@@ -132,7 +90,7 @@ pub fn aside<T>(at_most: Duration, work: impl FnOnce() -> T) -> T {
 
 /// Does work in pieces, with a rest after each.
 pub fn in_pieces<T>(work: impl FnOnce() -> T) -> T {
-    go_on_in_pieces(limits::REST);
+    go_on_in_pieces(Backlog::Small.rest());
     to_the_end(work)
 }
 
@@ -149,41 +107,22 @@ fn go_on_in_pieces(rest: u32) {
     }
 }
 
-/// How far work that never ends is behind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Backlog {
-    /// As it always is, more or less.
-    Small,
-    /// It has to have more of a processor.
-    Large,
-    /// Soon something would be lost.
-    Huge,
-}
-
-impl Backlog {
-    /// Of `waiting` pieces of work, where more than `large` and more than `huge` are that.
-    #[must_use]
-    pub const fn of(waiting: usize, large: usize, huge: usize) -> Self {
-        match waiting {
-            _ if waiting > huge => Self::Huge,
-            _ if waiting > large => Self::Large,
-            _ => Self::Small,
-        }
-    }
-}
-
-/// Has the calling thread work as fast as it has to for what is left to do. One that stands aside for a small backlog goes
-/// on doing so.
+/// Has work that is done [aside](aside()) go as fast as it has to for what is left to do. With a small backlog one that still
+/// stands aside goes on doing so. Elsewhere nothing happens.
 pub fn keep_up(backlog: Backlog) {
-    match backlog {
-        Backlog::Small if STAND.get() == Stand::Hurried => STAND.set(Stand::Forward),
-        Backlog::Small => {}
-        Backlog::Large => go_on_in_pieces(limits::REST_BEHIND),
-        Backlog::Huge => {
-            come_forward();
-            STAND.set(Stand::Hurried);
-        }
+    match STAND.get() {
+        Stand::Aside(_) if backlog == Backlog::Small => {}
+        Stand::Aside(_) | Stand::InPieces(_) => go_on_in_pieces(backlog.rest()),
+        Stand::Inherited | Stand::Forward | Stand::Hurried => {}
     }
+}
+
+/// Does work without a pause: there is no time for any.
+pub fn hurried<T>(work: impl FnOnce() -> T) -> T {
+    let before = STAND.replace(Stand::Hurried);
+    let done = work();
+    STAND.set(before);
+    done
 }
 
 /// Finds out whether threads may step aside, from a thread that is as nice as any: the system asks more of those that are
@@ -198,10 +137,8 @@ pub(super) fn offer() -> bool {
     match STAND.get() {
         Stand::Hurried => return false,
         Stand::InPieces(_) if is_awaited() => come_forward(),
-        Stand::InPieces(mut pieces) => {
-            pieces.tick();
-            STAND.set(Stand::InPieces(pieces));
-        }
+        Stand::InPieces(pieces) if pieces.is_whole() => return false,
+        Stand::InPieces(pieces) => STAND.set(Stand::InPieces(pieces.rested())),
         Stand::Forward | Stand::Aside(_) | Stand::Inherited => {
             std::thread::yield_now();
             come_forward_in_time();
@@ -222,7 +159,7 @@ fn come_forward_in_time() {
         Stand::Forward | Stand::InPieces(_) | Stand::Hurried => {}
         Stand::Aside(mut patience) => match patience.is_over(Instant::now(), used) {
             _ if is_awaited() => come_forward(),
-            true if patience.is_of_short() => go_on_in_pieces(limits::REST),
+            true if patience.is_of_short() => go_on_in_pieces(Backlog::Small.rest()),
             true => come_forward(),
             false => STAND.set(Stand::Aside(patience)),
         },
@@ -309,26 +246,6 @@ mod tests {
     }
 
     #[test]
-    fn only_waiting_takes_patience() {
-        let mut patience = Patience::new(Duration::from_secs(10));
-        let (began, used) = (patience.began, patience.used.unwrap());
-        let mut is_over = |elapsed, worked| {
-            let [elapsed, worked] = [elapsed, worked].map(Duration::from_secs);
-            patience.is_over(began + elapsed, || used + worked)
-        };
-        // Before it could have waited so long, nobody asks what it has done.
-        assert!(!is_over(9, 0));
-        assert!(!is_over(12, 8), "it has waited four seconds");
-        assert!(!is_over(17, 8), "it is not asked before six more are over");
-        assert!(is_over(18, 8));
-        assert!(is_over(40, 30));
-        let mut short = Patience::of_short(Duration::from_secs(10));
-        let began = short.began;
-        assert!(!short.is_over(began + Duration::from_secs(9), || Duration::ZERO));
-        assert!(short.is_over(began + Duration::from_secs(10), || Duration::from_secs(10)));
-    }
-
-    #[test]
     fn a_thread_that_does_not_run_waits_and_one_that_runs_does_not() {
         let (asleep, busy) = apart(|| {
             let before = used();
@@ -351,22 +268,55 @@ mod tests {
     }
 
     #[test]
-    fn short_work_that_has_waited_goes_on_in_pieces_and_faster_when_much_is_left() {
-        let is_in_pieces = || matches!(STAND.get(), Stand::InPieces(_));
-        let (stands, after) = apart(|| {
-            let stands = aside(Duration::ZERO, || {
+    fn short_work_that_has_waited_goes_on_in_pieces_with_rests_that_go_by_what_is_left() {
+        let rest = || match STAND.get() {
+            Stand::InPieces(pieces) => Some(pieces.rest),
+            _ => None,
+        };
+        let (rests, after) = apart(|| {
+            let rests = aside(Duration::ZERO, || {
                 super::super::breathe();
-                let waited = is_in_pieces();
-                keep_up(Backlog::of(9, 2, 8));
-                let huge = STAND.get();
-                keep_up(Backlog::of(8, 2, 8));
-                let large = is_in_pieces();
-                keep_up(Backlog::of(2, 2, 8));
-                (waited, huge, large, is_in_pieces(), Class::Idle.is_entered())
+                let waited = rest();
+                let left = [9, 8, 2].map(|waiting| {
+                    keep_up(Backlog::of(waiting, 2, 8));
+                    rest()
+                });
+                (waited, left, Class::Idle.is_entered())
             });
-            (stands, STAND.get())
+            (rests, STAND.get())
         });
-        assert_eq!((stands, after), ((true, Stand::Hurried, true, true, false), Stand::Forward));
+        let [small, large, huge] =
+            [Backlog::Small, Backlog::Large, Backlog::Huge].map(|one| Some(one.rest()));
+        assert_eq!((rests, after), ((small, [huge, large, small], false), Stand::Forward));
+    }
+
+    #[test]
+    fn what_is_not_done_aside_is_as_fast_as_it_was_whatever_is_left() {
+        let stands = apart(|| {
+            keep_up(Backlog::Large);
+            let inherited = STAND.get();
+            come_forward();
+            keep_up(Backlog::Huge);
+            let forward = STAND.get();
+            let hurried = hurried(|| {
+                keep_up(Backlog::Large);
+                STAND.get()
+            });
+            (inherited, forward, hurried, STAND.get())
+        });
+        assert_eq!(stands, (Stand::Inherited, Stand::Forward, Stand::Hurried, Stand::Forward));
+    }
+
+    #[test]
+    fn whoever_is_awaited_rests_no_longer() {
+        let stands = apart(|| {
+            go_on_in_pieces(200);
+            let _waiting = Awaited::new();
+            super::super::breathe();
+            let awaited = STAND.get();
+            (awaited, in_pieces(|| STAND.get()))
+        });
+        assert_eq!(stands, (Stand::Forward, Stand::Forward));
     }
 
     #[test]
@@ -375,7 +325,7 @@ mod tests {
         let stands = apart(|| {
             rest();
             let inherited = STAND.get();
-            go_on_in_pieces(limits::REST);
+            go_on_in_pieces(200);
             let began = STAND.get();
             while STAND.get() == began {
                 rest();

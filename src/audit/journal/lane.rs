@@ -196,37 +196,36 @@ impl Prepared {
 fn shape(file: &Arc<dyn DiskFile>, wanted: usize, settled: bool) -> io::Result<(usize, Box<dyn Mapped>)> {
     let mut length = wanted;
     loop {
-        match reserve(file.as_ref(), length) {
-            Ok(()) => break,
+        match shape_at(file, length, settled) {
             Err(error) if is_space(&error) && length > LEAST => length = (length / 2).max(LEAST),
-            Err(error) => return Err(error),
+            shaped => return shaped.map(|memory| (length, memory)),
         }
     }
-    // A file system that cannot share memory gets its records by `pwrite`.
+}
+
+fn shape_at(file: &Arc<dyn DiskFile>, length: usize, settled: bool) -> io::Result<Box<dyn Mapped>> {
+    file.truncate(length as u64)?;
+    let reserved = match file.preallocate(length as u64) {
+        Err(error) if is_space(&error) => return Err(error),
+        other => other,
+    };
     let memory = match file.map(length) {
-        Ok(memory) => memory,
+        Err(error) if is_space(&error) => return Err(error),
+        // A file system that cannot share memory gets its records by `pwrite`. Where space cannot be reserved, zeros
+        // reserve it.
         Err(_) => {
-            if settled {
+            if settled || reserved.is_err() {
                 write_zeros(file.as_ref(), length)?;
             }
             Box::new(Written(Arc::clone(file)))
         }
+        Ok(memory) => memory,
     };
-    // Once it is mapped, since that writes it.
+    // Only now, since to map a file writes it. The first store into each page is a small fault again.
     if settled {
         file.sync()?;
     }
-    Ok((length, memory))
-}
-
-fn reserve(file: &dyn DiskFile, length: usize) -> io::Result<()> {
-    file.truncate(length as u64)?;
-    match file.preallocate(length as u64) {
-        Err(error) if is_space(&error) => Err(error),
-        // Where space cannot be reserved, zeros reserve it.
-        Err(_) => write_zeros(file, length),
-        Ok(()) => Ok(()),
-    }
+    Ok(memory)
 }
 
 fn write_zeros(file: &dyn DiskFile, length: usize) -> io::Result<()> {

@@ -37,7 +37,7 @@ const PIECE: usize = 64 * 1024;
 /// Audit lines are much alike: higher levels cost more than they give. Level 3 takes up to twice the time of this one,
 /// and its output was a tenth smaller for lines of one client and a tenth larger for lines of many.
 const LEVEL: i32 = 1;
-/// Lines between two offers of the processor: a fifth of a millisecond.
+/// Lines between two offers of the processor: a tenth of a millisecond.
 const BREATH: u32 = 64;
 
 /// The job to close one segment.

@@ -167,7 +167,6 @@ impl Sealed {
     /// # Errors
     /// When a step fails; what was sealed stays so.
     pub(in crate::audit) fn close(&mut self, now: Timestamp, extensions: &[String]) -> io::Result<()> {
-        // Somebody waits for the end.
         let size = self.commit(now, extensions)?;
         if size > 0 {
             tree::keep(self.disk.as_ref(), self.epoch.number, size, &self.note)?;
