@@ -316,3 +316,67 @@ impl std::fmt::Debug for Lane {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::File, sync::Mutex};
+
+    use super::*;
+    use crate::audit::files::FileState;
+
+    /// A file that can be mapped, and with it written, up to so many bytes.
+    struct Tight {
+        file: File,
+        most: usize,
+        done: Mutex<Vec<&'static str>>,
+    }
+
+    impl DiskFile for Tight {
+        fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+            self.done.lock().unwrap().push("write");
+            DiskFile::write_at(&self.file, bytes, offset)
+        }
+        fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+            DiskFile::read_at(&self.file, buffer, offset)
+        }
+        fn truncate(&self, length: u64) -> io::Result<()> {
+            self.file.truncate(length)
+        }
+        fn preallocate(&self, _: u64) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+        fn sync(&self) -> io::Result<()> {
+            self.done.lock().unwrap().push("sync");
+            Ok(())
+        }
+        fn state(&self) -> io::Result<FileState> {
+            self.file.state()
+        }
+        fn map(&self, length: usize) -> io::Result<Box<dyn Mapped>> {
+            if length > self.most {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.done.lock().unwrap().push("map");
+            self.file.map(length)
+        }
+        fn try_lock(&self) -> io::Result<bool> {
+            DiskFile::try_lock(&self.file)
+        }
+    }
+
+    #[test]
+    fn a_disk_that_fills_while_a_file_is_mapped_makes_it_shorter_and_what_is_mapped_is_synced() {
+        let shaped = |most, settled| {
+            let tight = Tight { file: tempfile::tempfile().unwrap(), most, done: Mutex::default() };
+            let tight = Arc::new(tight);
+            let file: Arc<dyn DiskFile> = Arc::clone(&tight) as _;
+            let length =
+                shape(&file, 4 * LEAST, settled).map(|(length, _)| length).map_err(|error| error.kind());
+            let done = tight.done.lock().unwrap().clone();
+            (length, done)
+        };
+        assert_eq!(shaped(4 * LEAST, false), (Ok(4 * LEAST), vec!["map"]));
+        assert_eq!(shaped(2 * LEAST, true), (Ok(2 * LEAST), vec!["map", "sync"]));
+        assert_eq!(shaped(LEAST - 1, true), (Err(io::ErrorKind::StorageFull), vec![]));
+    }
+}
