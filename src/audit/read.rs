@@ -155,8 +155,10 @@ pub(super) struct Cursor {
     seen: HashMap<Nonce, u64>,
     /// How far each process was sealed when reading began, where it did not begin with the first record.
     sealed: HashMap<Nonce, u64>,
-    /// The journal, while it is read.
+    /// The journal, opened before the sealed records are read to their end.
     unsealed: Option<Unsealed>,
+    /// They were: what comes next is in the journal as it was opened.
+    sealed_is_read: bool,
 }
 
 struct Current {
@@ -180,6 +182,7 @@ impl Cursor {
             seen: HashMap::new(),
             sealed: if from == 0 { HashMap::new() } else { sealed_ordinals(directory) },
             unsealed: None,
+            sealed_is_read: false,
         };
         if !directory.is_dir() {
             let error = io::Error::new(io::ErrorKind::NotFound, "there is no audit log");
@@ -198,8 +201,11 @@ impl Cursor {
             let unsealed = Unsealed::open(&self.directory).map_err(|error| self.io(error))?;
             self.unsealed = Some(unsealed);
         }
-        if let Some(item) = self.next_sealed()? {
-            return Ok(Some(item));
+        if !self.sealed_is_read {
+            if let Some(item) = self.next_sealed()? {
+                return Ok(Some(item));
+            }
+            self.sealed_is_read = true;
         }
         let Some(unsealed) = &mut self.unsealed else { return Ok(None) };
         let seq = self.expected.unwrap_or(1).max(self.next_unsealed);
@@ -215,6 +221,7 @@ impl Cursor {
             }
             None => {
                 self.unsealed = None;
+                self.sealed_is_read = false;
                 Ok(None)
             }
         }
@@ -284,6 +291,8 @@ impl Cursor {
             }
         }
         let Some(segment) = self.ahead.pop_front() else { return Ok(false) };
+        // Its name says what comes next, also as long as no line is in it.
+        self.next_unsealed = self.next_unsealed.max(segment.first);
         let lines = match segment.lines() {
             // Compressed since the folder was listed.
             Err(SegmentError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {

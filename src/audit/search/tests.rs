@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::super::{Audit, testing::*};
+use super::super::{Audit, Options, files::RealDisk, testing::*};
 use super::*;
 use crate::clock::SystemClock;
 
@@ -60,4 +60,32 @@ fn an_id_that_is_found_is_all_there_is_though_a_segment_is_gone() {
     let (found, missing) = problems(&Query { case: Some("TS-1".to_owned()), ..Query::default() });
     assert!(found < 501 && missing == 1, "{found} {missing}");
     audit.close().unwrap();
+}
+
+/// A segment is made before its first line is in it, and that may take long on a disk that is full.
+#[test]
+fn what_is_in_the_journal_is_found_though_the_last_segment_has_no_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    let succeeding = || Options { succeed: true, ..options(path) };
+    let open = || Audit::open(succeeding(), Arc::new(SystemClock)).unwrap().0;
+    let record = |audit: &Audit| blocked("TS-1", b"/a", |event| audit.record(event)).id().to_string();
+    let audit = open();
+    let mut given: HashSet<String> = (0..300).map(|_| record(&audit)).collect();
+    audit.close().unwrap();
+    let sealed = super::super::records(path).unwrap().count();
+    // Somebody else has the directory: what is recorded now is not sealed.
+    let disk = RealDisk::open(path, "ams-1").unwrap();
+    let audit = open();
+    given.extend((0..100).map(|_| record(&audit)));
+    std::fs::write(path.join(format!("segments/{:020}.jsonl", sealed + 1)), "").unwrap();
+    assert_eq!(found(path, &Query::default()), given);
+    let seqs: Vec<u64> =
+        super::super::records(path).unwrap().map(|item| item.unwrap().unwrap().seq).collect();
+    assert_eq!(seqs, (1..=given.len() as u64).collect::<Vec<_>>());
+    let mut tail = super::super::Tail::open(path, 1).unwrap();
+    assert_eq!(tail.next_record().unwrap().unwrap().unwrap().seq, given.len() as u64);
+    drop(disk);
+    audit.close().unwrap();
+    assert_eq!(found(path, &Query::default()), given);
 }
