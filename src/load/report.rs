@@ -120,6 +120,10 @@ pub struct Latency {
     pub max_us: f64,
     /// The histogram whole: latencies in nanoseconds, exact to a thousandth, and how many.
     pub histogram_ns: Vec<(u64, u64)>,
+    /// The same in nanoseconds, as HdrHistogram's tools exchange it: V2, compressed, in base64. A report of an early
+    /// version has none.
+    #[serde(default)]
+    pub hdr_histogram: String,
 }
 
 impl Latency {

@@ -3,7 +3,11 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
+use base64::{Engine, engine::general_purpose::STANDARD};
+use hdrhistogram::{
+    Histogram,
+    serialization::{Serializer, V2DeflateSerializer},
+};
 
 use super::judge::Fault;
 use super::report::{FORMAT, Failures, Generator, Latency, Report, Second, Swap};
@@ -119,6 +123,16 @@ fn latency(histogram: &Histogram<u64>) -> Latency {
             .iter_recorded()
             .map(|bucket| (bucket.value_iterated_to(), bucket.count_at_value()))
             .collect(),
+        hdr_histogram: interchange(histogram),
+    }
+}
+
+/// The histogram as HdrHistogram's tools exchange it; nothing where it cannot be had, since the same is there in pairs.
+fn interchange(histogram: &Histogram<u64>) -> String {
+    let mut bytes = Vec::new();
+    match V2DeflateSerializer::new().serialize(histogram, &mut bytes) {
+        Ok(_) => STANDARD.encode(bytes),
+        Err(_) => String::new(),
     }
 }
 
@@ -307,6 +321,8 @@ fn columns(cell: impl Fn(f64) -> String) -> String {
 
 #[cfg(test)]
 mod tests {
+    use hdrhistogram::serialization::Deserializer;
+
     use super::*;
 
     #[test]
@@ -320,6 +336,22 @@ mod tests {
             ["1.5", "1,000", "0.13", "2,346", "2", "13"]
         );
         assert_eq!([thousands(7.0), thousands(1_000.0), thousands(1_234_567.4)], ["7", "1,000", "1,234,567"]);
+    }
+
+    #[test]
+    fn a_report_has_its_histogram_in_the_form_that_tools_exchange() {
+        let mut recorded = histogram();
+        (1..=1_000_u64).for_each(|microseconds| recorded.record_n(microseconds * 1_000, 3).unwrap());
+        let latency = latency(&recorded);
+        // The cookie of a compressed histogram of version 2, by which tools know it.
+        assert!(latency.hdr_histogram.starts_with("HISTF"), "{}", latency.hdr_histogram);
+        let bytes = STANDARD.decode(&latency.hdr_histogram).unwrap();
+        let read: Histogram<u64> = Deserializer::new().deserialize(&mut bytes.as_slice()).unwrap();
+        assert_eq!(read, recorded);
+        let empty: Histogram<u64> = Deserializer::new()
+            .deserialize(&mut STANDARD.decode(interchange(&histogram())).unwrap().as_slice())
+            .unwrap();
+        assert!(empty.is_empty());
     }
 
     #[test]
