@@ -22,6 +22,9 @@ use super::{
 /// A `seq` further ahead than this is damage, not a hole.
 const MAX_HOLE: u64 = 1 << 40;
 
+/// Records of the journal that are read between two looks at the segments.
+const LOOK_EVERY: u32 = 1024;
+
 /// Why reading stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
@@ -157,8 +160,8 @@ pub(super) struct Cursor {
     sealed: HashMap<Nonce, u64>,
     /// The journal, opened before the sealed records are read to their end.
     unsealed: Option<Unsealed>,
-    /// They were: what comes next is in the journal as it was opened.
-    sealed_is_read: bool,
+    /// Records of the journal that come before another look at the segments: one for each would list them each time.
+    before_a_look: u32,
 }
 
 struct Current {
@@ -182,7 +185,7 @@ impl Cursor {
             seen: HashMap::new(),
             sealed: if from == 0 { HashMap::new() } else { sealed_ordinals(directory) },
             unsealed: None,
-            sealed_is_read: false,
+            before_a_look: 0,
         };
         if !directory.is_dir() {
             let error = io::Error::new(io::ErrorKind::NotFound, "there is no audit log");
@@ -201,30 +204,40 @@ impl Cursor {
             let unsealed = Unsealed::open(&self.directory).map_err(|error| self.io(error))?;
             self.unsealed = Some(unsealed);
         }
-        if !self.sealed_is_read {
-            if let Some(item) = self.next_sealed()? {
-                return Ok(Some(item));
+        loop {
+            let looks = self.before_a_look == 0;
+            if looks {
+                if let Some(item) = self.next_sealed()? {
+                    return Ok(Some(item));
+                }
+                self.before_a_look = LOOK_EVERY;
             }
-            self.sealed_is_read = true;
+            if let Some(record) = self.next_unsealed()? {
+                self.before_a_look -= 1;
+                return Ok(Some(Ok(record)));
+            }
+            self.before_a_look = 0;
+            // The journal ends: what was sealed since the last look comes behind it.
+            if looks {
+                self.unsealed = None;
+                return Ok(None);
+            }
         }
+    }
+
+    /// The next record of the journal as it was opened.
+    fn next_unsealed(&mut self) -> Result<Option<Record>, ReadError> {
         let Some(unsealed) = &mut self.unsealed else { return Ok(None) };
-        let seq = self.expected.unwrap_or(1).max(self.next_unsealed);
         for (nonce, ordinal) in self.sealed.drain() {
             let seen = self.seen.entry(nonce).or_default();
             *seen = ordinal.max(*seen);
         }
-        let next = unsealed.next(seq, &mut self.seen);
-        match next.map_err(|error| self.io(error))? {
-            Some(record) => {
-                self.next_unsealed = seq + 1;
-                Ok(Some(Ok(record)))
-            }
-            None => {
-                self.unsealed = None;
-                self.sealed_is_read = false;
-                Ok(None)
-            }
+        let seq = self.expected.unwrap_or(1).max(self.next_unsealed);
+        let next = unsealed.next(seq, &mut self.seen).map_err(|error| self.io(error))?;
+        if next.is_some() {
+            self.next_unsealed = seq.saturating_add(1);
         }
+        Ok(next)
     }
 
     fn next_sealed(&mut self) -> Result<Option<Item>, ReadError> {
@@ -279,7 +292,7 @@ impl Cursor {
     /// Goes on to the next segment if there is one and this one is read to its end.
     fn advance(&mut self) -> Result<bool, ReadError> {
         if self.ahead.is_empty() {
-            self.look_ahead(self.current.as_ref().map_or(0, |current| current.first + 1))?;
+            self.look_ahead(self.current.as_ref().map_or(0, |current| current.first.saturating_add(1)))?;
         }
         if let Some(current) = &mut self.current {
             if self.ahead.is_empty() {

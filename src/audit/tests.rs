@@ -203,6 +203,25 @@ fn a_tail_shows_the_last_records_and_follows_from_the_journal_into_segments() {
 }
 
 #[test]
+fn what_is_sealed_while_the_journal_is_read_is_shown_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let (audit, ..) = opened(directory.path());
+    record_some(&audit, 30);
+    let mut reading = records(directory.path()).unwrap();
+    let first = reading.next().unwrap().unwrap().unwrap();
+    // More than a file of the journal holds: what follows is in one that was not there.
+    record_some(&audit, 300);
+    while audit.counters().seq < 330 {
+        audit.tend();
+    }
+    record_some(&audit, 5);
+    let rest = reading.map(|item| item.unwrap().unwrap().seq);
+    let seqs: Vec<u64> = std::iter::once(first.seq).chain(rest).collect();
+    assert!(seqs.len() >= 330, "{} records", seqs.len());
+    assert!(seqs.iter().copied().eq(1..=seqs.len() as u64), "none twice, none left out");
+}
+
+#[test]
 fn many_threads_get_one_sequence() {
     let directory = tempfile::tempdir().unwrap();
     let (audit, _) = Audit::open(options(directory.path()), Steps::of_millis(1)).unwrap();
