@@ -123,7 +123,7 @@ pub struct Latency {
     /// The same in nanoseconds, as HdrHistogram's tools exchange it: V2, compressed, in base64. A report of an early
     /// version has none.
     #[serde(default)]
-    pub hdr_histogram: String,
+    pub hdr_histogram: Option<String>,
 }
 
 impl Latency {
