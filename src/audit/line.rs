@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 
+use uuid::Uuid;
+
 /// Characters of a record's time.
 pub(in crate::audit) const TIME: usize = 27;
 
@@ -41,9 +43,14 @@ impl<'l> Head<'l> {
         high << 22 | low
     }
 
+    /// What follows these three, from the quote of the next key on.
+    pub(in crate::audit) fn rest(&self) -> &'l [u8] {
+        self.rest
+    }
+
     /// The fields after these three.
     pub(in crate::audit) fn fields(&self) -> Fields<'l> {
-        Fields { rest: Some(self.rest) }
+        Fields::of(self.rest)
     }
 }
 
@@ -59,19 +66,7 @@ fn number(text: &[u8]) -> Option<(u64, &[u8])> {
 
 /// A UUID of version 7 in lower case.
 fn parse_id(text: &[u8]) -> Option<u128> {
-    let mut id = 0u128;
-    for (place, byte) in text.iter().enumerate() {
-        let digit = match byte {
-            b'0'..=b'9' => byte - b'0',
-            b'a'..=b'f' => byte - b'a' + 10,
-            b'-' if matches!(place, 8 | 13 | 18 | 23) => continue,
-            _ => return None,
-        };
-        if matches!(place, 8 | 13 | 18 | 23) {
-            return None;
-        }
-        id = id << 4 | u128::from(digit);
-    }
+    let id = Uuid::try_parse_ascii(text).ok().filter(|_| !text.iter().any(u8::is_ascii_uppercase))?.as_u128();
     (id >> 76 & 0xf == 7 && id >> 62 & 3 == 2).then_some(id)
 }
 
@@ -84,6 +79,20 @@ fn is_time(text: &[u8; TIME]) -> bool {
 /// The fields of an object: the text of each key and the JSON of its value. Ends early where the form is broken.
 pub(in crate::audit) struct Fields<'l> {
     rest: Option<&'l [u8]>,
+    /// See [`Fields::end`].
+    end: usize,
+}
+
+impl<'l> Fields<'l> {
+    /// Those that begin with the quote of a key.
+    pub(in crate::audit) fn of(rest: &'l [u8]) -> Self {
+        Self { rest: Some(rest), end: 0 }
+    }
+
+    /// Where the field that came last ends, before its comma; 0 when none has come.
+    pub(in crate::audit) fn end(&self) -> usize {
+        self.end
+    }
 }
 
 impl<'l> Iterator for Fields<'l> {
@@ -94,6 +103,8 @@ impl<'l> Iterator for Fields<'l> {
         let (key, rest) = text.split_at_checked(text_end(text)?)?;
         let rest = rest.strip_prefix(b"\":")?;
         let (value, rest) = rest.split_at_checked(value_end(rest)?)?;
+        // `"key":value`, behind the comma of the field before.
+        self.end += usize::from(self.end > 0) + key.len() + value.len() + 3;
         self.rest = rest.strip_prefix(b",");
         Some((key, value))
     }
@@ -181,6 +192,18 @@ mod tests {
             head.fields().find_map(|(key, value)| (key == b"missed").then(|| count(value))),
             Some(Some(12))
         );
+    }
+
+    #[test]
+    fn fields_know_where_they_end() {
+        let head = Head::parse(LINE).unwrap();
+        let mut fields = head.fields();
+        let mut ends = Vec::new();
+        while let Some((_, value)) = fields.next() {
+            assert!(head.rest()[..fields.end()].ends_with(value));
+            ends.push(head.rest()[fields.end()]);
+        }
+        assert_eq!(ends, b",,,,,}");
     }
 
     #[test]

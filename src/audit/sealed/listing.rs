@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, io};
 
 use super::{
-    archive::Archive,
+    archive::{Archive, Lines},
     epoch::Epochs,
     index::SegmentIndex,
     names::{Form, parse_segment, segment, segment_name},
@@ -159,6 +159,9 @@ fn job(
         end,
         epoch: number,
         leaf: entry.first - epoch.first_seq,
-        hashes: index.filter(|index| index.end_seq() == end).map(|index| index.range),
+        lines: match index.filter(|index| index.end_seq() == end) {
+            Some(index) => Lines::Sealed(index.range, None),
+            None => Lines::Unknown,
+        },
     })
 }

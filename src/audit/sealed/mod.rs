@@ -34,6 +34,7 @@ mod resume;
 mod scan;
 mod segment;
 mod store;
+mod sum;
 mod text;
 mod tree;
 mod witness;

@@ -4,7 +4,10 @@ use std::io;
 
 use jiff::Timestamp;
 
-use super::names::{Form, segment};
+use super::{
+    names::{Form, segment},
+    sum::Summing,
+};
 use crate::audit::{
     files::{Disk, DiskFile, Identity, free_name, read_full_at, set_aside, write_all_at},
     merkle::Range,
@@ -26,6 +29,8 @@ pub(super) struct Segment {
     started: Option<Timestamp>,
     /// The leaves that its sealed lines are.
     pub(super) range: Range,
+    /// The sum of its sealed lines; none when an earlier process sealed some of them.
+    summing: Option<Summing>,
 }
 
 /// What became of the file under us.
@@ -63,14 +68,32 @@ impl Segment {
             other => other?,
         };
         let identity = file.state()?.identity;
-        Ok(Self { file, identity, first, sealed: 0, written: 0, started: None, range: Range::new(leaf) })
+        Ok(Self {
+            file,
+            identity,
+            first,
+            sealed: 0,
+            written: 0,
+            started: None,
+            range: Range::new(leaf),
+            summing: Summing::start(),
+        })
     }
 
     /// Goes on with a segment of an earlier process.
     pub(super) fn resume(resumed: Resumed) -> io::Result<Self> {
         let Resumed { file, first, sealed, written, started, range } = resumed;
         let identity = file.state()?.identity;
-        Ok(Self { file, identity, first, sealed, written, started, range })
+        Ok(Self {
+            file,
+            identity,
+            first,
+            sealed,
+            written,
+            started,
+            range,
+            summing: Summing::start().filter(|_| sealed == 0),
+        })
     }
 
     pub(super) fn first(&self) -> u64 {
@@ -136,10 +159,15 @@ impl Segment {
         Ok(())
     }
 
-    /// Everything that was appended is under a checkpoint now.
-    pub(super) fn seal(&mut self, range: Range) {
+    /// Everything that was appended is under a checkpoint now: its lines are these leaves, and have this sum.
+    pub(super) fn seal(&mut self, range: Range, summing: Option<Summing>) {
         self.sealed = self.written;
-        self.range = range;
+        (self.range, self.summing) = (range, summing);
+    }
+
+    /// The sum of its sealed lines, if all of them were sealed here.
+    pub(super) fn summing(&self) -> Option<&Summing> {
+        self.summing.as_ref()
     }
 
     /// Whether the file at our path is still the one we write, as long as we left it.

@@ -5,12 +5,13 @@ use std::{io, path::PathBuf, sync::Arc};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    archive::Archive,
+    archive::{Archive, Lines},
     epoch::Epoch,
     fault::Fault,
     key,
     pending::{Pending, check},
     segment::{Condition, Segment, is_space},
+    sum::Summing,
     text::for_each_line,
     tree,
     witness::Witness,
@@ -67,7 +68,8 @@ pub(in crate::audit) struct Sealed {
 pub(super) struct Next {
     note: String,
     tree: Frontier,
-    range: Option<Range>,
+    /// The leaves of the open segment, and the sum of its lines.
+    leaves: Option<(Range, Option<Summing>)>,
     extensions: Vec<String>,
 }
 
@@ -215,7 +217,7 @@ impl Sealed {
             end: self.epoch.seq_after(old.range.end()),
             epoch: self.epoch.number,
             leaf: old.range.start(),
-            hashes: Some(old.range.hashes().to_vec()),
+            lines: Lines::Sealed(old.range.hashes().to_vec(), old.summing().map(Summing::sum)),
         });
         let start = old.range.start();
         let sizes = tree::kept_sizes(self.disk.as_ref(), self.epoch.number).unwrap_or_default();
@@ -230,22 +232,24 @@ impl Sealed {
             // Lines of an earlier process whose segment was given up.
             self.start_segment(now).map_err(Fault::Sound)?;
         }
-        let (mut tree, mut full, mut range) = (self.tree.clone(), Vec::new(), None);
+        let (mut tree, mut full, mut leaves) = (self.tree.clone(), Vec::new(), None);
         if let Some(segment) = self.segment.as_ref().filter(|_| !self.pending.is_empty()) {
             segment.sync().map_err(Fault::Doubtful)?;
             let mut growth = Growth::new(tree, segment.range.clone());
             let (mut half, mut breath) = (Vec::new(), Breath::every(1));
+            let mut summing = segment.summing().cloned();
             let hash = |bytes: &[u8]| {
                 for_each_line(&mut half, bytes, |line| growth.push(leaf_hash(line)));
+                summing.iter_mut().for_each(|summing| summing.add(bytes));
                 breath.tick();
             };
             segment.read_back(self.pending.bytes(), hash).map_err(Fault::Doubtful)?;
-            let (grown, leaves, tiles) = growth.finish();
-            (tree, full, range) = (grown, tiles, Some(leaves));
+            let (grown, range, tiles) = growth.finish();
+            (tree, full, leaves) = (grown, tiles, Some((range, summing)));
         }
         tree::write_tiles(self.disk.as_ref(), self.epoch.number, &full).map_err(Fault::Sound)?;
         let note = tree::sign(&self.epoch, &self.signer, &tree, now, extensions);
-        self.publish(Next { note, tree, range, extensions: extensions.to_vec() })?;
+        self.publish(Next { note, tree, leaves, extensions: extensions.to_vec() })?;
         self.tell_witness();
         Ok(())
     }
@@ -275,8 +279,8 @@ impl Sealed {
     }
 
     fn apply(&mut self, next: Next) {
-        if let (Some(segment), Some(range)) = (&mut self.segment, next.range) {
-            segment.seal(range);
+        if let (Some(segment), Some((range, summing))) = (&mut self.segment, next.leaves) {
+            segment.seal(range, summing);
         }
         self.pending.clear();
         (self.tree, self.note, self.extensions) = (next.tree, next.note, next.extensions);

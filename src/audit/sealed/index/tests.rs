@@ -1,6 +1,7 @@
 //! What an index says of lines, and what becomes of one that is damaged.
 
 use super::*;
+use crate::audit::{facts::Facts, line::Head};
 
 fn line(case: &str, host: &str, time: &str) -> Vec<u8> {
     format!(
@@ -69,6 +70,63 @@ fn terms_that_look_like_those_of_the_record_before_are_found_as_well() {
     for term in [Term::Case("10.0.0.1"), Term::Host("10.0.0.1"), Term::Host("d"), Term::Client("d")] {
         assert!(!index.may_hold(term), "{term}");
     }
+}
+
+/// What is about the same as the record before is read in half. That must not show in the index.
+#[test]
+fn an_index_is_the_same_whether_its_lines_are_like_the_line_before_or_not() {
+    let subjects = [
+        r#""kind":"edge.stopped""#,
+        r#""kind":"request.blocked","case":"a","host":"a.example","names":["A.example"],"matched":".a.example""#,
+        r#""kind":"request.blocked","case":"a","host":"a.example","names":["A.example","b.example"],"matched":"a.example""#,
+        r#""kind":"request.blocked","case":"a","host":"a.example""#,
+        r#""kind":"request.blocked","case":"a\"","host":"a.example""#,
+        r#""kind":"request.shadowed","case":"b","host":"a.example","matched":"a.example""#,
+        r#""kind":"request.blocked","matched":5"#,
+        r#""kind":"request.blocked","matched":57"#,
+        // Client and revision where they never are, and once more behind.
+        r#""client":"192.0.2.8","kind":"edge.stopped""#,
+        r#""revision":9,"kind":"edge.stopped""#,
+    ];
+    let rests = [
+        "",
+        r#","path":"/","client":"192.0.2.1","revision":7"#,
+        r#","path":"/","client":"192.0.2.2","revision":5"#,
+        r#","client":"192.0.2.1","matched":"c.example","revision":9"#,
+        r#","names":["c.example"],"client":"192.0.2.3""#,
+        r#","case":"late","host":"late.example","kind":"late""#,
+        r#","o":{"case":"no"},"client":"192.0.2.4","x"#,
+        r#"x,"client":"192.0.2.5""#,
+    ];
+    let texts: Vec<String> =
+        subjects.iter().flat_map(|subject| rests.map(|rest| format!("{subject}{rest}"))).collect();
+    let line = |seq: u64, text: &str| {
+        let id = format!("019a9f5c-2f6b-7002-8000-{seq:012x}");
+        format!(r#"{{"id":"{id}","seq":{seq},"time":"2026-11-20T22:30:0{seq}.000000Z","edge":"e",{text}}}"#)
+            .into_bytes()
+    };
+    let like = |builder: &mut IndexBuilder, line: &[u8]| builder.line(line);
+    let whole = |builder: &mut IndexBuilder, line: &[u8]| {
+        let head = Head::parse(line).unwrap();
+        builder.record(&head, &Facts::of(&head), line.len() as u64);
+    };
+    for first in &texts {
+        for second in &texts {
+            let lines = [line(1, first), line(2, second), line(3, first)];
+            let of = |take: &dyn Fn(&mut IndexBuilder, &[u8])| {
+                let mut builder = IndexBuilder::new(1, 1);
+                lines.iter().for_each(|line| take(&mut builder, line));
+                builder.finish(&[])
+            };
+            assert_eq!(of(&like), of(&whole), "{first} / {second}");
+        }
+    }
+    // And it is taken, or this tells nothing.
+    let (mut builder, text) = (IndexBuilder::new(1, 1), format!("{}{}", subjects[1], rests[1]));
+    let other = format!("{}{}", subjects[1], rests[2]);
+    builder.line(&line(1, &text));
+    assert!(builder.take_alike(&Head::parse(&line(2, &other)).unwrap(), 1));
+    assert!(!builder.take_alike(&Head::parse(&line(3, &text.replace("a.example", "b.example"))).unwrap(), 1));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use super::super::archive::Lines;
 use super::*;
 
 fn log(directory: &Path, events: u64) -> Sealer {
@@ -58,12 +59,24 @@ fn an_interrupted_archive_is_done_anew() {
 #[test]
 fn a_segment_that_is_not_what_was_sealed_is_left_as_it_is() {
     for change in [|bytes: &mut Vec<u8>| bytes[100] ^= 1, |bytes: &mut Vec<u8>| bytes.truncate(400)] {
-        let directory = tempfile::tempdir().unwrap();
-        let mut sealer = log(directory.path(), 12);
-        let path = segments(directory.path()).unwrap().remove(0).path;
-        alter(&path, change);
-        let error = sealer.archive().unwrap_err();
-        assert!(error.to_string().starts_with("segment 1 is left as it is"), "{error}");
-        assert!(path.exists() && segment_names(directory.path()).iter().all(|name| name.ends_with(".jsonl")));
+        // Sealed by one process, or by two: then no checksum of all of it is at hand.
+        for interrupted in [false, true] {
+            let directory = tempfile::tempdir().unwrap();
+            if interrupted {
+                drop(log(directory.path(), 2));
+            }
+            let mut sealer = Sealer::in_directory(directory.path());
+            for last in 1 + 2 * u64::from(interrupted)..=12 {
+                sealer.write(last).unwrap();
+            }
+            let path = segments(directory.path()).unwrap().remove(0).path;
+            alter(&path, change);
+            let job = sealer.sealed.full_segments().remove(0);
+            assert_eq!(matches!(job.lines, Lines::Sealed(_, Some(_))), !interrupted);
+            let error = job.run(sealer.disk.as_ref()).unwrap_err();
+            assert!(error.to_string().starts_with("segment 1 is left as it is"), "{error}");
+            let names = segment_names(directory.path());
+            assert!(path.exists() && names.iter().all(|name| name.ends_with(".jsonl")), "{names:?}");
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::{path::Path, sync::atomic::Ordering::Relaxed};
 
 use rustix::io::Errno;
 
+use super::super::archive::OTHER_LINES;
 use super::{
     faulty::{Faults, FaultyDisk, Mode},
     *,
@@ -33,6 +34,8 @@ fn run(directory: &Path, faults: &Arc<Faults>, deadly: bool, scene: Scene) -> (u
             std::fs::remove_file(&open.path).unwrap();
         }
         let step = sealer.append().and_then(|()| sealer.commit().map(drop)).and_then(|()| sealer.archive());
+        // Whatever went wrong: what is sealed is what was sealed.
+        assert!(!step.as_ref().is_err_and(|error| error.to_string().ends_with(OTHER_LINES)), "{step:?}");
         if step.is_err() && deadly {
             return (sealer.last_sealed, false);
         }
