@@ -79,15 +79,15 @@ pub(super) fn line(out: &mut Vec<u8>, edge: &str, seq: u64, entry: &Entry<'_>, r
 fn body(out: &mut Vec<u8>, facts: &Facts<'_>, repeated: &mut Repeated) {
     field(out, "kind", facts.kind.as_str().as_bytes(), limits::WORD);
     if let Some(decision) = &facts.enforcement {
-        field(out, "case", decision.case, limits::WORD);
-        field(out, "customer", decision.customer, limits::LABEL);
-        field(out, "basis", decision.basis, limits::WORD);
-        field(out, "action", decision.action, limits::WORD);
-        if let Some(status) = decision.status {
-            number(out, "status", status.into());
-        }
+        let make = |text: &mut Vec<u8>| terms(text, decision);
+        out.extend_from_slice(repeated.terms(decision.terms, decision.status, make));
     }
-    subject(out, facts.request.as_ref(), facts.enforcement.as_ref());
+    if let Some(asked) = &facts.request {
+        out.extend_from_slice(repeated.subject(asked.subject, |text| subject(text, asked)));
+    }
+    if let Some(decision) = &facts.enforcement {
+        field(out, "matched", decision.matched, limits::NAME);
+    }
     if let Some(asked) = &facts.request {
         question(out, asked, repeated);
     }
@@ -103,15 +103,21 @@ fn body(out: &mut Vec<u8>, facts: &Facts<'_>, repeated: &mut Repeated) {
     out.extend_from_slice(facts.fields);
 }
 
-/// Host, names and what matched them.
-fn subject(out: &mut Vec<u8>, asked: Option<&Asked<'_>>, decision: Option<&Decision<'_>>) {
-    if let Some(asked) = asked {
-        field(out, "host", asked.host, limits::LABEL);
-        list(out, "names", asked.names, limits::NAMES, limits::NAME, Origin::Client);
+/// What was decided.
+fn terms(out: &mut Vec<u8>, decision: &Decision<'_>) {
+    field(out, "case", decision.case, limits::WORD);
+    field(out, "customer", decision.customer, limits::LABEL);
+    field(out, "basis", decision.basis, limits::WORD);
+    field(out, "action", decision.action, limits::WORD);
+    if let Some(status) = decision.status {
+        number(out, "status", status.into());
     }
-    if let Some(decision) = decision {
-        field(out, "matched", decision.matched, limits::NAME);
-    }
+}
+
+/// Host and names.
+fn subject(out: &mut Vec<u8>, asked: &Asked<'_>) {
+    field(out, "host", asked.host, limits::LABEL);
+    list(out, "names", asked.names, limits::NAMES, limits::NAME, Origin::Client);
 }
 
 /// What the client asked for, and over what.

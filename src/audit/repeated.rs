@@ -8,12 +8,39 @@ use super::privacy::ClientText;
 /// Clients whose text is kept: when there are more, all are forgotten.
 const CLIENTS: usize = 1024;
 
-/// The second and the clients that were written last, as texts.
+/// The second and the clients that were written last, as texts; and what the record before was about, as it is in most
+/// records of a flood.
 #[derive(Debug, Default)]
 pub(super) struct Repeated {
     second: Option<i64>,
     time: String,
     clients: HashMap<[u8; 18], Box<[u8]>>,
+    terms: Made<Option<u16>>,
+    subject: Made<()>,
+}
+
+/// A text, and the bytes and the value that it was made of.
+#[derive(Debug, Default)]
+struct Made<V> {
+    of: Option<(Vec<u8>, V)>,
+    text: Vec<u8>,
+}
+
+impl<V: PartialEq> Made<V> {
+    fn text(&mut self, bytes: &[u8], value: V, make: impl FnOnce(&mut Vec<u8>)) -> &[u8] {
+        match &mut self.of {
+            Some((known, of)) if known == bytes && *of == value => {}
+            of => {
+                let mut known = of.take().map(|(known, _)| known).unwrap_or_default();
+                known.clear();
+                known.extend_from_slice(bytes);
+                *of = Some((known, value));
+                self.text.clear();
+                make(&mut self.text);
+            }
+        }
+        &self.text
+    }
 }
 
 impl Repeated {
@@ -36,6 +63,21 @@ impl Repeated {
         }
         self.time.push('Z');
         &self.time
+    }
+
+    /// The fields that `make` writes of a decision with these terms and status.
+    pub(super) fn terms(
+        &mut self,
+        terms: &[u8],
+        status: Option<u16>,
+        make: impl FnOnce(&mut Vec<u8>),
+    ) -> &[u8] {
+        self.terms.text(terms, status, make)
+    }
+
+    /// The fields that `make` writes of a host and its names.
+    pub(super) fn subject(&mut self, subject: &[u8], make: impl FnOnce(&mut Vec<u8>)) -> &[u8] {
+        self.subject.text(subject, (), make)
     }
 
     /// A client as a JSON string.

@@ -181,6 +181,8 @@ pub(in crate::audit) struct Facts<'a> {
 /// See [`Enforcement`].
 #[derive(Debug, Clone, Copy)]
 pub(in crate::audit) struct Decision<'a> {
+    /// The bytes of the five fields that follow: where they are the same, so are these.
+    pub(in crate::audit) terms: &'a [u8],
     pub(in crate::audit) case: &'a [u8],
     pub(in crate::audit) customer: &'a [u8],
     pub(in crate::audit) basis: &'a [u8],
@@ -193,6 +195,8 @@ pub(in crate::audit) struct Decision<'a> {
 /// See [`RequestFacts`].
 #[derive(Debug, Clone, Copy)]
 pub(in crate::audit) struct Asked<'a> {
+    /// The bytes of the two fields that follow.
+    pub(in crate::audit) subject: &'a [u8],
     pub(in crate::audit) host: &'a [u8],
     pub(in crate::audit) names: List<'a>,
     pub(in crate::audit) method: &'a [u8],
@@ -262,9 +266,11 @@ impl<'a> Source<'a> {
     }
 
     fn decision(&mut self, has_status: bool) -> Option<Decision<'a>> {
+        let start = self.0;
         let [case, customer, basis, action] = [self.text()?, self.text()?, self.text()?, self.text()?];
         let status = u16::from_le_bytes(*self.chunk()?);
         Some(Decision {
+            terms: self.since(start),
             case,
             customer,
             basis,
@@ -276,9 +282,12 @@ impl<'a> Source<'a> {
     }
 
     fn asked(&mut self, has_upstream: bool) -> Option<Asked<'a>> {
+        let start = self.0;
+        let (host, names) = (self.text()?, self.list()?);
         Some(Asked {
-            host: self.text()?,
-            names: self.list()?,
+            subject: self.since(start),
+            host,
+            names,
             method: self.text()?,
             path: self.text()?,
             client: ClientText::from_bytes(*self.chunk()?)?,
@@ -296,7 +305,12 @@ impl<'a> Source<'a> {
         for _ in 0..count {
             self.text()?;
         }
-        Some(List { count: count.into(), bytes: bytes.get(..bytes.len() - self.0.len())? })
+        Some(List { count: count.into(), bytes: self.since(bytes) })
+    }
+
+    /// What was read since `start` was left.
+    fn since(&self, start: &'a [u8]) -> &'a [u8] {
+        start.get(..start.len() - self.0.len()).unwrap_or_default()
     }
 
     fn text(&mut self) -> Option<&'a [u8]> {

@@ -5,7 +5,13 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::{
-    super::{Enforcement, Event, Kind, RequestFacts, testing::blocked},
+    super::{
+        Enforcement, Event, Kind, RequestFacts,
+        journal::{self, Draft},
+        privacy::Privacy,
+        repeated::Repeated,
+        testing::blocked,
+    },
     MAX_LINE, line_of,
 };
 
@@ -26,6 +32,50 @@ fn a_record_has_its_fields_in_the_documented_order() {
             "\n"
         )
     );
+}
+
+/// What the record before was about is not written anew. That must not show.
+#[test]
+fn a_line_does_not_depend_on_the_line_before() {
+    fn with(event: &Event<'_>, change: impl FnOnce(&mut Enforcement<'_>, &mut RequestFacts<'_>)) -> Vec<u8> {
+        let (mut decision, mut asked) = (event.enforcement.unwrap(), event.request.unwrap());
+        change(&mut decision, &mut asked);
+        let mut draft = Draft::default();
+        let event = Event { enforcement: Some(decision), request: Some(asked), ..*event };
+        draft.facts(&event, &Privacy::Full, Timestamp::UNIX_EPOCH);
+        let id = "01930000-0000-7000-8000-000000000000".parse().unwrap();
+        draft.stamp(id, Timestamp::UNIX_EPOCH).to_vec()
+    }
+    let journaled = blocked("TS-1", b"/", |event| {
+        [
+            with(event, |_, _| ()),
+            with(event, |decision, _| decision.case = "TS-2"),
+            // The same octets, cut elsewhere.
+            with(event, |decision, _| (decision.case, decision.customer) = ("T", "S-1cust-20931")),
+            with(event, |decision, _| decision.status = None),
+            with(event, |decision, _| decision.status = Some(0)),
+            with(event, |decision, _| decision.status = Some(451)),
+            with(event, |decision, _| decision.matched = "forum.example"),
+            with(event, |_, asked| asked.host = "other.example"),
+            with(event, |_, asked| asked.names = &[]),
+            with(event, |_, asked| (asked.host, asked.names) = ("", &[])),
+            with(event, |_, asked| asked.names = &[b"FORUM.example.", b"other.example"]),
+            with(event, |_, asked| asked.path = b"/other"),
+        ]
+    });
+    let line = |record: &[u8], repeated: &mut Repeated| {
+        let mut out = Vec::new();
+        super::line(&mut out, "ams-1", 1, &journal::decode(record).unwrap(), repeated);
+        String::from_utf8(out).unwrap()
+    };
+    let mut repeated = Repeated::default();
+    for first in &journaled {
+        for second in &journaled {
+            for record in [first, second, second] {
+                assert_eq!(line(record, &mut repeated), line(record, &mut Repeated::default()));
+            }
+        }
+    }
 }
 
 #[test]

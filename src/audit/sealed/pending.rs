@@ -2,8 +2,9 @@
 
 use std::io;
 
-/// Memory that stays allocated between commits.
-const KEPT_CAPACITY: usize = 16 * 1024 * 1024;
+/// Memory that stays allocated between commits: twice of what one has under a flood, since it doubles when that is a bit
+/// more than a power of two, and to give half of it back would copy it both ways. What was never written is not there.
+const KEPT_CAPACITY: usize = 32 * 1024 * 1024;
 
 /// The bytes are held until they were read back. The first ones may be of an earlier process: they are never dropped,
 /// since nobody else has to have them any more.
