@@ -8,12 +8,14 @@ mod aside;
 mod class;
 mod patience;
 mod pieces;
+mod recall;
 
 use std::time::Duration;
 
 pub use aside::{Awaited, aside, come_forward, hurried, in_pieces, keep_up, prepare, rest, step_aside};
 pub use class::shorten_slice;
 pub use pieces::Backlog;
+pub use recall::recall;
 
 /// Items of work between two offers of the processor.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 //! ```text
 //! audit-seal     every half second, and when a file of the lane is full: journal -> sealed log
 //! audit-archive  full segments -> zstd, index
-//! audit-tend     every 100 ms: the next journal file, the end of a gap, the next key
+//! audit-tend     every 100 ms: the next journal file, the end of a gap, the next key; brings the other two forward
 //! audit-commit   `acknowledge = "disk"`: fdatasync, as soon as somebody waits
 //! ```
 //!
@@ -63,6 +63,7 @@ pub(super) fn start(shared: &Arc<Shared>, interval: Duration) -> io::Result<Vec<
             Box::new(|shared| {
                 background::shorten_slice();
                 while shared.alarm.sleep(TEND_EVERY, Some(Bell::Tend)) {
+                    background::recall();
                     shared.tend();
                 }
             }),

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use super::class::Class;
 use super::patience::Patience;
 use super::pieces::{Backlog, Pieces};
+use super::recall::{self, LookedAfter};
 use super::used;
 use crate::limits;
 
@@ -34,9 +35,12 @@ static AWAITED: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
     static STAND: Cell<Stand> = const { Cell::new(Stand::Inherited) };
+    /// While it stands aside by its own will.
+    static LOOKED_AFTER: Cell<Option<LookedAfter>> = const { Cell::new(None) };
 }
 
-/// Somebody waits: as long as it is held, whoever stands aside comes forward when it offers the processor next.
+/// Somebody waits: whoever stands aside comes forward, and as long as it is held nobody stays there who offers the
+/// processor.
 #[derive(Debug)]
 #[must_use]
 pub struct Awaited(());
@@ -46,6 +50,7 @@ impl Awaited {
     #[expect(clippy::new_without_default, reason = "it does something")]
     pub fn new() -> Self {
         AWAITED.fetch_add(1, Ordering::Relaxed);
+        recall::all();
         Self(())
     }
 }
@@ -65,9 +70,17 @@ pub fn step_aside(at_most: Duration) {
 }
 
 fn stand_aside(patience: Patience) {
-    if !is_awaited() && may_come_forward() && (is_aside() || Class::Idle.enter().is_ok()) {
-        STAND.set(Stand::Aside(patience));
+    if is_awaited() || !may_come_forward() {
+        return;
     }
+    if !is_aside() {
+        LOOKED_AFTER.set(Some(LookedAfter::until(patience.end_of_short())));
+        if Class::Idle.enter().is_err() {
+            LOOKED_AFTER.set(None);
+            return;
+        }
+    }
+    STAND.set(Stand::Aside(patience));
 }
 
 /// Has the calling thread compete as it did before it stepped aside.
@@ -77,12 +90,14 @@ pub fn come_forward() {
     {
         tracing::warn!(%error, "work in the background has to wait for every other thread");
     }
+    LOOKED_AFTER.set(None);
     // Where it is refused once, it always is.
     STAND.set(Stand::Forward);
 }
 
 /// Does short work aside for `at_most` of any time, and in pieces after that, or from the start where a thread may not stand
-/// aside. It has come forward when that is over: what others wait for, such as a lock, is no part of the work.
+/// aside. It has come forward when that is over: what others wait for, such as a lock, is no part of the work. Somebody has
+/// to [`recall`](super::recall()) it, where others leave it no processor to find out with that its time is over.
 pub fn aside<T>(at_most: Duration, work: impl FnOnce() -> T) -> T {
     stand_aside(Patience::of_short(at_most));
     if is_aside() { to_the_end(work) } else { in_pieces(work) }

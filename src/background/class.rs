@@ -29,20 +29,42 @@ impl Class {
 
     /// Moves the calling thread to this class, as nice as it is, with a short slice.
     pub(super) fn enter(self) -> io::Result<()> {
-        let now = current()?;
-        set(&Attributes { sched_policy: self.policy(), sched_flags: 0, sched_runtime: slice(), ..now })
+        self.give(Thread::CALLING)
+    }
+
+    /// Moves a thread of this process there.
+    pub(super) fn give(self, thread: Thread) -> io::Result<()> {
+        let now = attributes(thread)?;
+        set(
+            thread,
+            &Attributes { sched_policy: self.policy(), sched_flags: 0, sched_runtime: slice(), ..now },
+        )
     }
 
     /// Whether the calling thread is in this class.
     pub(super) fn is_entered(self) -> bool {
-        current().is_ok_and(|now| now.sched_policy == self.policy())
+        attributes(Thread::CALLING).is_ok_and(|now| now.sched_policy == self.policy())
+    }
+}
+
+/// A thread of this process, as the system numbers it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Thread(i32);
+
+impl Thread {
+    /// Whichever asks.
+    const CALLING: Self = Self(0);
+
+    /// The calling one, for others to name it by.
+    pub(super) fn current() -> Self {
+        Self(rustix::thread::gettid().as_raw_nonzero().get())
     }
 }
 
 /// Has the calling thread, and those that it starts, take their share of the processor in small pieces.
 pub fn shorten_slice() {
-    if let Err(error) =
-        current().and_then(|now| set(&Attributes { sched_flags: 0, sched_runtime: slice(), ..now }))
+    if let Err(error) = attributes(Thread::CALLING)
+        .and_then(|now| set(Thread::CALLING, &Attributes { sched_flags: 0, sched_runtime: slice(), ..now }))
     {
         tracing::debug!(%error, "work in the background has the processor for as long at a time as any");
     }
@@ -56,9 +78,8 @@ fn slice() -> u64 {
 /// What `sched_getattr` and `sched_setattr` know of.
 const SIZE: u32 = size_of::<Attributes>() as u32;
 
-/// Those of the calling thread.
 #[expect(unsafe_code, reason = "no kept library knows of slices")]
-fn current() -> io::Result<Attributes> {
+fn attributes(of: Thread) -> io::Result<Attributes> {
     let mut attributes = Attributes {
         size: SIZE,
         sched_policy: 0,
@@ -70,14 +91,14 @@ fn current() -> io::Result<Attributes> {
         sched_period: 0,
     };
     // SAFETY: the pointer is to a whole value of the size that is told, which outlives the call.
-    checked(unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut attributes, SIZE, 0) })?;
+    checked(unsafe { libc::syscall(libc::SYS_sched_getattr, of.0, &raw mut attributes, SIZE, 0) })?;
     Ok(attributes)
 }
 
 #[expect(unsafe_code, reason = "no kept library knows of slices")]
-fn set(attributes: &Attributes) -> io::Result<()> {
+fn set(of: Thread, attributes: &Attributes) -> io::Result<()> {
     // SAFETY: the pointer is to a whole value that outlives the call, which only reads it.
-    checked(unsafe { libc::syscall(libc::SYS_sched_setattr, 0, std::ptr::from_ref(attributes), 0) })
+    checked(unsafe { libc::syscall(libc::SYS_sched_setattr, of.0, std::ptr::from_ref(attributes), 0) })
 }
 
 fn checked(outcome: libc::c_long) -> io::Result<()> {

@@ -30,6 +30,11 @@ impl Patience {
         Self { used: None, ..Self::new(at_most) }
     }
 
+    /// When it is over, where all the time counts.
+    pub(super) fn end_of_short(&self) -> Option<Instant> {
+        self.is_of_short().then_some(self.not_before)
+    }
+
     pub(super) const fn is_of_short(&self) -> bool {
         self.used.is_none()
     }
