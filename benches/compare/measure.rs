@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use interdict::load::{self, Expect, Host, Plan, Protocol};
+use interdict::load::{self, Expect, Host, Plan, Protocol, Report};
 
 use crate::crowd::{Crowd, Request};
 use crate::edge::process::{cpu_of, cpu_us, wait_for_rest};
@@ -82,6 +82,39 @@ pub fn cost(from: (f64, f64), to: (f64, f64), count: u64) -> (f64, f64) {
 
 /// A run of `interdict load`'s engine: an open loop at a rate, every answer checked.
 pub fn tail(target: SocketAddr, host: &str, expect: Expect, rate: f64, length: Duration) -> Vec<f64> {
+    let report = report(target, host, expect, rate, length);
+    assert!(report.is_sound(), "{}", report.text());
+    latencies(&report)
+}
+
+/// How a report names them.
+const BROKEN: &str = "connections that broke";
+
+/// The same with a server that breaks connections under requests when it reloads: those requests are left out.
+pub fn tail_of_answered(
+    target: SocketAddr,
+    host: &str,
+    expect: Expect,
+    rate: f64,
+    length: Duration,
+) -> Vec<f64> {
+    let report = report(target, host, expect, rate, length);
+    let broken = report.failure_count();
+    let only_broken = report.failures.iter().all(|failures| failures.kind == BROKEN);
+    assert!(only_broken && broken * 100 < report.sent, "{}", report.text());
+    if broken > 0 {
+        println!("  {broken} of {} requests were not answered: their connections were broken", report.sent);
+    }
+    latencies(&report)
+}
+
+fn latencies(report: &Report) -> Vec<f64> {
+    let late = report.generator.late_sends as f64 / report.sent.max(1) as f64 * 100.0;
+    let at = |percentile| report.all.percentile_us(percentile);
+    vec![at(50.0), at(99.0), at(99.9), late]
+}
+
+fn report(target: SocketAddr, host: &str, expect: Expect, rate: f64, length: Duration) -> Report {
     let host = vec![Host { name: host.to_owned(), expect }];
     let (blocked, allowed) = if expect == Expect::Pass { (Vec::new(), host) } else { (host, Vec::new()) };
     let plan = Plan {
@@ -102,9 +135,5 @@ pub fn tail(target: SocketAddr, host: &str, expect: Expect, rate: f64, length: D
         seed: 1,
         keep_ids: false,
     };
-    let report = load::run(&plan, None, &mut |_| ()).unwrap().report();
-    assert!(report.is_sound(), "{}", report.text());
-    let late = report.generator.late_sends as f64 / report.sent.max(1) as f64 * 100.0;
-    let at = |percentile| report.all.percentile_us(percentile);
-    vec![at(50.0), at(99.0), at(99.9), late]
+    load::run(&plan, None, &mut |_| ()).unwrap().report()
 }

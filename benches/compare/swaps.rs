@@ -16,7 +16,7 @@ use crate::Settings;
 use crate::edge::listed::nginx_map;
 use crate::edge::server::{Nginx, Server};
 use crate::edge::{Edge, case, save, until};
-use crate::measure::{TAIL, tail};
+use crate::measure::{TAIL, tail, tail_of_answered};
 use crate::names::Names;
 use crate::servers::{BLOCKED, SOME_ID, WHOLE_PAGES, Yard};
 use crate::table::{Side, Table};
@@ -45,6 +45,7 @@ pub fn measure(yard: &Yard, settings: &Settings, rate: f64) -> Table {
     let nginx = nginx(yard, &names);
     let length = EVERY * SWAPS - Duration::from_secs(1);
     let ask = |address: SocketAddr| tail(address, BLOCKED, Expect::Page, rate, length);
+    let answered = |address: SocketAddr| tail_of_answered(address, BLOCKED, Expect::Page, rate, length);
     let mut round = 0;
     let sides = vec![
         Side::new(QUIET, || ask(edge.address)),
@@ -53,7 +54,9 @@ pub fn measure(yard: &Yard, settings: &Settings, rate: f64) -> Table {
             swapped_edge(&edge, &list, round, || ask(edge.address))
         }),
         Side::new(NGINX_QUIET, || ask(nginx.addresses[0])),
-        Side::new(NGINX_SWAPPED, || every(SWAPS, |_| nginx.signal(Signal::HUP), || ask(nginx.addresses[0]))),
+        Side::new(NGINX_SWAPPED, || {
+            every(SWAPS, |_| nginx.signal(Signal::HUP), || answered(nginx.addresses[0]))
+        }),
     ];
     let title = "blocked, HTTP/1.1, at half of nginx's limit, while policies swap";
     Table::in_turns(title, &TAIL, settings.turns, sides)
