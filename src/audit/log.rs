@@ -5,6 +5,7 @@ use std::{
     fmt, io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::JoinHandle,
+    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -30,6 +31,9 @@ use super::{
 };
 use crate::background;
 use crate::clock::Clock;
+
+/// How often threads that have to end are brought forward.
+const RECALL_EVERY: Duration = Duration::from_millis(1);
 
 /// The audit log of this process. Share it by `Arc`; every method takes `&self`.
 pub struct Audit {
@@ -258,6 +262,11 @@ impl Audit {
         }
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads {
+            // One that was about to step aside when it was told may stand there by now.
+            while !thread.is_finished() {
+                background::recall();
+                std::thread::sleep(RECALL_EVERY);
+            }
             // A thread that panicked has said so on standard error.
             thread.join().ok();
         }

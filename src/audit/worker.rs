@@ -3,7 +3,7 @@
 //! ```text
 //! audit-seal     every half second, and when a file of the lane is full: journal -> sealed log
 //! audit-archive  full segments -> zstd, index
-//! audit-tend     every 100 ms: the next journal file, the end of a gap, the next key; brings the other two forward
+//! audit-tend     every 100 ms: the next journal file, the end of a gap, the next key; brings forward who stands aside
 //! audit-commit   `acknowledge = "disk"`: fdatasync, as soon as somebody waits
 //! ```
 //!

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::class::Class;
 use super::patience::Patience;
 use super::pieces::{Backlog, Pieces};
-use super::recall::{self, LookedAfter};
+use super::recall::{LookedAfter, recall};
 use super::used;
 use crate::limits;
 
@@ -50,7 +50,7 @@ impl Awaited {
     #[expect(clippy::new_without_default, reason = "it does something")]
     pub fn new() -> Self {
         AWAITED.fetch_add(1, Ordering::Relaxed);
-        recall::all();
+        recall();
         Self(())
     }
 }
@@ -74,6 +74,8 @@ fn stand_aside(patience: Patience) {
         return;
     }
     if !is_aside() {
+        // In this order: a thread is known by its number alone.
+        LOOKED_AFTER.set(None);
         LOOKED_AFTER.set(Some(LookedAfter::until(patience.end_of_short())));
         if Class::Idle.enter().is_err() {
             LOOKED_AFTER.set(None);
@@ -178,6 +180,7 @@ fn come_forward_in_time() {
             true => come_forward(),
             false => STAND.set(Stand::Aside(patience)),
         },
+        Stand::Inherited if is_awaited() => come_forward(),
         Stand::Inherited if Class::Idle.is_entered() => {
             STAND.set(Stand::Aside(Patience::new(limits::ASIDE_AT_MOST)));
         }
@@ -185,7 +188,7 @@ fn come_forward_in_time() {
     }
 }
 
-fn is_awaited() -> bool {
+pub(super) fn is_awaited() -> bool {
     AWAITED.load(Ordering::Relaxed) > 0
 }
 

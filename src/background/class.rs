@@ -1,4 +1,4 @@
-//! How Linux schedules the calling thread: its class, and the slice of the processor that it has at a time.
+//! How Linux schedules a thread: its class, and the slice of the processor that it has at a time.
 //!
 //! Since 6.12 a thread of any niceness may ask for a slice of its own (`sched_runtime` of `sched_attr`, sched(7)). Its share
 //! of the processor stays what it was; it has it in smaller pieces. Before that only the kernel's own slice is to be had, of

@@ -7,13 +7,14 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use super::aside::is_awaited;
 use super::class::{Class, Thread};
 
-/// Who stands aside, and until when; some until somebody waits for them.
+/// Who stands aside, and until when; some until somebody waits for them. Each thread puts itself in and takes itself out.
 static ASIDE: Mutex<Vec<(Thread, Option<Instant>)>> = Mutex::new(Vec::new());
 
-/// The calling thread is looked after as long as this is held. It is taken before the thread steps aside and given back
-/// when it has come forward: one that stands aside would keep all others from the lock.
+/// The calling thread is looked after as long as this is held. It is taken before the thread steps aside, and the thread has
+/// come forward when it is given back: one that stands aside would keep all others from the lock.
 pub(super) struct LookedAfter(Thread);
 
 impl LookedAfter {
@@ -27,31 +28,25 @@ impl LookedAfter {
 
 impl Drop for LookedAfter {
     fn drop(&mut self) {
+        // Also one that ends where it stands.
+        Class::Other.give(self.0).ok();
         // With the lock held, nobody moves a thread that has ended since, or another of its number.
         lock().retain(|(thread, _)| *thread != self.0);
     }
 }
 
-/// Brings forward who does short work aside and has done so for long enough. To be called every now and then.
+/// Brings forward who does short work aside and has done so for long enough, and all where somebody waits. To be called every
+/// now and then: who is about to step aside may do so just after it.
 pub fn recall() {
-    let now = Instant::now();
-    bring_forward(|end| end.is_some_and(|end| end <= now));
-}
-
-/// Brings all forward.
-pub(super) fn all() {
-    bring_forward(|_| true);
-}
-
-/// A thread is brought forward once, and finds out about it when it offers the processor.
-fn bring_forward(is_wanted: impl Fn(Option<Instant>) -> bool) {
-    lock().retain(|(thread, end)| {
-        let wanted = is_wanted(*end);
-        if wanted && let Err(error) = Class::Other.give(*thread) {
+    let (now, is_awaited) = (Instant::now(), is_awaited());
+    for (thread, end) in lock().iter() {
+        // It finds out when it offers the processor.
+        if (is_awaited || end.is_some_and(|end| end <= now))
+            && let Err(error) = Class::Other.give(*thread)
+        {
             tracing::debug!(%error, "work in the background has to wait for every other thread");
         }
-        !wanted
-    });
+    }
 }
 
 fn lock() -> MutexGuard<'static, Vec<(Thread, Option<Instant>)>> {
@@ -69,6 +64,7 @@ mod tests {
     fn whoever_has_been_aside_for_long_enough_is_brought_forward_without_its_doing() {
         let is_idle = || Class::Idle.is_entered();
         let stands = std::thread::spawn(move || {
+            let is_known = || lock().iter().any(|(thread, _)| *thread == Thread::current());
             let recalled = |at_most| {
                 aside(at_most, || {
                     let before = is_idle();
@@ -76,12 +72,11 @@ mod tests {
                     (before, is_idle())
                 })
             };
-            (recalled(Duration::ZERO), recalled(Duration::from_secs(60)), is_idle())
+            (recalled(Duration::ZERO), recalled(Duration::from_secs(60)), is_idle() || is_known())
         });
         let ((before, recalled), (aside, kept), after) = stands.join().unwrap();
         // Where no thread may stand aside, none does.
         assert_eq!((recalled, aside, kept, after), (false, before, before, false));
-        assert!(lock().iter().all(|(thread, _)| *thread != Thread::current()));
     }
 
     #[test]

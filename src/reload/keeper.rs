@@ -20,6 +20,7 @@ use super::report::Report;
 use super::requests::{ApprovalRequest, Inbox, ReloadRequest};
 use super::schedule::Schedule;
 use super::swap::Swapper;
+use crate::background;
 use crate::clock::Clock;
 use crate::gate::Gate;
 use crate::limits;
@@ -95,6 +96,8 @@ impl KeeperHandle {
     }
 
     fn end(&mut self) {
+        // What it has others do aside is in the way of the end.
+        let _waiting = background::Awaited::new();
         // With its sender gone the keeper's loop ends.
         self.stop = None;
         if let Some(thread) = self.thread.take()

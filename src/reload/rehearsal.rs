@@ -20,6 +20,7 @@ use super::partial::{InForce, awaited};
 use super::report::lines;
 use super::source::Writers;
 use super::store;
+use crate::background;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::gate::Gate;
 use crate::policy::{Contents, Digest, PolicyFile, PolicyFiles};
@@ -56,6 +57,7 @@ pub async fn request_rehearsal(
     requests: &mpsc::Sender<RehearsalRequest>,
     rehearsal: Rehearsal,
 ) -> Option<Value> {
+    let _waiting = background::Awaited::new();
     let (answer, outcome) = oneshot::channel();
     requests.send(RehearsalRequest { rehearsal, answer }).await.ok()?;
     outcome.await.ok()
