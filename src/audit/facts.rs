@@ -20,7 +20,8 @@ pub(in crate::audit) struct Facts<'l> {
     /// The ordinal up to which it does.
     pub(in crate::audit) through: u64,
     /// Where, in what follows the head, the last of the fields that say what a record is about ends ([`is_subject`]): a
-    /// record that begins with the same text is about the same. 0 when its client or revision stands before that.
+    /// record that begins with the same text and a comma, and has none of these fields behind it, is about the same. 0 when
+    /// its client or revision stands before that.
     pub(in crate::audit) subject: usize,
 }
 

@@ -75,7 +75,8 @@ impl Head {
 /// One record as it stands in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// Its place in the log; for one that is still in the journal the place it will most likely have.
+    /// Its place in the log. For one that is still in the journal, the place it will most likely have: where other processes
+    /// record as well, theirs may come in between.
     pub seq: u64,
     /// Its id.
     pub id: EventId,
@@ -98,8 +99,8 @@ impl Record {
     }
 }
 
-/// All records of `directory` in order, up to what is there when the end is reached: the sealed ones, then those of the
-/// journal. Damage comes as an item of its own and reading goes on after it.
+/// All records of `directory`: the sealed ones in order, then those that were in the journal when reading began, and what was
+/// sealed meanwhile. Damage comes as an item of its own and reading goes on after it.
 ///
 /// # Errors
 /// When there is no log in `directory`, or it cannot be listed.

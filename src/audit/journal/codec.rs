@@ -181,7 +181,7 @@ pub(in crate::audit) struct Facts<'a> {
 /// See [`Enforcement`].
 #[derive(Debug, Clone, Copy)]
 pub(in crate::audit) struct Decision<'a> {
-    /// The bytes of the five fields that follow: where they are the same, so are these.
+    /// The bytes of the five fields that follow: where they are the same, so are these, save that the status may be absent.
     pub(in crate::audit) terms: &'a [u8],
     pub(in crate::audit) case: &'a [u8],
     pub(in crate::audit) customer: &'a [u8],

@@ -1,7 +1,7 @@
 //! Closes a full segment: compresses it, indexes it, and lets the plain one go.
 //!
 //! ```text
-//! read `.jsonl`, write `.jsonl.zst.new`, fdatasync      decompress it again and compare with what was sealed
+//! read `.jsonl`, write `.jsonl.zst.new`, fdatasync      decompress it again and compare with what was sealed, or read
 //! `.idx` (draft, fdatasync, rename, fsync segments/)
 //! rename to `.jsonl.zst`, fsync segments/               from here on the compressed one is enough
 //! unlink `.jsonl`, fsync segments/

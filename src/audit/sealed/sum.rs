@@ -1,4 +1,4 @@
-//! Tells text that this process sealed from any other, for a fifth of what hashing its lines again costs.
+//! Tells text that this process sealed from any other, for a quarter of what hashing its lines again costs.
 //!
 //! SipHash-1-3 with 128 bits, under a key that is drawn once for a process and never leaves it: whoever changes a
 //! segment between its seal and its compression cannot make the sum fit. It is kept nowhere. What lasts, and proves
