@@ -43,8 +43,9 @@ pub use policies::PolicyDir;
 pub use response::Response;
 pub use setup::Setup;
 
-/// How long a test waits for something that should happen at once. Generous: a busy machine is no failure.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a test waits for something that should happen at once. Generous: a busy machine is no failure, and where every
+/// processor is taken the sync of one page was seen to take half a minute.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Waits until `condition` holds, and fails the test when it does not within [`PATIENCE`].
 #[track_caller]
