@@ -127,12 +127,14 @@ pub const TRUSTED_PROXIES: usize = 10_000;
 pub const COUNTERS_APART: usize = 64;
 /// From here on threads count by themselves: a case that is hardly asked for needs one counter.
 pub const COUNTED_TOGETHER: u64 = 1000;
-/// Parts of a table of clients that are locked by themselves.
-pub const RATE_SHARDS: usize = 64;
+/// Parts of the table of client networks that count their connections; each has a lock.
+pub const ADMISSION_SHARDS: usize = 64;
 /// Client networks whose rates are kept at a time.
 pub const RATE_NETWORKS: usize = 64 * 1024;
-/// How often a full table of rates is looked through for clients that have been quiet.
-pub const RATE_SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// Parts of the table of rates, which are made when they are needed.
+pub const RATE_PARTS: usize = 64;
+/// Places in a row at which a network's rate may be.
+pub const RATE_PROBES: usize = 32;
 /// How many seconds' worth of blocked requests one client network gets the whole answer for at once.
 pub const BLOCKED_BURST_SECONDS: u32 = 2;
 /// Largest file of a certificate chain or key, in bytes.

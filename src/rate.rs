@@ -3,15 +3,10 @@
 //! One number per bucket (GCRA, the leaky bucket as a meter, ITU-T I.371): the time at which all that has happened
 //! would have been due. Pure: the time is an argument.
 
-use std::hash::BuildHasher;
-use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use hashbrown::{DefaultHashBuilder, HashMap};
-
-use crate::limits;
-use crate::network::client_network;
+mod networks;
+pub use networks::Rates;
 
 /// So many a second, and so many at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +24,13 @@ impl Rate {
         let every = Duration::from_secs(1) / per_second.max(1);
         Self { every, ahead: every.saturating_mul(burst.max(1)) }
     }
+
+    /// How far ahead of its time the next one would be, after one that comes while all before it are `ahead` of theirs.
+    /// `None`: it comes too early.
+    fn take(&self, ahead: Duration) -> Option<Duration> {
+        let next = ahead.saturating_add(self.every);
+        (next <= self.ahead).then_some(next)
+    }
 }
 
 /// What has happened, against a [`Rate`].
@@ -41,74 +43,17 @@ pub struct Bucket {
 impl Bucket {
     /// Takes one, and tells whether it came within the rate. One that did not is not counted.
     pub fn take(&mut self, rate: &Rate, now: Instant) -> bool {
-        let due = self.due.map_or(now, |due| due.max(now)) + rate.every;
-        let within = due.saturating_duration_since(now) <= rate.ahead;
-        if within {
-            self.due = Some(due);
+        let ahead = self.due.map_or(Duration::ZERO, |due| due.saturating_duration_since(now));
+        let next = rate.take(ahead);
+        if let Some(next) = next {
+            self.due = Some(now + next);
         }
-        within
+        next.is_some()
     }
 
     /// Makes room for `count` more, up to the whole burst.
     pub fn earn(&mut self, rate: &Rate, count: u32) {
         self.due = self.due.and_then(|due| due.checked_sub(rate.every.saturating_mul(count)));
-    }
-
-    fn is_full(&self, now: Instant) -> bool {
-        self.due.is_none_or(|due| due <= now)
-    }
-}
-
-/// One bucket for each client network, of which there are a bounded number.
-#[derive(Debug)]
-pub struct Rates {
-    rate: Rate,
-    hasher: DefaultHashBuilder,
-    shards: Box<[Mutex<Shard>]>,
-}
-
-#[derive(Debug, Default)]
-struct Shard {
-    buckets: HashMap<IpAddr, Bucket>,
-    swept: Option<Instant>,
-}
-
-impl Rates {
-    /// Buckets of this rate.
-    #[must_use]
-    pub fn new(rate: Rate) -> Self {
-        let shards = (0..limits::RATE_SHARDS).map(|_| Mutex::default()).collect();
-        Self { rate, hasher: DefaultHashBuilder::default(), shards }
-    }
-
-    /// Takes one for the network of `client`, and tells whether it came within the rate.
-    ///
-    /// When more networks are above nothing than are kept count of, a further one is over its rate: that many at once
-    /// are one flood from many places.
-    pub fn take(&self, client: IpAddr, now: Instant) -> bool {
-        let network = client_network(client);
-        let at = self.hasher.hash_one(network) as usize % limits::RATE_SHARDS;
-        let Some(shard) = self.shards.get(at) else { return false };
-        let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(bucket) = shard.buckets.get_mut(&network) {
-            return bucket.take(&self.rate, now);
-        }
-        if shard.buckets.len() >= limits::RATE_NETWORKS / limits::RATE_SHARDS && !shard.sweep(now) {
-            return false;
-        }
-        shard.buckets.entry(network).or_default().take(&self.rate, now)
-    }
-}
-
-impl Shard {
-    /// Forgets who has been quiet, now and then. Returns whether there is room.
-    fn sweep(&mut self, now: Instant) -> bool {
-        if self.swept.is_some_and(|swept| now.saturating_duration_since(swept) < limits::RATE_SWEEP_EVERY) {
-            return false;
-        }
-        self.swept = Some(now);
-        self.buckets.retain(|_, bucket| !bucket.is_full(now));
-        self.buckets.len() < limits::RATE_NETWORKS / limits::RATE_SHARDS
     }
 }
 
@@ -137,25 +82,5 @@ mod tests {
         assert_eq!(taken(&mut bucket, &rate, start), 3);
         bucket.earn(&rate, u32::MAX);
         assert_eq!(taken(&mut bucket, &rate, start), 25);
-    }
-
-    #[test]
-    fn neighbours_share_a_bucket_and_strangers_do_not() {
-        let (rates, now) = (Rates::new(Rate::new(1, 2)), Instant::now());
-        let take = |client: &str| rates.take(client.parse().unwrap(), now);
-        assert!(take("192.0.2.1") && take("::ffff:192.0.2.1") && !take("192.0.2.1"));
-        assert!(take("192.0.2.2"));
-        assert!(take("2001:db8::1") && take("2001:db8::2:0:0:1") && !take("2001:db8::3"));
-        assert!(take("2001:db8:0:1::1"));
-    }
-
-    #[test]
-    fn more_networks_than_are_kept_are_over_their_rate_until_others_have_been_quiet() {
-        let (rates, now) = (Rates::new(Rate::new(1, 2)), Instant::now());
-        let client = |n: usize| IpAddr::from(std::net::Ipv4Addr::from_bits(n as u32));
-        let within = (0..2 * limits::RATE_NETWORKS).filter(|n| rates.take(client(*n), now)).count();
-        assert!(within <= limits::RATE_NETWORKS, "{within} networks are kept");
-        let later = now + Duration::from_secs(60);
-        assert!(rates.take(client(3 * limits::RATE_NETWORKS), later));
     }
 }

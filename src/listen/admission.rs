@@ -41,7 +41,7 @@ impl Admission {
             most_per_network,
             count: AtomicUsize::new(0),
             hasher: DefaultHashBuilder::default(),
-            shards: (0..limits::RATE_SHARDS).map(|_| Mutex::default()).collect(),
+            shards: (0..limits::ADMISSION_SHARDS).map(|_| Mutex::default()).collect(),
         })
     }
 
@@ -56,7 +56,7 @@ impl Admission {
         network: IpAddr,
         act: impl FnOnce(&mut HashMap<IpAddr, usize>) -> T,
     ) -> Option<T> {
-        let at = self.hasher.hash_one(network) as usize % limits::RATE_SHARDS;
+        let at = self.hasher.hash_one(network) as usize % limits::ADMISSION_SHARDS;
         let mut shard = self.shards.get(at)?.lock().unwrap_or_else(PoisonError::into_inner);
         Some(act(&mut shard))
     }
