@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use smallvec::SmallVec;
 use tokio::sync::watch;
@@ -25,11 +26,13 @@ use crate::traffic::Traffic;
 
 mod blocked;
 mod line;
+mod moment;
 mod records;
 pub use self::blocked::Blocked;
 pub use self::records::Noted;
 
 use line::Line;
+use moment::Moment;
 
 /// What the gate must know of a request.
 #[derive(Debug, Clone, Copy)]
@@ -113,8 +116,8 @@ impl Gate {
     }
 
     /// Chooses the answer of a case: the whole one, or a short one for who asks too often.
-    fn blocked(&self, case: &Arc<CompiledCase>, asked: &Asked<'_>, pending: Pending) -> Blocked {
-        let in_time = |rates: &Rates| rates.take(asked.client, Instant::now());
+    fn blocked(&self, case: &Arc<CompiledCase>, asked: &Asked<'_>, at: Moment, pending: Pending) -> Blocked {
+        let in_time = |rates: &Rates| rates.take(asked.client, at.steady);
         let is_excess = !self.whole_answers.get().is_none_or(in_time);
         let prepared = if is_excess {
             self.metrics.shortened();
@@ -122,7 +125,7 @@ impl Gate {
         } else {
             act::prepare(case, &asked.ask)
         };
-        Blocked { prepared, pending, is_excess }
+        Blocked { prepared, pending, is_excess, at: at.wall }
     }
 
     /// The ruleset in force. A request asks once and keeps to it until its end.
@@ -199,12 +202,13 @@ impl Gate {
         let began = Instant::now();
         self.traffic.note(&asked.identity.host);
         let subject = Subject { names: &asked.identity.names, client: asked.client };
-        let verdict = decide::decide(ruleset, &subject, self.clock.now());
-        self.metrics.judged(began.elapsed());
+        let wall = self.clock.now();
+        let verdict = decide::decide(ruleset, &subject, wall);
+        let at = self.judged(began, wall);
         if matches!(verdict, Verdict::Allow) {
             self.metrics.allowed();
         }
-        self.rule(&verdict, Kind::RequestBlocked, ruleset, asked, None)
+        self.rule(&verdict, Kind::RequestBlocked, ruleset, asked, at, None)
     }
 
     /// Judges a request that may be answered on the fast path, which can do nothing but block. `None`: no case blocks it;
@@ -214,14 +218,15 @@ impl Gate {
         let began = Instant::now();
         let ruleset = self.ruleset.load();
         let subject = Subject { names: &asked.identity.names, client: asked.client };
-        let verdict = decide::decide(&ruleset, &subject, self.clock.now());
+        let wall = self.clock.now();
+        let verdict = decide::decide(&ruleset, &subject, wall);
         if !matches!(verdict, Verdict::Block(_)) {
             return None;
         }
         self.traffic.note(&asked.identity.host);
-        self.metrics.judged(began.elapsed());
+        let at = self.judged(began, wall);
         self.metrics.fast();
-        match self.rule(&verdict, Kind::RequestBlocked, &ruleset, asked, None) {
+        match self.rule(&verdict, Kind::RequestBlocked, &ruleset, asked, at, None) {
             Ruling::Enforce(blocked) => Some(blocked),
             Ruling::Forward => None,
         }
@@ -230,8 +235,9 @@ impl Gate {
     /// Judges a connection to an origin before it is opened. On [`Ruling::Enforce`] it must not be.
     #[must_use]
     pub fn judge_origin(&self, ruleset: &Ruleset, asked: &Asked<'_>, upstream: SocketAddr) -> Ruling {
-        let verdict = decide::judge_origin(ruleset, upstream.ip(), asked.client, self.clock.now());
-        self.rule(&verdict, Kind::UpstreamRefused, ruleset, asked, Some(upstream))
+        let at = Moment::of_now(self.clock.as_ref());
+        let verdict = decide::judge_origin(ruleset, upstream.ip(), asked.client, at.wall);
+        self.rule(&verdict, Kind::UpstreamRefused, ruleset, asked, at, Some(upstream))
     }
 
     /// Whether the ruleset in force keeps a client from an address, or anybody when no client asks. Records nothing:
@@ -257,10 +263,11 @@ impl Gate {
     pub fn judge_handshake(&self, asked: &Asked<'_>, has_certificate: bool) -> Ruling {
         let ruleset = self.ruleset();
         let subject = Subject { names: &asked.identity.names, client: asked.client };
-        let verdict = decide::decide(&ruleset, &subject, self.clock.now());
+        let at = Moment::of_now(self.clock.as_ref());
+        let verdict = decide::decide(&ruleset, &subject, at.wall);
         match &verdict {
             Verdict::Block(found) if found.case.action == Action::Refuse || !has_certificate => {
-                self.rule(&verdict, Kind::HandshakeRefused, &ruleset, asked, None)
+                self.rule(&verdict, Kind::HandshakeRefused, &ruleset, asked, at, None)
             }
             _ => Ruling::Forward,
         }
@@ -287,7 +294,22 @@ impl Gate {
             "age_ms": u64::try_from(cut.age.as_millis()).unwrap_or(u64::MAX),
             "idle": cut.idle,
         }));
-        Some(self.record_found(Kind::ConnectionCut, &ruleset, &found, asked, cut.upstream, Some(&detail)))
+        Some(self.record_found(
+            Kind::ConnectionCut,
+            &ruleset,
+            &found,
+            asked,
+            now,
+            cut.upstream,
+            Some(&detail),
+        ))
+    }
+
+    /// Notes how long a verdict took that is given at this time of the wall clock.
+    fn judged(&self, began: Instant, wall: Timestamp) -> Moment {
+        let steady = Instant::now();
+        self.metrics.judged(steady.saturating_duration_since(began));
+        Moment { wall, steady }
     }
 
     /// Records what a verdict found, and turns it into what is to be done. `blocked` is the kind of event when
@@ -298,6 +320,7 @@ impl Gate {
         blocked: Kind,
         ruleset: &Ruleset,
         asked: &Asked<'_>,
+        at: Moment,
         upstream: Option<SocketAddr>,
     ) -> Ruling {
         let (kind, found) = match verdict {
@@ -306,9 +329,9 @@ impl Gate {
             Verdict::Shadow(found) => (Kind::RequestShadowed, found),
             Verdict::Exempt(found) => (Kind::RequestExempted, found),
         };
-        let pending = self.record_found(kind, ruleset, found, asked, upstream, None);
+        let pending = self.record_found(kind, ruleset, found, asked, at.wall, upstream, None);
         match verdict {
-            Verdict::Block(_) => Ruling::Enforce(self.blocked(found.case, asked, pending)),
+            Verdict::Block(_) => Ruling::Enforce(self.blocked(found.case, asked, at, pending)),
             // Nobody waits who is let through.
             _ => Ruling::Forward,
         }
@@ -320,6 +343,7 @@ impl Gate {
         ruleset: &Ruleset,
         found: &Match<'_>,
         asked: &Asked<'_>,
+        at: Timestamp,
         upstream: Option<SocketAddr>,
         detail: Option<&Map<String, Value>>,
     ) -> Pending {
@@ -332,7 +356,7 @@ impl Gate {
             Matched::Host { form, name } => matched.push(form.prefix()).push(name),
             network @ Matched::Network(_) => matched.show(network),
         };
-        self.audit.record(&Event {
+        let event = Event {
             kind,
             revision: ruleset.revision().0,
             enforcement: Some(Enforcement {
@@ -359,7 +383,8 @@ impl Gate {
                 upstream,
             }),
             detail,
-        })
+        };
+        self.audit.record_at(&event, at)
     }
 }
 

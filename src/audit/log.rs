@@ -153,8 +153,12 @@ impl Audit {
     /// Never fails: an event that cannot be written is counted, and the receipt says so. No system call and no
     /// allocation in the steady state.
     pub fn record(&self, event: &Event<'_>) -> Pending {
+        self.record_at(event, self.shared.clock.now())
+    }
+
+    /// The same for an event that has just happened, at this time of the log's clock: for whoever has looked already.
+    pub fn record_at(&self, event: &Event<'_>, now: Timestamp) -> Pending {
         let shared = &*self.shared;
-        let now = shared.clock.now();
         // Only a thread that is being torn down has no draft any more.
         let mut draft = DRAFT.try_with(Cell::take).unwrap_or_default();
         draft.facts(event, &shared.privacy, now);

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http::{HeaderValue, Response};
+use jiff::Timestamp;
 
 use crate::act::{Answer, Prepared};
 use crate::audit::Pending;
@@ -13,6 +14,7 @@ pub struct Blocked {
     pub(super) prepared: Prepared,
     pub(super) pending: Pending,
     pub(super) is_excess: bool,
+    pub(super) at: Timestamp,
 }
 
 impl Blocked {
@@ -20,6 +22,12 @@ impl Blocked {
     #[must_use]
     pub fn is_excess(&self) -> bool {
         self.is_excess
+    }
+
+    /// When it was judged, as its record says.
+    #[must_use]
+    pub fn at(&self) -> Timestamp {
+        self.at
     }
 
     /// The answer, as soon as the record is safe: at once, or after the disk has it.

@@ -10,10 +10,10 @@ use std::cell::Cell;
 use std::io;
 use std::sync::Arc;
 
-use pingora::protocols::http::date::get_cached_date;
 use pingora::protocols::http::v2::server::HttpSession;
 use tokio::io::AsyncWriteExt;
 
+use super::date::date_of;
 use super::enforce::{self, About};
 use super::facts::Connection;
 use super::head::{Head, Next, Scan, classify};
@@ -110,7 +110,8 @@ impl Block {
 
     /// Answers the stream once the record is acknowledged. A refusal is no answer: the stream is reset.
     pub(super) async fn answer_stream(self, mut session: HttpSession) {
-        let Some(answer) = self.blocked.response(get_cached_date()).await else { return };
+        let date = date_of(self.blocked.at());
+        let Some(answer) = self.blocked.response(date).await else { return };
         let (head, body) = answer.into_parts();
         let silent = session.req_header().method == http::Method::HEAD || body.is_empty();
         let answering = async {
@@ -172,7 +173,8 @@ impl Answers {
             self.out = OUT.take();
         }
         let Block { blocked, closes, .. } = block;
-        let is_answered = blocked.write_http1(&get_cached_date(), closes, &mut self.out).await;
+        let date = date_of(blocked.at());
+        let is_answered = blocked.write_http1(&date, closes, &mut self.out).await;
         // A refusal is no answer at all, and the end of the connection.
         let is_last = closes || !is_answered;
         let waits =

@@ -13,6 +13,7 @@ mod cache;
 mod chunks;
 mod client_header;
 mod connection;
+mod date;
 mod door;
 mod enforce;
 mod facts;
