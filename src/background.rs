@@ -6,6 +6,7 @@
 
 mod aside;
 mod class;
+mod hunger;
 mod patience;
 mod pieces;
 mod recall;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 pub use aside::{Awaited, aside, come_forward, hurried, in_pieces, keep_up, prepare, rest, step_aside};
 pub use class::shorten_slice;
+pub use hunger::records_starve;
 pub use pieces::Backlog;
 pub use recall::recall;
 

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::class::Class;
+use super::hunger;
 use super::patience::Patience;
 use super::pieces::{Backlog, Pieces};
 use super::recall::{LookedAfter, recall};
@@ -178,7 +179,12 @@ fn come_forward_in_time() {
             _ if is_awaited() => come_forward(),
             true if patience.is_of_short() => go_on_in_pieces(Backlog::Small.rest()),
             true => come_forward(),
-            false => STAND.set(Stand::Aside(patience)),
+            false => {
+                if patience.is_of_short() {
+                    hunger::ran();
+                }
+                STAND.set(Stand::Aside(patience));
+            }
         },
         Stand::Inherited if is_awaited() => come_forward(),
         Stand::Inherited if Class::Idle.is_entered() => {

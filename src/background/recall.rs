@@ -9,29 +9,33 @@ use std::time::Instant;
 
 use super::aside::is_awaited;
 use super::class::{Class, Thread};
+use super::hunger::Short;
 
 /// Who stands aside, and until when; some until somebody waits for them. Each thread puts itself in and takes itself out.
 static ASIDE: Mutex<Vec<(Thread, Option<Instant>)>> = Mutex::new(Vec::new());
 
 /// The calling thread is looked after as long as this is held. It is taken before the thread steps aside, and the thread has
 /// come forward when it is given back: one that stands aside would keep all others from the lock.
-pub(super) struct LookedAfter(Thread);
+pub(super) struct LookedAfter {
+    thread: Thread,
+    _short: Option<Short>,
+}
 
 impl LookedAfter {
     /// It may stand aside until then; for as long as it wants where there is no such time.
     pub(super) fn until(end: Option<Instant>) -> Self {
         let thread = Thread::current();
         lock().push((thread, end));
-        Self(thread)
+        Self { thread, _short: end.map(|_| Short::begin()) }
     }
 }
 
 impl Drop for LookedAfter {
     fn drop(&mut self) {
         // Also one that ends where it stands.
-        Class::Other.give(self.0).ok();
+        Class::Other.give(self.thread).ok();
         // With the lock held, nobody moves a thread that has ended since, or another of its number.
-        lock().retain(|(thread, _)| *thread != self.0);
+        lock().retain(|(thread, _)| *thread != self.thread);
     }
 }
 

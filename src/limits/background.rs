@@ -37,8 +37,12 @@ pub const HUGE_UNSEALED: usize = 8;
 pub const LARGE_UNCOMPRESSED: usize = 2;
 /// With more than these it rests no longer.
 pub const HUGE_UNCOMPRESSED: usize = 3;
-/// Connections of a flood that are served before whatever else has become ready gets its turn.
-pub const FLOOD_TURNS: usize = 8;
+/// Work on records that stands aside starves once none of it has had a processor for so long.
+pub const STARVED: Duration = Duration::from_millis(3);
+/// How long floods rest then, so that it has one.
+pub const FLOOD_REST: Duration = Duration::from_millis(1);
+/// Connections of a flood, for each thread, that are served before whatever else has become ready gets its turn.
+pub const FLOOD_TURNS: usize = 1;
 /// After so many of them, whoever else is there has to be seen again.
 pub const FLOOD_TURNS_REMEMBERED: u64 = 4096;
 /// Lines of the edge's own log that wait to be written; more of them are lost.

@@ -3,8 +3,12 @@
 //! A thread serves whatever is ready in the order in which it became so. Sixty connections that ask for what is blocked
 //! as fast as they are answered are always ready, and a request for another host waits behind all of them, at each of
 //! its steps. So the connections of a client network that is past its rate of whole answers pass a turnstile, in the
-//! order in which they came: a few of them, then whatever else has become ready, then a few more. Nothing is held up for
-//! a fixed time, and none of it happens while nobody but floods is there.
+//! order in which they came: one for each thread, then whatever else has become ready, then the next. None of it happens while
+//! nobody but floods is there.
+//!
+//! Nothing is held up for a fixed time, but for one thing. What a flood leaves behind has to be sealed and compressed, on
+//! the same processors. Work that has to come forward for that is in everybody's way; work that stands aside is in
+//! nobody's, but gets no processor where a flood always wants it. So floods rest for a moment when it starves.
 //!
 //! It is the fast path that passes: there floods are cheap enough to be always ready. With several threads a round is
 //! what one of them had ready.
@@ -12,8 +16,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
+use crate::background;
 use crate::limits;
 
 /// Shared by all connections.
@@ -29,6 +35,8 @@ pub(super) struct Turnstile {
     is_turning: AtomicBool,
     /// Turns of this round; fair, and one that is given to a connection that goes away is the next one's.
     turns: Semaphore,
+    /// Whether the work that floods leave behind gets no processor.
+    starves: fn() -> bool,
 }
 
 /// A connection that waits, for as long as it does.
@@ -49,12 +57,17 @@ impl Drop for Waits<'_> {
 
 impl Turnstile {
     pub(super) fn new() -> Arc<Self> {
+        Self::asking(background::records_starve)
+    }
+
+    fn asking(starves: fn() -> bool) -> Arc<Self> {
         Arc::new(Self {
             is_shared: AtomicBool::new(false),
             passed: AtomicU64::new(0),
             waiting: AtomicUsize::new(0),
             is_turning: AtomicBool::new(false),
             turns: Semaphore::new(0),
+            starves,
         })
     }
 
@@ -103,13 +116,17 @@ impl Turnstile {
     }
 
     async fn turn(&self) {
+        let turns = limits::FLOOD_TURNS * Handle::current().metrics().num_workers();
         loop {
             // Comes back when everything that is ready has had its turn, what the system tells of by then included.
             tokio::task::yield_now().await;
+            if self.waiting.load(Ordering::SeqCst) > 0 && (self.starves)() {
+                tokio::time::sleep(limits::FLOOD_REST).await;
+            }
             let waiting = self.waiting.load(Ordering::SeqCst);
             if waiting > 0 {
                 // What was not used is not saved up.
-                let more = limits::FLOOD_TURNS.min(waiting).saturating_sub(self.turns.available_permits());
+                let more = turns.min(waiting).saturating_sub(self.turns.available_permits());
                 self.turns.add_permits(more);
                 continue;
             }
@@ -130,6 +147,7 @@ impl Turnstile {
 mod tests {
     use std::future::Future;
     use std::sync::Mutex;
+    use std::time::Instant;
 
     use super::*;
 
@@ -255,6 +273,20 @@ mod tests {
         assert!(!turnstile.stops_turning() && turnstile.is_turning.load(Ordering::SeqCst));
         drop(waits);
         assert!(turnstile.stops_turning() && !turnstile.is_turning.load(Ordering::SeqCst));
+    }
+
+    #[test]
+    fn a_flood_rests_before_each_round_while_the_work_it_leaves_behind_starves() {
+        run(async {
+            let (turnstile, events) = (Turnstile::asking(|| true), Events::default());
+            turnstile.note_other();
+            let began = Instant::now();
+            for one in flood(&turnstile, &events, 20 * limits::FLOOD_TURNS as u32) {
+                one.await.unwrap();
+            }
+            assert!(began.elapsed() >= 20 * limits::FLOOD_REST, "{:?}", began.elapsed());
+            at_rest(&turnstile).await;
+        });
     }
 
     #[test]
