@@ -11,13 +11,12 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
-use smallvec::SmallVec;
 use tokio::sync::watch;
 
 use crate::act::{self, Ask};
-use crate::audit::{Audit, Enforcement, Event, Kind, Pending, RequestFacts};
+use crate::audit::{Audit, Kind, Pending};
 use crate::clock::Clock;
-use crate::decide::{self, Match, Matched, Subject, Verdict};
+use crate::decide::{self, Subject, Verdict};
 use crate::identify::Identity;
 use crate::metrics::Metrics;
 use crate::policy::{Action, CompiledCase, Ruleset};
@@ -25,14 +24,17 @@ use crate::rate::{Rate, Rates};
 use crate::traffic::Traffic;
 
 mod blocked;
+mod found;
 mod line;
-mod moment;
+mod now;
 mod records;
+#[cfg(test)]
+mod tests;
 pub use self::blocked::Blocked;
 pub use self::records::Noted;
 
-use line::Line;
-use moment::Moment;
+use found::Happened;
+use now::Now;
 
 /// What the gate must know of a request.
 #[derive(Debug, Clone, Copy)]
@@ -116,7 +118,7 @@ impl Gate {
     }
 
     /// Chooses the answer of a case: the whole one, or a short one for who asks too often.
-    fn blocked(&self, case: &Arc<CompiledCase>, asked: &Asked<'_>, at: Moment, pending: Pending) -> Blocked {
+    fn blocked(&self, case: &Arc<CompiledCase>, asked: &Asked<'_>, at: Now, pending: Pending) -> Blocked {
         let in_time = |rates: &Rates| rates.take(asked.client, at.steady);
         let is_excess = !self.whole_answers.get().is_none_or(in_time);
         let prepared = if is_excess {
@@ -235,7 +237,7 @@ impl Gate {
     /// Judges a connection to an origin before it is opened. On [`Ruling::Enforce`] it must not be.
     #[must_use]
     pub fn judge_origin(&self, ruleset: &Ruleset, asked: &Asked<'_>, upstream: SocketAddr) -> Ruling {
-        let at = Moment::of_now(self.clock.as_ref());
+        let at = Now::of(self.clock.as_ref());
         let verdict = decide::judge_origin(ruleset, upstream.ip(), asked.client, at.wall);
         self.rule(&verdict, Kind::UpstreamRefused, ruleset, asked, at, Some(upstream))
     }
@@ -263,7 +265,7 @@ impl Gate {
     pub fn judge_handshake(&self, asked: &Asked<'_>, has_certificate: bool) -> Ruling {
         let ruleset = self.ruleset();
         let subject = Subject { names: &asked.identity.names, client: asked.client };
-        let at = Moment::of_now(self.clock.as_ref());
+        let at = Now::of(self.clock.as_ref());
         let verdict = decide::decide(&ruleset, &subject, at.wall);
         match &verdict {
             Verdict::Block(found) if found.case.action == Action::Refuse || !has_certificate => {
@@ -294,22 +296,16 @@ impl Gate {
             "age_ms": u64::try_from(cut.age.as_millis()).unwrap_or(u64::MAX),
             "idle": cut.idle,
         }));
-        Some(self.record_found(
-            Kind::ConnectionCut,
-            &ruleset,
-            &found,
-            asked,
-            now,
-            cut.upstream,
-            Some(&detail),
-        ))
+        let happened =
+            Happened { kind: Kind::ConnectionCut, at: now, upstream: cut.upstream, detail: Some(&detail) };
+        Some(self.record_found(&ruleset, &found, asked, &happened))
     }
 
     /// Notes how long a verdict took that is given at this time of the wall clock.
-    fn judged(&self, began: Instant, wall: Timestamp) -> Moment {
+    fn judged(&self, began: Instant, wall: Timestamp) -> Now {
         let steady = Instant::now();
         self.metrics.judged(steady.saturating_duration_since(began));
-        Moment { wall, steady }
+        Now { wall, steady }
     }
 
     /// Records what a verdict found, and turns it into what is to be done. `blocked` is the kind of event when
@@ -320,7 +316,7 @@ impl Gate {
         blocked: Kind,
         ruleset: &Ruleset,
         asked: &Asked<'_>,
-        at: Moment,
+        at: Now,
         upstream: Option<SocketAddr>,
     ) -> Ruling {
         let (kind, found) = match verdict {
@@ -329,62 +325,13 @@ impl Gate {
             Verdict::Shadow(found) => (Kind::RequestShadowed, found),
             Verdict::Exempt(found) => (Kind::RequestExempted, found),
         };
-        let pending = self.record_found(kind, ruleset, found, asked, at.wall, upstream, None);
+        let happened = Happened { kind, at: at.wall, upstream, detail: None };
+        let pending = self.record_found(ruleset, found, asked, &happened);
         match verdict {
             Verdict::Block(_) => Ruling::Enforce(self.blocked(found.case, asked, at, pending)),
             // Nobody waits who is let through.
             _ => Ruling::Forward,
         }
-    }
-
-    fn record_found(
-        &self,
-        kind: Kind,
-        ruleset: &Ruleset,
-        found: &Match<'_>,
-        asked: &Asked<'_>,
-        at: Timestamp,
-        upstream: Option<SocketAddr>,
-        detail: Option<&Map<String, Value>>,
-    ) -> Pending {
-        let case = found.case;
-        self.metrics.verdict(kind.as_str(), case.id.as_str(), &case.tally);
-        let also: SmallVec<[&str; 4]> = found.also.iter().map(|other| other.id.as_str()).collect();
-        let names: SmallVec<[&[u8]; 4]> = asked.identity.seen.iter().map(AsRef::as_ref).collect();
-        let mut matched = Line::default();
-        match found.matched {
-            Matched::Host { form, name } => matched.push(form.prefix()).push(name),
-            network @ Matched::Network(_) => matched.show(network),
-        };
-        let event = Event {
-            kind,
-            revision: ruleset.revision().0,
-            enforcement: Some(Enforcement {
-                case: case.id.as_str(),
-                customer: &case.customer,
-                basis: case.basis.as_str(),
-                // A page cannot be shown before there is a connection.
-                action: if kind == Kind::HandshakeRefused { Action::Refuse } else { case.action }.as_str(),
-                // Only an answer has a status.
-                status: (case.action == Action::Page && kind.is_answered()).then_some(case.status),
-                matched: matched.as_str(),
-                also: &also,
-            }),
-            request: Some(RequestFacts {
-                host: asked.identity.host.as_str(),
-                names: &names,
-                method: asked.method,
-                path: asked.path,
-                client: asked.client,
-                listener: asked.listener,
-                protocol: asked.protocol,
-                tls: asked.tls,
-                user_agent: asked.user_agent,
-                upstream,
-            }),
-            detail,
-        };
-        self.audit.record_at(&event, at)
     }
 }
 

@@ -156,8 +156,8 @@ impl Audit {
         self.record_at(event, self.shared.clock.now())
     }
 
-    /// The same for an event that has just happened, at this time of the log's clock: for whoever has looked already.
-    pub fn record_at(&self, event: &Event<'_>, now: Timestamp) -> Pending {
+    /// The same for an event that has just happened, for whoever has looked already at the clock that the log goes by.
+    pub(crate) fn record_at(&self, event: &Event<'_>, now: Timestamp) -> Pending {
         let shared = &*self.shared;
         // Only a thread that is being torn down has no draft any more.
         let mut draft = DRAFT.try_with(Cell::take).unwrap_or_default();

@@ -11,7 +11,8 @@ thread_local! {
     static LAST: Cell<Option<(i64, HeaderValue)>> = const { Cell::new(None) };
 }
 
-/// The date of an answer to what was judged at this time.
+/// The date of an answer to what was judged at this time: where the record has to be on the disk before, the answer leaves
+/// that much later.
 pub(super) fn date_of(at: Timestamp) -> HeaderValue {
     let second = at.as_second();
     let date = match LAST.take() {

@@ -1,4 +1,4 @@
-//! When something is judged.
+//! The time of a verdict.
 
 use std::time::Instant;
 
@@ -6,16 +6,16 @@ use jiff::Timestamp;
 
 use crate::clock::Clock;
 
-/// One look at each clock serves the verdict, its record and its answer.
+/// When something is judged: its record and its answer go by the same looks at the clocks.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Moment {
+pub(super) struct Now {
     pub(super) wall: Timestamp,
     /// By a clock that never goes back, for what is measured.
     pub(super) steady: Instant,
 }
 
-impl Moment {
-    pub(super) fn of_now(clock: &dyn Clock) -> Self {
+impl Now {
+    pub(super) fn of(clock: &dyn Clock) -> Self {
         Self { wall: clock.now(), steady: Instant::now() }
     }
 }
