@@ -4,28 +4,27 @@
 //! row and changes one number. A place is never given up, only taken over: by another network, once the one that had it
 //! could have its whole burst again, which is what a new one has as well.
 
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use hashbrown::DefaultHashBuilder;
-
 use super::Rate;
+use crate::clock::nanoseconds;
 use crate::limits;
 use crate::network::client_network;
 
 /// Places in one part of the table.
 const PLACES: usize = limits::RATE_NETWORKS / limits::RATE_PARTS;
-/// No network: what would be its number lies in a multicast range.
+/// No network: [`number`] makes it of none.
 const NOBODY: u64 = u64::MAX;
 
 /// One bucket for each client network, of which there are a bounded number.
 #[derive(Debug)]
 pub struct Rates {
     rate: Rate,
-    hasher: DefaultHashBuilder,
+    hasher: RandomState,
     /// What times are counted from.
     start: Instant,
     /// Each made when somebody needs it.
@@ -44,11 +43,11 @@ impl Rates {
     #[must_use]
     pub fn new(rate: Rate) -> Self {
         let parts = (0..limits::RATE_PARTS).map(|_| OnceLock::new()).collect();
-        Self { rate, hasher: DefaultHashBuilder::default(), start: Instant::now(), parts }
+        Self { rate, hasher: RandomState::new(), start: Instant::now(), parts }
     }
 
-    /// Takes one for the network of `client`, and tells whether it came within the rate. Waits for nobody, and asks for
-    /// memory only when the first client of a part comes.
+    /// Takes one for the network of `client`, and tells whether it came within the rate. Waits for nobody, but for the first
+    /// client of a part, for which its memory is asked for.
     ///
     /// When no place is left where a network may be found, because others that are above nothing have them all, it is
     /// over its rate: that many at once are one flood from many places.
@@ -103,8 +102,8 @@ impl Place {
         if known == network {
             return true;
         }
-        let is_free = known == NOBODY || self.is_quiet(now);
-        is_free
+        // A place that nobody ever had is quiet as well.
+        self.is_quiet(now)
             && self
                 .network
                 .compare_exchange(known, network, Ordering::Relaxed, Ordering::Relaxed)
@@ -122,21 +121,20 @@ impl Place {
     }
 }
 
-fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// A client network as a number: of an IPv6 network the 64 bits that name it. What IPv4 addresses become lies in a range
-/// of which no network is given to anybody (`::/8`, RFC 4291 §2.5).
+/// A client network as a number: of an IPv6 network the 64 bits that name it. IPv4 addresses become numbers of networks in
+/// `0:1::/32`, none of which is given to anybody. Nor is the last network there is, which shares a number with its neighbour.
 fn number(network: IpAddr) -> u64 {
     match network {
         IpAddr::V4(address) => 1 << 32 | u64::from(address.to_bits()),
-        IpAddr::V6(address) => (address.to_bits() >> 64) as u64,
+        IpAddr::V6(address) => ((address.to_bits() >> 64) as u64).min(NOBODY - 1),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Barrier;
+
     use super::*;
 
     fn client(n: usize) -> IpAddr {
@@ -175,9 +173,9 @@ mod tests {
     }
 
     #[test]
-    fn half_of_the_networks_that_are_kept_find_a_place_each_and_none_has_two() {
+    fn a_quarter_of_the_networks_that_are_kept_find_a_place_each_and_none_has_two() {
         let (rates, now) = (Rates::new(Rate::new(1, 2)), Instant::now());
-        let all = || 0..limits::RATE_NETWORKS / 2;
+        let all = || 0..limits::RATE_NETWORKS / 4;
         let taken = || all().filter(|n| rates.take(client(*n), now)).count();
         assert_eq!(taken(), all().len());
         assert_eq!(taken(), all().len());
@@ -196,12 +194,35 @@ mod tests {
 
     #[test]
     fn threads_that_take_at_once_take_no_more_than_there_is() {
-        let (rates, now) = (Rates::new(Rate::new(1, 1000)), Instant::now());
-        let taken = || (0..1000).filter(|n| rates.take(client(n % 2), now)).count();
+        const THREADS: usize = 4;
+        const MOST: u32 = 200_000;
+        let (rates, now) = (Rates::new(Rate::new(1, MOST)), Instant::now());
+        let together = Barrier::new(THREADS);
+        let taken = || {
+            together.wait();
+            (0..MOST / 2).filter(|_| rates.take(client(1), now)).count()
+        };
         let all: usize = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..4).map(|_| scope.spawn(taken)).collect();
+            let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(taken)).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).sum()
         });
-        assert_eq!(all, 2000);
+        assert_eq!(all, MOST as usize);
+    }
+
+    #[test]
+    fn networks_of_both_kinds_have_numbers_of_their_own_and_none_is_nobody() {
+        let number = |text: &str| number(text.parse().unwrap());
+        let all = [
+            "0.0.0.0",
+            "192.0.2.1",
+            "255.255.255.255",
+            "::",
+            "64:ff9b::",
+            "2001:db8::",
+            "ffff:ffff:ffff:ffff::",
+        ];
+        let numbers: BTreeSet<u64> = all.into_iter().map(number).collect();
+        assert_eq!(numbers.len(), all.len());
+        assert!(!numbers.contains(&NOBODY));
     }
 }
