@@ -13,9 +13,11 @@ mod recall;
 
 use std::time::Duration;
 
-pub use aside::{Awaited, aside, come_forward, hurried, in_pieces, keep_up, prepare, rest, step_aside};
+pub use aside::{
+    Awaited, aside, asleep, come_forward, hurried, in_pieces, keep_up, prepare, rest, step_aside,
+};
 pub use class::shorten_slice;
-pub use hunger::records_starve;
+pub use hunger::take_hunger;
 pub use pieces::Backlog;
 pub use recall::recall;
 

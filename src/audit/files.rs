@@ -15,6 +15,7 @@ use super::{
     lock::{Lock, LockError},
     mapping::{Mapped, Mapping},
 };
+use crate::background::asleep;
 
 /// Lanes: journals of processes, not sealed yet.
 pub(super) const JOURNAL: &str = "journal";
@@ -104,7 +105,7 @@ impl DiskFile for File {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.sync_data()
+        asleep(|| self.sync_data())
     }
 
     fn state(&self) -> io::Result<FileState> {
@@ -222,7 +223,8 @@ impl Disk for RealDisk {
     }
 
     fn sync_folder(&self, folder: &str) -> io::Result<()> {
-        File::open(self.path(folder))?.sync_all()
+        let folder = File::open(self.path(folder))?;
+        asleep(|| folder.sync_all())
     }
 }
 

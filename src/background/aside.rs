@@ -175,23 +175,37 @@ pub fn rest() {
 fn come_forward_in_time() {
     match STAND.get() {
         Stand::Forward | Stand::InPieces(_) | Stand::Hurried => {}
-        Stand::Aside(mut patience) => match patience.is_over(Instant::now(), used) {
-            _ if is_awaited() => come_forward(),
-            true if patience.is_of_short() => go_on_in_pieces(Backlog::Small.rest()),
-            true => come_forward(),
-            false => {
-                if patience.is_of_short() {
-                    hunger::ran();
-                }
-                STAND.set(Stand::Aside(patience));
-            }
-        },
+        Stand::Aside(patience) => stay_aside(patience, Instant::now()),
         Stand::Inherited if is_awaited() => come_forward(),
         Stand::Inherited if Class::Idle.is_entered() => {
             STAND.set(Stand::Aside(Patience::new(limits::ASIDE_AT_MOST)));
         }
         Stand::Inherited => STAND.set(Stand::Forward),
     }
+}
+
+fn stay_aside(mut patience: Patience, now: Instant) {
+    match patience.is_over(now, used) {
+        _ if is_awaited() => come_forward(),
+        true if patience.is_of_short() => go_on_in_pieces(Backlog::Small.rest()),
+        true => come_forward(),
+        false => STAND.set(Stand::Aside(patience)),
+    }
+    if patience.is_of_short() {
+        hunger::ran(now);
+    }
+}
+
+/// Waits for a disk: a thread that stands aside wants no processor meanwhile.
+pub fn asleep<T>(wait: impl FnOnce() -> T) -> T {
+    let looked_after = LOOKED_AFTER.take().map(LookedAfter::asleep);
+    let was_awake = looked_after.as_ref().is_some_and(|(_, was_awake)| *was_awake);
+    LOOKED_AFTER.set(looked_after.map(|(looked_after, _)| looked_after));
+    let done = wait();
+    if was_awake {
+        LOOKED_AFTER.set(LOOKED_AFTER.take().map(LookedAfter::awake));
+    }
+    done
 }
 
 pub(super) fn is_awaited() -> bool {

@@ -8,6 +8,7 @@ use std::io;
 
 use libc::sched_attr as Attributes;
 
+use crate::clock::nanoseconds;
 use crate::limits;
 
 /// The classes that background work is in (sched(7)).
@@ -37,7 +38,12 @@ impl Class {
         let now = attributes(thread)?;
         set(
             thread,
-            &Attributes { sched_policy: self.policy(), sched_flags: 0, sched_runtime: slice(), ..now },
+            &Attributes {
+                sched_policy: self.policy(),
+                sched_flags: 0,
+                sched_runtime: nanoseconds(limits::SLICE),
+                ..now
+            },
         )
     }
 
@@ -63,16 +69,11 @@ impl Thread {
 
 /// Has the calling thread, and those that it starts, take their share of the processor in small pieces.
 pub fn shorten_slice() {
-    if let Err(error) = attributes(Thread::CALLING)
-        .and_then(|now| set(Thread::CALLING, &Attributes { sched_flags: 0, sched_runtime: slice(), ..now }))
-    {
+    if let Err(error) = attributes(Thread::CALLING).and_then(|now| {
+        set(Thread::CALLING, &Attributes { sched_flags: 0, sched_runtime: nanoseconds(limits::SLICE), ..now })
+    }) {
         tracing::debug!(%error, "work in the background has the processor for as long at a time as any");
     }
-}
-
-/// In nanoseconds.
-fn slice() -> u64 {
-    u64::try_from(limits::SLICE.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// What `sched_getattr` and `sched_setattr` know of.

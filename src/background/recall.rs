@@ -18,7 +18,8 @@ static ASIDE: Mutex<Vec<(Thread, Option<Instant>)>> = Mutex::new(Vec::new());
 /// come forward when it is given back: one that stands aside would keep all others from the lock.
 pub(super) struct LookedAfter {
     thread: Thread,
-    _short: Option<Short>,
+    /// For a short while, and not asleep.
+    short: Option<Short>,
 }
 
 impl LookedAfter {
@@ -26,7 +27,19 @@ impl LookedAfter {
     pub(super) fn until(end: Option<Instant>) -> Self {
         let thread = Thread::current();
         lock().push((thread, end));
-        Self { thread, _short: end.map(|_| Short::begin()) }
+        Self { thread, short: end.map(|_| Short::begin()) }
+    }
+
+    /// The thread wants no processor. Says whether it wanted one, of those that are aside for a short while.
+    pub(super) fn asleep(mut self) -> (Self, bool) {
+        let was_awake = self.short.take().is_some();
+        (self, was_awake)
+    }
+
+    /// It wants one again.
+    pub(super) fn awake(mut self) -> Self {
+        self.short = Some(Short::begin());
+        self
     }
 }
 

@@ -43,6 +43,8 @@ pub const STARVED: Duration = Duration::from_millis(3);
 pub const FLOOD_REST: Duration = Duration::from_millis(1);
 /// Connections of a flood, for each thread, that are served before whatever else has become ready gets its turn.
 pub const FLOOD_TURNS: usize = 1;
+/// However many threads there are, since the turns of a round may all be one thread's.
+pub const FLOOD_TURNS_AT_MOST: usize = 8;
 /// After so many of them, whoever else is there has to be seen again.
 pub const FLOOD_TURNS_REMEMBERED: u64 = 4096;
 /// Lines of the edge's own log that wait to be written; more of them are lost.

@@ -3,7 +3,7 @@
 //! A thread serves whatever is ready in the order in which it became so. Sixty connections that ask for what is blocked
 //! as fast as they are answered are always ready, and a request for another host waits behind all of them, at each of
 //! its steps. So the connections of a client network that is past its rate of whole answers pass a turnstile, in the
-//! order in which they came: one for each thread, then whatever else has become ready, then the next. None of it happens while
+//! order in which they came: as many as there are threads, then whatever else has become ready, then the next. None of it happens while
 //! nobody but floods is there.
 //!
 //! Nothing is held up for a fixed time, but for one thing. What a flood leaves behind has to be sealed and compressed, on
@@ -57,7 +57,7 @@ impl Drop for Waits<'_> {
 
 impl Turnstile {
     pub(super) fn new() -> Arc<Self> {
-        Self::asking(background::records_starve)
+        Self::asking(background::take_hunger)
     }
 
     fn asking(starves: fn() -> bool) -> Arc<Self> {
@@ -116,7 +116,8 @@ impl Turnstile {
     }
 
     async fn turn(&self) {
-        let turns = limits::FLOOD_TURNS * Handle::current().metrics().num_workers();
+        let threads = Handle::current().metrics().num_workers();
+        let turns = (limits::FLOOD_TURNS * threads).min(limits::FLOOD_TURNS_AT_MOST);
         loop {
             // Comes back when everything that is ready has had its turn, what the system tells of by then included.
             tokio::task::yield_now().await;
@@ -194,7 +195,7 @@ mod tests {
     #[test]
     fn nobody_waits_while_only_floods_are_there() {
         run(async {
-            let turnstile = Turnstile::new();
+            let turnstile = Turnstile::asking(|| false);
             tokio::select! {
                 biased;
                 () = turnstile.pass() => {}
@@ -206,7 +207,7 @@ mod tests {
     #[test]
     fn others_come_between_a_few_connections_of_a_flood_which_pass_in_order() {
         run(async {
-            let (turnstile, events) = (Turnstile::new(), Events::default());
+            let (turnstile, events) = (Turnstile::asking(|| false), Events::default());
             turnstile.note_other();
             let mut all = flood(&turnstile, &events, 50);
             all.push(tokio::spawn(other(Arc::clone(&events), 10)));
@@ -229,7 +230,7 @@ mod tests {
     #[test]
     fn a_connection_that_goes_away_while_it_waits_holds_nobody_up() {
         run(async {
-            let (turnstile, events) = (Turnstile::new(), Events::default());
+            let (turnstile, events) = (Turnstile::asking(|| false), Events::default());
             turnstile.note_other();
             let all = flood(&turnstile, &events, 60);
             tokio::task::yield_now().await;
@@ -252,7 +253,7 @@ mod tests {
     #[test]
     fn turns_that_nobody_takes_are_not_saved_up() {
         run(async {
-            let turnstile = Turnstile::new();
+            let turnstile = Turnstile::asking(|| false);
             // They have got their turns, on a thread that has not come to them yet.
             let waiting: Vec<_> = (0..3 * limits::FLOOD_TURNS).map(|_| Waits::new(&turnstile)).collect();
             turnstile.keep_turning();
@@ -267,7 +268,7 @@ mod tests {
 
     #[test]
     fn rounds_do_not_end_behind_somebody_who_has_found_them_going_on() {
-        let turnstile = Turnstile::new();
+        let turnstile = Turnstile::asking(|| false);
         turnstile.is_turning.store(true, Ordering::SeqCst);
         let waits = Waits::new(&turnstile);
         assert!(!turnstile.stops_turning() && turnstile.is_turning.load(Ordering::SeqCst));
@@ -292,7 +293,7 @@ mod tests {
     #[test]
     fn others_who_do_not_come_again_are_forgotten() {
         run(async {
-            let turnstile = Turnstile::new();
+            let turnstile = Turnstile::asking(|| false);
             turnstile.note_other();
             for _ in 0..=limits::FLOOD_TURNS_REMEMBERED {
                 turnstile.pass().await;
@@ -303,9 +304,10 @@ mod tests {
 
     #[test]
     fn several_threads_let_everybody_through() {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(3).build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(3).enable_all().build().unwrap();
         runtime.block_on(async {
-            let (turnstile, events) = (Turnstile::new(), Events::default());
+            let (turnstile, events) = (Turnstile::asking(|| false), Events::default());
             for _ in 0..20 {
                 turnstile.note_other();
                 for one in flood(&turnstile, &events, 200) {

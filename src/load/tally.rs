@@ -8,6 +8,7 @@ use super::drive::Trouble;
 use super::judge::{Answer, Fault};
 use super::plan::Expect;
 use super::schedule::Ticket;
+use crate::clock::nanoseconds;
 use crate::limits;
 
 /// The least latency that is told from others, in nanoseconds, and the greatest.
@@ -216,10 +217,6 @@ impl Tally {
         self.ended = self.ended.max(other.ended);
         self.cut = self.cut.max(other.cut);
     }
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

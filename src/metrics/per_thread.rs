@@ -11,6 +11,7 @@ use std::time::Duration;
 use prometheus::proto::{Bucket, Histogram, Metric, MetricType};
 
 use super::shown::Count;
+use crate::clock::nanoseconds;
 use crate::limits;
 
 /// Lines of the cache come in pairs.
@@ -118,7 +119,7 @@ impl Times {
     }
 
     pub(super) fn note(&self, time: Duration) {
-        let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let nanoseconds = nanoseconds(time);
         let place = BOUNDS.iter().take_while(|bound| **bound < nanoseconds).count();
         if let Some(own) = self.0.own()
             && let Some(count) = own.counts.get(place)
