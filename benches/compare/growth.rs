@@ -1,6 +1,5 @@
 //! What a blocked request costs as cases, names and connections grow.
 
-use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,6 +14,8 @@ use crate::table::{Side, Table};
 /// Hosts that are asked for, spread over all there are.
 const ASKED: usize = 10_000;
 const LARGEST: usize = 10_000_000;
+/// Names of one list.
+const A_LIST: usize = 1_000_000;
 
 /// An edge, and which hosts it is asked for on how many connections.
 struct Stage {
@@ -78,16 +79,15 @@ fn cases(yard: &Yard, count: usize) -> Stage {
     })
 }
 
-/// One case with a list of so many names.
+/// So many names, in a case and a list for each million of them.
 fn names(yard: &Yard, count: usize) -> Stage {
-    let (mut list, mut asked) = (String::with_capacity(count * 24), Vec::new());
-    for (number, name) in Names::new(count as u64).take(count).enumerate() {
-        writeln!(list, "{name}").unwrap();
-        if number % (count / ASKED).max(1) == 0 {
-            asked.push(name.to_string());
+    let names: Vec<String> = Names::new(count as u64).take(count).map(|name| name.to_string()).collect();
+    let asked: Vec<String> = names.iter().step_by((count / ASKED).max(1)).cloned().collect();
+    stage(yard, counted(count, "name"), &asked, |policies| {
+        for (number, list) in names.chunks(A_LIST).enumerate() {
+            save_list(policies, &format!("L-{number}"), &list.join("\n"));
         }
-    }
-    stage(yard, counted(count, "name"), &asked, |policies| save_list(policies, "L-1", &list))
+    })
 }
 
 fn connections(yard: &Yard, count: usize) -> Stage {

@@ -102,7 +102,7 @@ fn cells(figures: &[f64]) -> Vec<String> {
 pub fn cell(figure: f64) -> String {
     match figure {
         figure if !figure.is_finite() => "–".to_owned(),
-        figure if figure == 0.0 => "0".to_owned(),
+        0.0 => "0".to_owned(),
         figure if figure < 10.0 => format!("{figure:.2}"),
         figure if figure < 100.0 => format!("{figure:.1}"),
         figure => {
