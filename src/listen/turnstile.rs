@@ -3,15 +3,15 @@
 //! A thread serves whatever is ready in the order in which it became so. Sixty connections that ask for what is blocked
 //! as fast as they are answered are always ready, and a request for another host waits behind all of them, at each of
 //! its steps. So the connections of a client network that is past its rate of whole answers pass a turnstile, in the
-//! order in which they came: as many as there are threads, then whatever else has become ready, then the next. None of it happens while
-//! nobody but floods is there.
+//! order in which they came: as many as there are threads, then whatever else has become ready, then the next ones. None of
+//! it happens while nobody but floods is there.
 //!
 //! Nothing is held up for a fixed time, but for one thing. What a flood leaves behind has to be sealed and compressed, on
 //! the same processors. Work that has to come forward for that is in everybody's way; work that stands aside is in
 //! nobody's, but gets no processor where a flood always wants it. So floods rest for a moment when it starves.
 //!
 //! It is the fast path that passes: there floods are cheap enough to be always ready. With several threads a round is
-//! what one of them had ready.
+//! what one of them had ready, and its turns may all be that one's.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
