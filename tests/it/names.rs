@@ -136,7 +136,9 @@ fn compiled_names_of_an_earlier_format_are_made_anew_from_the_lists() {
     edge.start_again().unwrap();
     assert_the_long_list_holds(&edge);
     assert_eq!(lists_read(&edge), 1);
-    assert!(edge.process().stderr().contains("it is not an image of names this version can read"));
+    wait_until("the edge says so", || {
+        edge.process().stderr().contains("it is not an image of names this version can read")
+    });
     wait_until("the compiled names are kept again", || fs::read(&image).unwrap()[version] == whole[version]);
     edge.restart();
     assert_the_long_list_holds(&edge);

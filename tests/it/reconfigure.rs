@@ -93,7 +93,7 @@ fn a_file_with_an_error_changes_nothing_and_policies_are_read_all_the_same() {
     assert!(answer["config"]["errors"].to_string().contains("edge.toml:"), "{answer}");
     assert_eq!(origin_of(&edge), "first");
     edge.get("second.example").assert_blocked(403);
-    assert!(edge.process().stderr().contains("the one in use stays"));
+    wait_until("the edge says so", || edge.process().stderr().contains("the one in use stays"));
 }
 
 #[test]

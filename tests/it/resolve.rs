@@ -51,7 +51,7 @@ fn another_address_is_followed_when_the_ttl_has_passed() {
         assert_eq!(origin_of(&edge), ELSEWHERE);
     }
     assert_eq!(home.requests().len(), before);
-    assert!(edge.process().stderr().contains("an origin has other addresses"));
+    wait_until("the edge says so", || edge.process().stderr().contains("an origin has other addresses"));
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn a_name_that_does_not_exist_is_a_502_until_it_does() {
     let response = edge.get("shop.example");
     assert_eq!((response.status, response.enforcement_id()), (502, None));
     home.assert_untouched();
-    assert!(edge.process().stderr().contains("there is no such name"));
+    wait_until("the edge says so", || edge.process().stderr().contains("there is no such name"));
     server.says(NAME, 60, &[HOME]);
     wait_until("the name is found", || edge.get("shop.example").status == 200);
 }

@@ -335,7 +335,7 @@ fn certificates_are_read_again_when_they_change_and_a_bad_pair_keeps_the_old_one
     wait_until("the bad pair is noticed", || {
         house.edge.process().stderr().contains("a certificate cannot be used")
     });
-    assert!(house.edge.process().stderr().contains("kept=true"));
+    wait_until("the edge says so", || house.edge.process().stderr().contains("kept=true"));
     house.edge.connect_tls(&config, PAGE).unwrap().get(PAGE, "/").unwrap().assert_blocked(403);
 
     // Half a pair is no usable one either.
