@@ -10,7 +10,7 @@ use super::line::Line;
 use super::{Asked, Gate};
 use crate::audit::{Enforcement, Event, Kind, Pending, RequestFacts};
 use crate::decide::{Match, Matched};
-use crate::policy::{Action, Ruleset};
+use crate::policy::{Action, CompiledCase, Ruleset};
 
 /// What happens to a request by a verdict.
 pub(super) struct Happened<'a> {
@@ -20,6 +20,19 @@ pub(super) struct Happened<'a> {
     pub(super) upstream: Option<SocketAddr>,
     /// Fields of the kind.
     pub(super) detail: Option<&'a Map<String, Value>>,
+}
+
+/// What a record says of a case that nothing has matched.
+pub(super) fn enforcement_of(case: &CompiledCase) -> Enforcement<'_> {
+    Enforcement {
+        case: case.id.as_str(),
+        customer: &case.customer,
+        basis: case.basis.as_str(),
+        action: case.action.as_str(),
+        status: None,
+        matched: "",
+        also: &[],
+    }
 }
 
 impl Gate {
@@ -43,15 +56,13 @@ impl Gate {
             kind,
             revision: ruleset.revision().0,
             enforcement: Some(Enforcement {
-                case: case.id.as_str(),
-                customer: &case.customer,
-                basis: case.basis.as_str(),
                 // A page cannot be shown before there is a connection.
                 action: if kind == Kind::HandshakeRefused { Action::Refuse } else { case.action }.as_str(),
                 // Only an answer has a status.
                 status: (case.action == Action::Page && kind.is_answered()).then_some(case.status),
                 matched: matched.as_str(),
                 also: &also,
+                ..enforcement_of(case)
             }),
             request: Some(RequestFacts {
                 host: asked.identity.host.as_str(),

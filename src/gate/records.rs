@@ -3,8 +3,9 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use super::found::enforcement_of;
 use super::{Gate, object};
-use crate::audit::{Enforcement, Event, EventId, Kind, Receipt};
+use crate::audit::{Event, EventId, Kind, Receipt};
 use crate::diagnostic::Diagnostics;
 use crate::limits;
 use crate::policy::{CompiledCase, Ruleset};
@@ -60,15 +61,7 @@ impl Gate {
         let pending = self.audit.record(&Event {
             kind,
             revision: ruleset.revision().0,
-            enforcement: Some(Enforcement {
-                case: case.id.as_str(),
-                customer: &case.customer,
-                basis: case.basis.as_str(),
-                action: case.action.as_str(),
-                status: None,
-                matched: "",
-                also: &[],
-            }),
+            enforcement: Some(enforcement_of(case)),
             request: None,
             detail: Some(&object(json!({ "at": at.to_string() }))),
         });
