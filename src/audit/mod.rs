@@ -13,6 +13,7 @@
 
 mod acknowledge;
 mod announce;
+mod archives;
 mod batch;
 mod bundle;
 mod check;

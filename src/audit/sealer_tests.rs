@@ -2,6 +2,8 @@
 
 use std::{io, path::Path, sync::Arc};
 
+use jiff::SignedDuration;
+
 use super::{
     counting::{CountingDisk, Reads},
     files::RealDisk,
@@ -205,7 +207,8 @@ fn sealing_offers_the_processor_unless_many_files_wait() {
 fn compressing_offers_the_processor_unless_many_segments_wait() {
     let directory = tempfile::tempdir().unwrap();
     let disk = Arc::new(RealDisk::open(directory.path(), "ams-1").unwrap());
-    let log = Audit::open_on(disk, None, options(directory.path()), Steps::of_millis(1)).unwrap().0;
+    let clock = Steps::of_millis(1);
+    let log = Audit::open_on(disk, None, options(directory.path()), Arc::clone(&clock) as _).unwrap().0;
     let plain = || segments(directory.path()).unwrap().into_iter().filter(|one| !one.compressed);
     // One more is open.
     let fill = |full: usize| {
@@ -230,14 +233,20 @@ fn compressing_offers_the_processor_unless_many_segments_wait() {
         [few * one; 3],
         "the last ones, however many there were"
     );
-    // One that cannot be compressed waits on.
+    // One that somebody has changed is none of those that wait, and it is left alone for ten minutes.
     fill(few + 1);
     let first = plain().next().unwrap().path;
     let text = std::fs::read(&first).unwrap();
     std::fs::write(&first, &text[1..]).unwrap();
-    assert_eq!(offers(|| log.archive()), (few - 1) * one);
+    assert_eq!(offers(|| log.archive()), few * one);
+    let told = log.counters().last_error.unwrap().1;
+    assert!(told.starts_with("segment ") && told.contains(" is left as it is"), "{told}");
     std::fs::write(&first, &text).unwrap();
-    assert_eq!(archived(1), one);
+    assert_eq!(offers(|| log.archive()), 0);
+    fill(1 + few);
+    assert_eq!((offers(|| log.archive()), first.exists()), (few * one, true));
+    clock.go(SignedDuration::try_from(limits::CHANGED_SEGMENT_AGAIN).unwrap());
+    assert_eq!((offers(|| log.archive()), first.exists()), (one, false));
     log.close().unwrap();
     assert_sound(directory.path(), "compressed");
 }

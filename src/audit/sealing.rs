@@ -12,11 +12,12 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
+    archives::Archives,
     files::Disk,
     handover::{OwnLane, Setup},
     options::{MIN_SEGMENT_BYTES, Options},
     recovery::Recovery,
-    sealed::{Archive, SealOptions, Sealed},
+    sealed::{SealOptions, Sealed},
     sealer::{Passed, Sealer},
 };
 use crate::background::{self, Backlog};
@@ -33,7 +34,7 @@ pub(super) struct Sealing {
     /// Whether another process may have the directory.
     succeed: bool,
     role: Mutex<Role>,
-    archives: Mutex<Vec<Archive>>,
+    archives: Mutex<Archives>,
     last_seq: AtomicU64,
     failing: AtomicBool,
     disturbed: AtomicU64,
@@ -145,7 +146,7 @@ impl Sealing {
         self.last_seq.store(sealer.sealed().committed_seq(), Ordering::Relaxed);
         self.disturbed.store(sealer.sealed().disturbed(), Ordering::Relaxed);
         let full = sealer.sealed_mut().full_segments();
-        self.archives().extend(full);
+        self.archives().add(full);
         let mut passed = outcome?;
         passed.trouble = sealer.sealed().witness_trouble().map(ToOwned::to_owned);
         for file in own.files.iter().filter(|file| own.current.as_ref() == Some(&file.path)) {
@@ -157,14 +158,14 @@ impl Sealing {
     }
 
     /// Compresses the segments that are full.
-    pub(super) fn archive(&self) -> io::Result<()> {
-        let jobs = std::mem::take(&mut *self.archives());
+    pub(super) fn archive(&self, now: Timestamp) -> io::Result<()> {
+        let jobs = self.archives().take(now);
         let mut outcome = Ok(());
-        for (job, left) in jobs.iter().zip((1..=jobs.len()).rev()) {
-            let waiting = left + self.archives().len();
+        for (left, job) in (1..=jobs.len()).rev().zip(jobs) {
+            let waiting = left + self.archives().waiting();
             background::keep_up(Backlog::of(waiting, limits::LARGE_UNCOMPRESSED, limits::HUGE_UNCOMPRESSED));
             if let Err(error) = job.run(self.disk.as_ref()) {
-                self.archives().push(job.clone());
+                self.archives().put_back(job, &error, now);
                 outcome = Err(error);
             }
         }
@@ -178,8 +179,8 @@ impl Sealing {
             Role::Sealing(mut sealer) => {
                 let closed = background::hurried(|| sealer.close(now));
                 let full = sealer.sealed_mut().full_segments();
-                self.archives().extend(full);
-                closed.and(background::hurried(|| self.archive()))
+                self.archives().add(full);
+                closed.and(background::hurried(|| self.archive(now)))
             }
             Role::Waiting | Role::Closed => Ok(()),
         };
@@ -191,7 +192,7 @@ impl Sealing {
         self.role.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn archives(&self) -> MutexGuard<'_, Vec<Archive>> {
+    fn archives(&self) -> MutexGuard<'_, Archives> {
         self.archives.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

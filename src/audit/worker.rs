@@ -186,8 +186,9 @@ impl Shared {
 
     /// Compresses full segments.
     pub(super) fn archive(&self) {
-        if let Err(error) = background::aside(limits::RECORDS_ASIDE_AT_MOST, || self.sealing.archive()) {
-            let now = self.clock.now();
+        let now = self.clock.now();
+        let archive = || self.sealing.archive(now);
+        if let Err(error) = background::aside(limits::RECORDS_ASIDE_AT_MOST, archive) {
             self.lock().note(&error, now);
         }
     }

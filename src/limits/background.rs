@@ -37,6 +37,8 @@ pub const HUGE_UNSEALED: usize = 8;
 pub const LARGE_UNCOMPRESSED: usize = 2;
 /// With more than these it rests no longer.
 pub const HUGE_UNCOMPRESSED: usize = 3;
+/// How long a full segment is left alone that is not what was sealed: only a person can put it right.
+pub const CHANGED_SEGMENT_AGAIN: Duration = Duration::from_secs(600);
 /// Work on records that stands aside starves once none of it has had a processor for so long.
 pub const STARVED: Duration = Duration::from_millis(3);
 /// How long floods rest then, so that it has one.
