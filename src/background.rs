@@ -62,6 +62,15 @@ fn used() -> Duration {
 #[cfg(test)]
 thread_local! {
     static OFFERS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+    static SLEEPS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// How often the calling thread says that it waits for a disk while it does this.
+#[cfg(test)]
+pub(crate) fn sleeps(act: impl FnOnce()) -> usize {
+    let before = SLEEPS.get();
+    act();
+    SLEEPS.get() - before
 }
 
 /// How often the calling thread offers the processor while it does this.

@@ -328,3 +328,24 @@ pub(super) fn free_name(disk: &dyn Disk, path: &str, why: &str) -> io::Result<St
     }
     Err(io::Error::other("too many files in `torn`"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::background::sleeps;
+
+    #[test]
+    fn whoever_waits_for_the_disk_says_so_and_nobody_else_does() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = RealDisk::open(directory.path(), "ams-1").unwrap();
+        let file = disk.create("journal/one").unwrap();
+        assert_eq!(sleeps(|| file.sync().unwrap()), 1);
+        assert_eq!(sleeps(|| disk.sync_folder(JOURNAL).unwrap()), 1);
+        let other = sleeps(|| {
+            write_all_at(file.as_ref(), b"text", 0).unwrap();
+            file.state().unwrap();
+            disk.rename("journal/one", "journal/two").unwrap();
+        });
+        assert_eq!(other, 0);
+    }
+}

@@ -198,6 +198,8 @@ fn stay_aside(mut patience: Patience, now: Instant) {
 
 /// Waits for a disk: a thread that stands aside wants no processor meanwhile.
 pub fn asleep<T>(wait: impl FnOnce() -> T) -> T {
+    #[cfg(test)]
+    super::SLEEPS.set(super::SLEEPS.get() + 1);
     let looked_after = LOOKED_AFTER.take().map(LookedAfter::asleep);
     let was_awake = looked_after.as_ref().is_some_and(|(_, was_awake)| *was_awake);
     LOOKED_AFTER.set(looked_after.map(|(looked_after, _)| looked_after));
