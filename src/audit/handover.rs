@@ -1,16 +1,52 @@
 //! What the state of a log and its threads hand to each other.
 
-use std::sync::Arc;
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
-use super::{event::Receipt, files::Disk, id::Nonce, journal::LaneFile};
+use super::{
+    event::Receipt,
+    files::Disk,
+    id::Nonce,
+    journal::{Header, LANE_BYTES, Lane, LaneFile, Prepared},
+};
 
 /// How a lane is made.
 pub(super) struct Setup {
     /// Where lanes go: the audit directory, then the spare one if there is one.
     pub(super) disks: Vec<Arc<dyn Disk>>,
-    pub(super) edge: String,
+    pub(super) edge: Arc<str>,
     /// Whether records have to last when the machine stops.
     pub(super) settled: bool,
+    numbers: AtomicU64,
+}
+
+impl Setup {
+    pub(super) fn new(disks: Vec<Arc<dyn Disk>>, edge: &str, settled: bool) -> Self {
+        Self { disks, edge: edge.into(), settled, numbers: AtomicU64::new(1) }
+    }
+
+    /// The path of the next file of this process, whoever makes it.
+    pub(super) fn next_path(&self, nonce: Nonce) -> String {
+        Header::path(nonce, self.numbers.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Makes a file for a lane, under its name and not begun; `what` is the name of its draft. With `settled`, all of
+    /// it is synced.
+    pub(super) fn prepare(
+        &self,
+        disk: &Arc<dyn Disk>,
+        nonce: Nonce,
+        what: &str,
+        settled: bool,
+    ) -> io::Result<Prepared> {
+        let draft = Prepared::draft(disk, &format!("{nonce}-{what}"), LANE_BYTES, settled)?;
+        draft.named(&self.next_path(nonce), settled)
+    }
 }
 
 /// What became of an event.
@@ -35,6 +71,11 @@ impl Part {
         self.from >= self.end
     }
 
+    /// Whether it begins where the records of its file do.
+    pub(super) fn is_whole(&self) -> bool {
+        self.from == Lane::START
+    }
+
     /// Whether both are of one file, whatever its name is.
     pub(super) fn is_of(&self, file: &LaneFile) -> bool {
         Arc::ptr_eq(&self.file.file, &file.file)
@@ -54,7 +95,7 @@ pub(super) struct OwnLane {
     pub(super) nonce: Nonce,
     pub(super) files: Vec<LaneFile>,
     /// The path of the one that is being written.
-    pub(super) current: Option<String>,
+    pub(super) current: Option<Arc<str>>,
     /// Records from this ordinal on do not count (yet).
     pub(super) end: u64,
 }

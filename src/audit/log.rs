@@ -119,7 +119,7 @@ impl Audit {
             spare.iter().try_for_each(|spare| spare.make_folder(folder)).map_err(io)?;
         }
         let disks: Vec<Arc<dyn Disk>> = std::iter::once(Arc::clone(&disk)).chain(spare).collect();
-        let setup = Arc::new(Setup { disks, edge: options.edge.clone(), settled });
+        let setup = Arc::new(Setup::new(disks, &options.edge, settled));
         let mut state = State::new(Arc::clone(&setup)).map_err(io)?;
         let sealing = Sealing::new(disk, &setup, &options);
         let mut recovery = Recovery::default();
@@ -189,6 +189,18 @@ impl Audit {
         self.shared.tend();
         self.seal();
         self.archive();
+    }
+
+    /// Does once what the thread that looks after the lane does, and nothing of the others.
+    #[cfg(test)]
+    pub(super) fn look_after(&self) {
+        self.shared.tend();
+    }
+
+    /// Whether a thread of the log was to wake before its time.
+    #[cfg(test)]
+    pub(super) fn has_rung(&self) -> bool {
+        self.shared.alarm.is_rung()
     }
 
     /// Seals what there is.

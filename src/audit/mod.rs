@@ -64,6 +64,8 @@ mod platter;
 #[cfg(test)]
 mod rewriting_tests;
 #[cfg(test)]
+mod rotation_tests;
+#[cfg(test)]
 mod sealer_tests;
 #[cfg(test)]
 mod testing;

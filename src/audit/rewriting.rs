@@ -2,21 +2,22 @@
 //!
 //! After a failed `fdatasync` nobody knows which pages of a file are on the disk, and the next call may answer for
 //! pages that were thrown away. So the records go into new files: drafts, synced whole, which then get their names.
-//! At every moment there is, under names that readers follow, either what was there before or a whole copy of it.
+//! A copy that begins where its source does comes behind it, so that nothing in the source counts any more. At every
+//! moment there is, under names that readers follow, either what was there before or a whole copy of it.
 
 use std::{io, sync::Arc};
 
 use super::{
     files::JOURNAL,
     handover::{Part, Setup},
+    id::Nonce,
     journal::{Header, Lane, LaneFile, LaneReader, Prepared},
 };
 
 /// A file in the making.
-struct Copy<'a> {
+struct Copy {
     lane: Lane,
-    header: Header,
-    of: &'a Part,
+    nonce: Nonce,
 }
 
 /// Writes all records of `parts` once more and syncs them. Returns the files that have names now, also after an error,
@@ -29,16 +30,16 @@ pub(super) fn write_again(setup: &Setup, parts: &[Part]) -> (Vec<LaneFile>, io::
         copies.into_iter().for_each(discard);
         return (Vec::new(), Err(error));
     }
-    let (files, named) = name(copies);
+    let (files, named) = name(setup, copies);
     let outcome = named.and_then(|()| files.iter().try_for_each(|file| file.disk.sync_folder(JOURNAL)));
     if outcome.is_ok() {
-        remove_elsewhere(parts, &files);
+        remove_copied(parts);
     }
     (files, outcome)
 }
 
 /// Copies the records of one part, into as many files as it takes.
-fn copy<'a>(setup: &Setup, part: &'a Part, copies: &mut Vec<Copy<'a>>) -> io::Result<()> {
+fn copy(setup: &Setup, part: &Part, copies: &mut Vec<Copy>) -> io::Result<()> {
     let source = part.file.file.as_ref();
     let damaged = || {
         let what = format!("`{}` does not hold any more what was written there", part.file.path);
@@ -54,18 +55,18 @@ fn copy<'a>(setup: &Setup, part: &'a Part, copies: &mut Vec<Copy<'a>>) -> io::Re
         }
         let (Some(entry), Some(record)) = (reader.entry(), reader.record()) else { return Err(damaged()) };
         if !has_file || copies.last().is_none_or(|copy| !copy.lane.has_room(record.len())) {
-            let edge = reader.header().edge.clone();
-            let header = Header { nonce: entry.id.nonce(), first: entry.id.ordinal(), edge };
+            let (nonce, edge) = (entry.id.nonce(), Arc::clone(&reader.header().edge));
+            let header = Header { nonce, first: entry.id.ordinal(), edge };
             let bytes = usize::try_from(part.end - reader.position()).unwrap_or(usize::MAX);
             let lane = draft(setup, &header, copies.len(), bytes)?;
-            copies.push(Copy { lane, header, of: part });
+            copies.push(Copy { lane, nonce });
             has_file = true;
         }
         copies.last_mut().ok_or_else(damaged)?.lane.append(record)?;
         last = entry.id.ordinal();
         reader.advance();
     }
-    // Its name may be taken over, and with it goes what was kept there.
+    // The source may go, and with it what was kept there.
     if let (Some(slot), Some(copy)) = (reader.kept_gap(source, last)?, copies.last_mut()) {
         copy.lane.keep_gap(&slot)?;
     }
@@ -77,8 +78,8 @@ fn draft(setup: &Setup, header: &Header, number: usize, records: usize) -> io::R
     let mut outcome = Err(io::Error::other("there is no disk"));
     for disk in &setup.disks {
         let name = format!("{}-again-{number}", header.nonce);
-        outcome = Prepared::make(disk, &name, Lane::bytes_for(records), false)
-            .and_then(|prepared| prepared.head(header));
+        outcome = Prepared::draft(disk, &name, Lane::bytes_for(records), false)
+            .and_then(|prepared| prepared.begin(header));
         if outcome.is_ok() {
             break;
         }
@@ -86,15 +87,13 @@ fn draft(setup: &Setup, header: &Header, number: usize, records: usize) -> io::R
     outcome
 }
 
-/// Gives the copies their names, the last one first: a name is the end of the file before it, and what it cuts off
-/// there has to be in the copies that are named already.
-fn name(mut copies: Vec<Copy<'_>>) -> (Vec<LaneFile>, io::Result<()>) {
+/// Gives the copies their names, the last one first: a file is the end of the one before it, and what it cuts off there
+/// has to be in the copies that are named already.
+fn name(setup: &Setup, mut copies: Vec<Copy>) -> (Vec<LaneFile>, io::Result<()>) {
     let mut files = Vec::new();
     while let Some(copy) = copies.pop() {
         let mut file = copy.lane.file().clone();
-        let source = &copy.of.file;
-        let replaced = Arc::ptr_eq(&source.disk, &file.disk).then_some(source.identity);
-        if let Err(error) = file.take_name(&copy.header, replaced) {
+        if let Err(error) = file.take_name(&setup.next_path(copy.nonce)) {
             discard(copy);
             copies.into_iter().for_each(discard);
             return (files, Err(error));
@@ -104,21 +103,15 @@ fn name(mut copies: Vec<Copy<'_>>) -> (Vec<LaneFile>, io::Result<()>) {
     (files, Ok(()))
 }
 
-/// Of two files with one name, on two disks, only the copy is to be found by the next process.
-fn remove_elsewhere(parts: &[Part], copies: &[LaneFile]) {
-    for part in parts {
-        let same = |copy: &LaneFile| copy.path == part.file.path && !Arc::ptr_eq(&copy.disk, &part.file.disk);
-        let is_ours =
-            || part.file.disk.identity(&part.file.path).ok()?.filter(|there| *there == part.file.identity);
-        if copies.iter().any(same) && is_ours().is_some() {
-            // One that stays holds the same records.
-            part.file.disk.remove(&part.file.path).ok();
-        }
+/// Removes the files of which all that counts has been copied: what a power cut leaves of them is no damage to tell.
+fn remove_copied(parts: &[Part]) {
+    for part in parts.iter().filter(|part| part.is_whole()) {
+        // One that stays holds nothing that counts, and goes when it is sealed.
+        part.file.remove().ok();
     }
 }
 
-fn discard(copy: Copy<'_>) {
-    let file = copy.lane.file();
+fn discard(copy: Copy) {
     // A draft that stays is removed by the next start.
-    file.disk.remove(&file.path).ok();
+    copy.lane.file().remove().ok();
 }

@@ -209,7 +209,7 @@ fn at_every_call(scene: Scene) {
 #[test]
 fn after_one_failed_sync_nothing_that_was_acknowledged_is_lost() {
     at_every_call(PLAIN);
-    // No record was synced before: the copy takes over the name of the file.
+    // No record was synced before: nothing in the file counts any more, and it goes.
     at_every_call(Scene { synced: 0, ..PLAIN });
 }
 

@@ -14,7 +14,7 @@ use super::{
     files::{Disk, DiskFile, JOURNAL, set_aside},
     handover::OwnLane,
     id::Nonce,
-    journal::{DRAFT, Header, LaneReader, LaneState, Source, decode, earliest, is_space},
+    journal::{DRAFT, Header, LaneReader, LaneState, Source, decode, earliest, is_space, is_unused},
     problem::Problem,
     repeated::Repeated,
     sealed::Sealed,
@@ -57,9 +57,9 @@ pub(super) struct Passed {
     /// Records sealed.
     pub(super) records: u64,
     /// Files of lanes that are gone now.
-    pub(super) finished: Vec<String>,
+    pub(super) finished: Vec<Arc<str>>,
     /// A file of this process that was taken away or changed by somebody else.
-    pub(super) displaced: Vec<String>,
+    pub(super) displaced: Vec<Arc<str>>,
     /// What keeps the witness from being written; sealing goes on without.
     pub(super) trouble: Option<String>,
     /// There is more to seal already.
@@ -120,7 +120,7 @@ impl Sealer {
         &mut self.sealed
     }
 
-    /// Removes journal files that a process made ahead of time and did not come to use.
+    /// Removes journal files that a process did not come to finish.
     pub(super) fn clear_drafts(&self) -> io::Result<()> {
         for disk in &self.disks {
             for name in disk.list(JOURNAL)?.iter().filter(|name| name.ends_with(DRAFT)) {
@@ -229,28 +229,35 @@ impl Sealer {
         path: &str,
         file: Option<&Arc<dyn DiskFile>>,
     ) -> io::Result<()> {
-        let known = |source: &Source| source.path == path && Arc::ptr_eq(&source.disk, disk);
-        let same = |source: &Source| file.is_none_or(|file| Arc::ptr_eq(&source.file, file));
-        if self.lanes.values().any(|lane| lane.files.iter().any(|source| known(source) && same(source))) {
+        let known = |source: &Source| *source.path == *path && Arc::ptr_eq(&source.disk, disk);
+        if self.lanes.values().any(|lane| lane.files.iter().any(known)) {
             return Ok(());
         }
-        // A file of this process that another one has followed under the same name held nothing that counts.
-        self.lanes.values_mut().for_each(|lane| lane.files.retain(|source| !known(source)));
         let file = match file {
             Some(file) => Arc::clone(file),
             None => disk.open(path)?.into(),
         };
         let Some(reader) = LaneReader::open(file.as_ref())? else {
-            // A living process writes the header before the name is there.
-            let aside = set_aside(disk.as_ref(), path, "damaged")?;
-            self.problems.push(Problem::Journal { path: path.to_owned(), offset: 0, aside });
-            return Ok(());
+            return self.pass_over(disk.as_ref(), path, file.as_ref());
         };
         let committed = reader.position();
         let lane = self.lanes.entry(reader.header().nonce).or_default();
-        let (disk, path) = (Arc::clone(disk), path.to_owned());
-        lane.files.push(Source { disk, file, path, reader, committed, complete: false });
-        lane.files.sort_by_key(|source| source.reader.header().first);
+        let (disk, path) = (Arc::clone(disk), path.into());
+        lane.add(Source { disk, file, path, reader, committed, complete: false });
+        Ok(())
+    }
+
+    /// What becomes of a file that does not begin as a lane does.
+    fn pass_over(&mut self, disk: &dyn Disk, path: &str, file: &dyn DiskFile) -> io::Result<()> {
+        // A living process has made it ahead of time, or is about to begin it.
+        if !file.try_lock()? {
+            return Ok(());
+        }
+        if is_unused(file)? {
+            return disk.remove(path);
+        }
+        let aside = set_aside(disk, path, "damaged")?;
+        self.problems.push(Problem::Journal { path: path.to_owned(), offset: 0, aside });
         Ok(())
     }
 

@@ -2,18 +2,23 @@
 
 use std::{io, sync::Arc};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     event::{Kind, Receipt},
     gap::Gap,
     handover::{OwnLane, Part, Setup, Unsynced, Written},
     id::{EventId, Ids, Nonce},
-    journal::{Draft, Header, LANE_BYTES, Lane, LaneFile, Prepared},
+    journal::{Draft, Header, Lane, LaneFile, Prepared},
 };
 
 /// Files of a lane that may wait to be sealed: beyond that the disk is not given more, and events are counted.
 const MAX_UNSEALED: usize = 128;
+/// Lanes whose memory waits to be given back: more than ever should.
+const MAX_SPENT: usize = 8;
+/// A file that was full sooner than this after it was begun has the next one made and what it holds sealed at once; for any
+/// other that is done in time without a bell, which is a system call.
+const FILLED_SOON: SignedDuration = SignedDuration::from_secs(1);
 /// Room before writing counts as working again.
 const RESTART_ROOM: usize = 16 * 1024;
 
@@ -21,9 +26,13 @@ pub(super) struct State {
     setup: Arc<Setup>,
     ids: Ids,
     lane: Option<Lane>,
+    /// When the lane's file was begun.
+    begun: Timestamp,
     prepared: Option<Prepared>,
     /// Full or abandoned files that may hold what is not sealed.
     retired: Vec<LaneFile>,
+    /// Their memory, while it is mapped: to give it back takes a millisecond, which is not for a request to wait.
+    spent: Vec<Lane>,
     /// What is not synced, the lane's own file left out; `settled` only.
     unsynced: Vec<Part>,
     /// How far the lane's own file is synced.
@@ -56,8 +65,10 @@ impl State {
             setup,
             ids: Ids::from_kernel()?,
             lane: None,
+            begun: Timestamp::UNIX_EPOCH,
             prepared: None,
-            retired: Vec::new(),
+            retired: Vec::with_capacity(MAX_UNSEALED),
+            spent: Vec::with_capacity(MAX_SPENT),
             unsynced: Vec::new(),
             lane_synced: 0,
             new_names: false,
@@ -127,7 +138,7 @@ impl State {
     }
 
     fn append(&mut self, draft: &mut Draft, id: EventId, now: Timestamp) -> io::Result<()> {
-        self.make_room(draft.len(), id.ordinal())?;
+        self.make_room(draft.len(), id.ordinal(), now)?;
         let lane = self.lane.as_mut().ok_or_else(|| io::Error::other("no journal file could be made"))?;
         if let Err(error) = lane.append(draft.stamp(id, now)) {
             self.boundary.get_or_insert(id.ordinal());
@@ -139,7 +150,7 @@ impl State {
     }
 
     /// Goes on to the next file when the one there is has less room than this.
-    fn make_room(&mut self, length: usize, ordinal: u64) -> io::Result<()> {
+    fn make_room(&mut self, length: usize, ordinal: u64, now: Timestamp) -> io::Result<()> {
         // After a missed event only a new file tells readers where the one before it ends.
         if self.boundary.is_none() && self.lane.as_ref().is_some_and(|lane| lane.has_room(length)) {
             return Ok(());
@@ -148,16 +159,14 @@ impl State {
             return Err(io::Error::other("sealing is far behind: the journal is full"));
         }
         let first = self.boundary.unwrap_or(ordinal).min(ordinal);
-        let header = Header { nonce: self.ids.nonce(), first, edge: self.setup.edge.clone() };
+        let header = Header { nonce: self.ids.nonce(), first, edge: Arc::clone(&self.setup.edge) };
         let lane = self.begin(&header)?;
         self.abandon();
-        // One that begins with the same ordinal holds nothing that counts.
-        self.retired.retain(|file| file.path != lane.file().path);
         self.lane_synced = lane.end();
         self.lane = Some(lane);
         self.boundary = None;
-        self.new_names = true;
-        self.filled = !self.retired.is_empty();
+        self.filled = !self.retired.is_empty() && now.duration_since(self.begun) < FILLED_SOON;
+        self.begun = now;
         Ok(())
     }
 
@@ -171,7 +180,8 @@ impl State {
         for disk in &setup.disks {
             if outcome.is_err() {
                 // Others wait for this lock: nothing is synced that does not have to be.
-                let made = Prepared::make(disk, &format!("{}-now", header.nonce), LANE_BYTES, false);
+                let made = setup.prepare(disk, header.nonce, "now", false);
+                self.new_names = true;
                 // The first disk's error is the one to tell.
                 let prior = outcome;
                 outcome = made.and_then(|prepared| prepared.begin(header)).map_err(|error| {
@@ -187,7 +197,21 @@ impl State {
         if self.setup.settled {
             self.unsynced.extend(self.lane_part().filter(|part| !part.is_empty()));
         }
-        self.retired.extend(self.lane.take().map(|lane| lane.file().clone()));
+        let Some(lane) = self.lane.take() else { return };
+        self.retired.push(lane.file().clone());
+        if self.spent.len() == MAX_SPENT {
+            // Nobody tends the log: memory and places for mappings are not for ever.
+            self.spent.clear();
+        }
+        self.spent.push(lane);
+    }
+
+    /// Lanes that are written no more, to be let go of outside the lock.
+    pub(super) fn take_spent(&mut self) -> Vec<Lane> {
+        if self.spent.is_empty() {
+            return Vec::new();
+        }
+        std::mem::replace(&mut self.spent, Vec::with_capacity(MAX_SPENT))
     }
 
     /// Ends a gap when writing works again. A timer calls this while writing fails.
@@ -206,7 +230,7 @@ impl State {
 
     fn try_restart(&mut self, now: Timestamp) -> io::Result<()> {
         let next = self.gap_id.map_or(self.ids.last() + 1, EventId::ordinal);
-        self.make_room(RESTART_ROOM, next)?;
+        self.make_room(RESTART_ROOM, next, now)?;
         while let Some(id) = self.gap_id {
             let some = self.gap.take_some();
             let mut draft = std::mem::take(&mut self.gap_draft);
@@ -243,6 +267,7 @@ impl State {
     /// After the last pass: lets go of the files, so that readers and the next process see that nobody writes there.
     pub(super) fn let_go(&mut self) {
         self.lane = None;
+        self.spent.clear();
         self.retired.clear();
         self.unsynced.clear();
     }
@@ -271,6 +296,11 @@ impl State {
             return;
         }
         self.prepared = Some(prepared);
+    }
+
+    /// The file made ahead of time, to be looked at outside the lock.
+    pub(super) fn prepared_file(&self) -> Option<LaneFile> {
+        self.prepared.as_ref().map(|prepared| prepared.file().clone())
     }
 
     /// Gives back the space of the file made ahead of time.
@@ -308,12 +338,12 @@ impl State {
 
     /// A file is sealed whole and gone.
     pub(super) fn forget(&mut self, path: &str) {
-        self.retired.retain(|file| file.path != path);
+        self.retired.retain(|file| *file.path != *path);
     }
 
     /// Somebody took the file away that is being written: the next record goes into a new one.
     pub(super) fn displace(&mut self, path: &str) {
-        if self.lane.as_ref().is_some_and(|lane| lane.file().path == path) {
+        if self.lane.as_ref().is_some_and(|lane| *lane.file().path == *path) {
             self.disturbed += 1;
             self.abandon();
         }
@@ -361,13 +391,9 @@ impl State {
         Unsynced { parts, new_names: std::mem::take(&mut self.new_names), ticket: self.written }
     }
 
-    /// Takes in files that hold once more what others hold. Where they begin the others end; one whose name they have
-    /// taken over is none any more.
+    /// Takes in files that hold once more what others hold. Where they begin the others end.
     pub(super) fn adopt(&mut self, copies: Vec<LaneFile>) {
-        for copy in copies {
-            self.retired.retain(|file| file.path != copy.path || !Arc::ptr_eq(&file.disk, &copy.disk));
-            self.retired.push(copy);
-        }
+        self.retired.extend(copies);
     }
 
     /// The disk takes none of it: those who wait are answered all the same, and counted. What was recorded since is

@@ -42,14 +42,14 @@ impl Unsealed {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 other => other?,
             };
-            // A file that begins with anything else is for the sealer to report.
+            // A file that begins with anything else is not begun, or for the sealer to report.
             let Some(reader) = LaneReader::open(&file)? else { continue };
             let lane = lanes.entry(reader.header().nonce).or_default();
             let complete = is_abandoned(&file)?;
             let file: Arc<dyn DiskFile> = Arc::new(file);
             let disk = Arc::new(RealDisk::unlocked(directory, ""));
             let committed = reader.position();
-            lane.files.push(Source { disk, file, path: name, reader, committed, complete });
+            lane.add(Source { disk, file, path: name.into(), reader, committed, complete });
         }
         Ok(Self { lanes, repeated: Repeated::default() })
     }

@@ -21,7 +21,7 @@ use std::{
 use super::{
     files::JOURNAL,
     handover::Unsynced,
-    journal::{Commit, CommitRound, LANE_BYTES, Prepared},
+    journal::{Commit, CommitRound},
     log::Shared,
     rewriting::write_again,
 };
@@ -102,6 +102,11 @@ impl Alarm {
     pub(super) fn ring(&self) {
         self.lock().rung = [true; 2];
         self.changed.notify_all();
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_rung(&self) -> bool {
+        self.lock().rung != [false; 2]
     }
 
     /// The threads are to end.
@@ -200,7 +205,7 @@ impl Shared {
         if let Some(trouble) = self.privacy().trouble() {
             self.lock().note(&io::Error::other(trouble), now);
         }
-        let (wants_prepared, nonce) = {
+        let (spent, prepared) = {
             let mut state = self.lock();
             if state.failing {
                 state.restart(now);
@@ -208,16 +213,26 @@ impl Shared {
             if let Err(error) = state.renew() {
                 state.note(&error, now);
             }
+            (state.take_spent(), state.prepared_file())
+        };
+        drop(spent);
+        if prepared.is_some_and(|file| !file.is_in_place().unwrap_or(false)) {
+            // Somebody took it away: nothing may be recorded in it.
+            self.lock().drop_prepared();
+        }
+        self.announce();
+        self.prepare();
+    }
+
+    /// Makes the next file of the lane. Without one ahead of time it is made when it is needed, or elsewhere.
+    fn prepare(&self) {
+        let (wanted, nonce) = {
+            let state = self.lock();
             (state.wants_prepared() && self.sealing.is_ok(), state.nonce())
         };
-        self.announce();
-        if !wants_prepared {
-            return;
-        }
-        let Some(disk) = self.setup.disks.first() else { return };
-        // Without a file ahead of time the next one is made when it is needed, or elsewhere.
-        let name = format!("{nonce}-next");
-        let made = background::in_pieces(|| Prepared::make(disk, &name, LANE_BYTES, self.setup.settled));
+        let Some(disk) = self.setup.disks.first().filter(|_| wanted) else { return };
+        let settled = self.setup.settled;
+        let made = background::in_pieces(|| self.setup.prepare(disk, nonce, "next", settled));
         if let Ok(prepared) = made {
             self.lock().put_prepared(prepared);
         }

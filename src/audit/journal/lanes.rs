@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     codec::{MAX_RECORD, decode},
+    header::Header,
     reader::LaneReader,
 };
 use crate::audit::{
@@ -22,7 +23,7 @@ pub(in crate::audit) struct LaneState {
     pub(in crate::audit) sealed: u64,
     /// The ordinal up to which lines have been handed over.
     pub(in crate::audit) handed: u64,
-    /// In the order of their first ordinals.
+    /// In the order of their records.
     pub(in crate::audit) files: Vec<Source>,
     /// The file that is being read.
     pub(in crate::audit) current: usize,
@@ -34,7 +35,7 @@ pub(in crate::audit) struct LaneState {
 pub(in crate::audit) struct Source {
     pub(in crate::audit) disk: Arc<dyn Disk>,
     pub(in crate::audit) file: Arc<dyn DiskFile>,
-    pub(in crate::audit) path: String,
+    pub(in crate::audit) path: Arc<str>,
     pub(in crate::audit) reader: LaneReader,
     pub(in crate::audit) committed: u64,
     /// Its process is gone, or has gone on to another file for good.
@@ -42,6 +43,12 @@ pub(in crate::audit) struct Source {
 }
 
 impl LaneState {
+    /// Takes in one file more.
+    pub(in crate::audit) fn add(&mut self, source: Source) {
+        self.files.push(source);
+        self.files.sort_by_key(Source::place);
+    }
+
     pub(in crate::audit) fn accept(&mut self) {
         self.sealed = self.handed;
         self.files.iter_mut().for_each(|source| source.committed = source.reader.position());
@@ -70,7 +77,7 @@ impl LaneState {
             source.complete = source.complete
                 || index < last
                 || if is_own {
-                    own.current.as_deref() != Some(source.path.as_str())
+                    own.current.as_deref() != Some(&*source.path)
                 } else {
                     // The kernel lets go of a lock however its process ends.
                     source.file.try_lock()?
@@ -137,6 +144,12 @@ fn earliest_of(
 }
 
 impl Source {
+    /// Where in its lane a file is: its first ordinal, and the number in its name.
+    fn place(&self) -> (u64, u64) {
+        let name = self.path.rsplit('/').next().unwrap_or_default();
+        (self.reader.header().first, Header::parse_name(name).map_or(0, |(_, number)| number))
+    }
+
     /// The time of the next record after the ordinal `after` and before `end`.
     pub(in crate::audit) fn next_between(&mut self, after: u64, end: u64) -> io::Result<Option<Timestamp>> {
         while self.reader.look(self.file.as_ref())? {
@@ -173,7 +186,7 @@ impl Source {
             copy.sync()?;
             self.disk.sync_folder(TORN)?;
             if rest.len() > MAX_RECORD {
-                problems.push(Problem::Journal { path: self.path.clone(), offset, aside });
+                problems.push(Problem::Journal { path: self.path.to_string(), offset, aside });
             }
         }
         self.remove()?;

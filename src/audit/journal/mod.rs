@@ -6,8 +6,10 @@
 
 mod codec;
 mod commit;
+mod header;
 mod lane;
 mod lanes;
+mod prepared;
 mod reader;
 
 #[cfg(test)]
@@ -18,6 +20,8 @@ pub(super) use lane::SLOT;
 
 pub(super) use codec::{Asked, Decision, Draft, Entry, Facts, List, decode, parse};
 pub(super) use commit::{Commit, CommitRound};
-pub(super) use lane::{DRAFT, Header, LANE_BYTES, Lane, LaneFile, Prepared, is_space};
+pub(super) use header::{DRAFT, Header};
+pub(super) use lane::{LANE_BYTES, Lane, LaneFile, is_space};
 pub(super) use lanes::{LaneState, Source, earliest};
-pub(super) use reader::LaneReader;
+pub(super) use prepared::Prepared;
+pub(super) use reader::{LaneReader, is_unused};

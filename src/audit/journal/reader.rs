@@ -6,11 +6,28 @@ use crate::audit::files::{DiskFile, read_full_at};
 
 use super::{
     codec::{self, Entry, FRAME, MAX_RECORD},
-    lane::{HEADER, Header, SLOT},
+    header::{HEADER, Header},
+    lane::SLOT,
+    prepared::LEAST,
 };
 
 /// Read at a time; a record fits several times.
 const CHUNK: usize = 512 * 1024;
+
+/// Whether a file that does not begin as a lane does was made ahead of time and not begun: nothing but zeros follows where
+/// the header goes, which its process may have been killed in. One that was cut is not as long as any is made.
+pub(in crate::audit) fn is_unused(file: &dyn DiskFile) -> io::Result<bool> {
+    let length = file.state()?.length;
+    let (mut buffer, mut at) = (vec![0; CHUNK], HEADER as u64);
+    while at < length {
+        let read = read_full_at(file, &mut buffer, at)?;
+        if read == 0 || buffer.iter().take(read).any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+        at += read as u64;
+    }
+    Ok(length >= LEAST as u64)
+}
 
 /// A place in a file of a lane that moves on with what is written.
 pub(in crate::audit) struct LaneReader {
@@ -28,7 +45,7 @@ pub(in crate::audit) struct LaneReader {
 }
 
 impl LaneReader {
-    /// `None` when the file does not begin as a lane does.
+    /// `None` when the file does not begin as a lane does: it is not begun yet, or damaged.
     pub(in crate::audit) fn open(file: &dyn DiskFile) -> io::Result<Option<Self>> {
         let mut head = [0; HEADER];
         let read = read_full_at(file, &mut head, 0)?;

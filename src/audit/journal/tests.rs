@@ -5,10 +5,7 @@ use std::{path::Path, sync::Arc};
 use jiff::Timestamp;
 use proptest::prelude::*;
 
-use super::{
-    lane::{HEADER, Lane},
-    *,
-};
+use super::{header::HEADER, lane::Lane, *};
 use crate::audit::{
     Kind,
     files::{Disk, RealDisk},
@@ -22,8 +19,9 @@ fn disk(directory: &Path) -> Arc<dyn Disk> {
 }
 
 fn lane(disk: &Arc<dyn Disk>, ids: &Ids) -> Lane {
-    let header = Header { nonce: ids.nonce(), first: ids.last() + 1, edge: "ams-1".to_owned() };
-    Prepared::make(disk, "draft", 0, false).unwrap().begin(&header).unwrap()
+    let header = Header { nonce: ids.nonce(), first: ids.last() + 1, edge: "ams-1".into() };
+    let path = Header::path(header.nonce, 1);
+    Prepared::draft(disk, "draft", 0, false).unwrap().named(&path, false).unwrap().begin(&header).unwrap()
 }
 
 fn record(ids: &mut Ids, path: &[u8]) -> (EventId, Vec<u8>) {
@@ -52,7 +50,7 @@ fn a_reader_follows_what_is_written_and_goes_back() {
     let file = lane.file().clone();
     let mut reader = LaneReader::open(file.file.as_ref()).unwrap().unwrap();
     assert_eq!(reader.header().nonce, ids.nonce());
-    assert_eq!(reader.header().edge, "ams-1");
+    assert_eq!(&*reader.header().edge, "ams-1");
     let start = reader.position();
     let mut written = Vec::new();
     for round in 0..3 {
@@ -150,6 +148,35 @@ fn records_that_a_later_file_holds_as_well_are_no_torn_tail() {
         assert_eq!(source.leave(2, end, &mut problems).unwrap() > 0, torn);
         assert_eq!(source.disk.list("torn").unwrap().len(), usize::from(torn));
         assert_eq!(source.disk.list("journal").unwrap(), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn of_two_files_that_begin_alike_the_one_made_later_counts() {
+    for order in [[1, 2], [2, 1]] {
+        let directory = tempfile::tempdir().unwrap();
+        let (disk, mut ids) = (disk(directory.path()), Ids::from_kernel().unwrap());
+        let records: Vec<Vec<u8>> = (0..3).map(|_| record(&mut ids, b"/").1).collect();
+        let mut state = LaneState::default();
+        for number in order {
+            let header = Header { nonce: ids.nonce(), first: 1, edge: "ams-1".into() };
+            let made = Prepared::draft(&disk, "draft", 0, false).unwrap();
+            let named = made.named(&Header::path(header.nonce, number), false).unwrap();
+            let mut lane = named.begin(&header).unwrap();
+            // What the earlier one holds beyond is not in its copy.
+            records.iter().take(if number == 1 { 3 } else { 2 }).for_each(|one| lane.append(one).unwrap());
+            let LaneFile { disk, file, path, .. } = lane.file().clone();
+            let reader = LaneReader::open(file.as_ref()).unwrap().unwrap();
+            let committed = reader.position();
+            state.add(Source { disk, file, path, reader, committed, complete: false });
+        }
+        let mut found = Vec::new();
+        while state.peek(u64::MAX).unwrap().is_some() {
+            let source = &mut state.files[state.current];
+            found.push((state.current, source.reader.entry().unwrap().id.ordinal()));
+            source.reader.advance();
+        }
+        assert_eq!(found, [(1, 1), (1, 2)]);
     }
 }
 

@@ -1,0 +1,214 @@
+//! From one file of a lane to the next: what that asks of whoever records, and what becomes of a file that was made ahead
+//! of time.
+
+use std::{
+    fs,
+    io::Read,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rustix::io::Errno;
+
+use super::{
+    faulty::{Faults, FaultyDisk, Mode},
+    files::RealDisk,
+    journal::Header,
+    testing::{Steps, assert_sound, blocked, options},
+    *,
+};
+
+fn opened(directory: &Path) -> (Audit, Recovery) {
+    let disk = Arc::new(RealDisk::open(directory, "ams-1").unwrap());
+    Audit::open_on(disk, None, options(directory), Steps::of_millis(1)).unwrap()
+}
+
+fn record(audit: &Audit) {
+    assert!(blocked("TS-1", &[b'/'; 2048], |event| audit.record(event)).wait().is_recorded());
+}
+
+fn record_many(audit: &Audit, count: u64) {
+    (0..count).for_each(|_| record(audit));
+}
+
+/// The files of the journal, by their numbers.
+fn journal_of(directory: &Path) -> Vec<PathBuf> {
+    let names = fs::read_dir(directory.join("journal")).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<PathBuf> = names.collect();
+    files.sort();
+    files
+}
+
+/// How many of them have a header.
+fn begun(directory: &Path) -> usize {
+    let begins = |file: &PathBuf| {
+        let mut magic = [0; 7];
+        fs::File::open(file).unwrap().read_exact(&mut magic).unwrap();
+        magic == *b"IDLANE1"
+    };
+    journal_of(directory).iter().filter(|file| begins(file)).count()
+}
+
+/// How many files of the journal this process has in its memory, those that were removed included.
+fn mapped(directory: &Path) -> usize {
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    let journal = directory.canonicalize().unwrap().join("journal");
+    maps.lines().filter(|line| line.contains(journal.to_str().unwrap())).count()
+}
+
+fn torn(directory: &Path) -> usize {
+    fs::read_dir(directory.join("torn")).unwrap().count()
+}
+
+#[test]
+fn whoever_fills_a_file_asks_nothing_of_the_system() {
+    let directory = tempfile::tempdir().unwrap();
+    let faults = Faults::later(Mode::Fails(Errno::IO));
+    let disk = FaultyDisk(RealDisk::open(directory.path(), "ams-1").unwrap(), Arc::clone(&faults));
+    let audit =
+        Audit::open_on(Arc::new(disk), None, options(directory.path()), Steps::of_millis(1)).unwrap().0;
+    let mut recorded = 0;
+    for files in 2..5 {
+        audit.look_after();
+        assert_eq!((journal_of(directory.path()).len(), mapped(directory.path())), (files, 2));
+        let before = (faults.calls(), recorded);
+        while begun(directory.path()) < files {
+            record(&audit);
+            recorded += 1;
+        }
+        let (stores, records) = (faults.calls() - before.0, recorded - before.1);
+        assert_eq!(stores, records + 1, "a store for each record, and one for a header");
+        assert_eq!(mapped(directory.path()), 2, "nothing is unmapped but by the thread that tends the log");
+    }
+    audit.close().unwrap();
+    assert_eq!((check(directory.path()).unwrap().records, mapped(directory.path())), (recorded, 0));
+    assert_sound(directory.path(), "several files");
+}
+
+#[test]
+fn only_a_file_that_is_soon_full_rings_the_bell() {
+    for (step, rings) in [(1, true), (40, false)] {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = Arc::new(RealDisk::open(directory.path(), "ams-1").unwrap());
+        let clock = Steps::of_millis(step);
+        let audit = Audit::open_on(disk, None, options(directory.path()), clock).unwrap().0;
+        audit.look_after();
+        record_many(&audit, 300);
+        assert!(begun(directory.path()) > 2);
+        assert_eq!(audit.has_rung(), rings, "{step} ms between records");
+    }
+}
+
+#[test]
+fn a_file_made_ahead_of_time_is_read_by_nobody_and_goes_with_its_process() {
+    let directory = tempfile::tempdir().unwrap();
+    let (audit, _) = opened(directory.path());
+    record(&audit);
+    audit.look_after();
+    let files = journal_of(directory.path());
+    assert_eq!(files.len(), 2);
+    for (file, number) in files.iter().zip(1..) {
+        assert_eq!(Header::parse_name(file.file_name().unwrap().to_str().unwrap()).unwrap().1, number);
+    }
+    assert!(fs::read(&files[1]).unwrap().iter().all(|byte| *byte == 0));
+    assert_eq!(records(directory.path()).unwrap().count(), 1);
+    drop(audit);
+    let (audit, recovery) = opened(directory.path());
+    assert_eq!((recovery.journaled, recovery.problems), (1, vec![]));
+    assert!(files.iter().all(|file| !file.exists()) && torn(directory.path()) == 0);
+    audit.look_after();
+    audit.close().unwrap();
+    assert_eq!(journal_of(directory.path()), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn a_process_killed_while_it_begins_a_file_leaves_no_damage() {
+    for (at, is_damage) in [(0, false), (511, false), (512, true), (200_000, true)] {
+        let directory = tempfile::tempdir().unwrap();
+        let (audit, _) = opened(directory.path());
+        audit.look_after();
+        drop(audit);
+        let next = journal_of(directory.path()).remove(1);
+        let mut bytes = fs::read(&next).unwrap();
+        bytes[at] = b'I';
+        fs::write(&next, bytes).unwrap();
+        let (_audit, recovery) = opened(directory.path());
+        assert_eq!(
+            (recovery.problems.len(), torn(directory.path())),
+            (is_damage.into(), is_damage.into()),
+            "{at}"
+        );
+        assert!(!next.exists());
+    }
+}
+
+#[test]
+fn a_file_that_was_cut_is_damage_whatever_is_left_of_it() {
+    for left in [0, 100, 512, 4096] {
+        let directory = tempfile::tempdir().unwrap();
+        let (audit, _) = opened(directory.path());
+        audit.look_after();
+        drop(audit);
+        let next = journal_of(directory.path()).remove(1);
+        fs::File::options().write(true).open(&next).unwrap().set_len(left).unwrap();
+        let (_audit, recovery) = opened(directory.path());
+        assert_eq!((recovery.problems.len(), torn(directory.path())), (1, 1), "{left} bytes");
+    }
+}
+
+#[test]
+fn the_next_file_of_a_living_process_is_left_to_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let (old, _) = opened(directory.path());
+    let disk = Arc::new(RealDisk::unlocked(directory.path(), "ams-1"));
+    let succeeding = Options { succeed: true, ..options(directory.path()) };
+    let new = Audit::open_on(disk, None, succeeding, Steps::of_millis(1)).unwrap().0;
+    new.look_after();
+    let files = journal_of(directory.path());
+    old.seal();
+    assert_eq!(journal_of(directory.path()), files);
+    record_many(&new, 200);
+    // A pass ends where a segment is full.
+    (0..40).for_each(|_| old.seal());
+    assert_eq!((old.counters().seq, torn(directory.path())), (200, 0));
+    new.close().unwrap();
+    old.close().unwrap();
+    assert_sound(directory.path(), "two processes");
+}
+
+#[test]
+fn a_next_file_that_somebody_took_away_or_changed_is_made_anew() {
+    let meddle: [fn(&Path); 3] = [
+        |file| fs::remove_file(file).unwrap(),
+        |file| fs::rename(file, file.with_extension("mine")).unwrap(),
+        |file| fs::File::options().write(true).open(file).unwrap().set_len(4096).unwrap(),
+    ];
+    for meddle in meddle {
+        let directory = tempfile::tempdir().unwrap();
+        let (audit, _) = opened(directory.path());
+        audit.look_after();
+        let next = journal_of(directory.path()).remove(1);
+        meddle(&next);
+        audit.look_after();
+        let anew = next.to_str().unwrap().replace("2.wal", "3.wal");
+        assert!(
+            fs::metadata(&anew).unwrap().len() > 4096 && !next.exists(),
+            "{:?}",
+            journal_of(directory.path())
+        );
+        record_many(&audit, 200);
+        audit.close().unwrap();
+        assert_eq!(check(directory.path()).unwrap().records, 200);
+    }
+}
+
+#[test]
+fn memory_is_given_back_also_where_nobody_tends_the_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let (audit, _) = opened(directory.path());
+    record_many(&audit, 2_000);
+    let files = journal_of(directory.path()).len();
+    assert!(files > 12 && mapped(directory.path()) < 10, "{files}");
+    audit.close().unwrap();
+    assert_eq!(mapped(directory.path()), 0);
+}
