@@ -39,7 +39,7 @@ impl Archives {
         if error.kind() != io::ErrorKind::InvalidData {
             return self.waiting.push(job);
         }
-        tracing::error!(%error, "a segment of the audit log is not compressed");
+        tracing::error!(%error, "a segment of the audit log is not what was sealed: it is not compressed, and looked at again in ten minutes");
         self.changed.push((job, now));
     }
 }

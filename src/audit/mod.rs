@@ -46,6 +46,7 @@ mod sealed;
 mod sealer;
 mod sealing;
 mod search;
+mod spent;
 mod state;
 mod tail;
 mod text;

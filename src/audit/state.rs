@@ -10,12 +10,11 @@ use super::{
     handover::{OwnLane, Part, Setup, Unsynced, Written},
     id::{EventId, Ids, Nonce},
     journal::{Draft, Header, Lane, LaneFile, Prepared},
+    spent::Spent,
 };
 
 /// Files of a lane that may wait to be sealed: beyond that the disk is not given more, and events are counted.
 const MAX_UNSEALED: usize = 128;
-/// Lanes whose memory waits to be given back: more than ever should.
-const MAX_SPENT: usize = 8;
 /// A file that was full sooner than this after it was begun has the next one made and what it holds sealed at once; for any
 /// other that is done in time without a bell, which is a system call.
 const FILLED_SOON: SignedDuration = SignedDuration::from_secs(1);
@@ -31,8 +30,7 @@ pub(super) struct State {
     prepared: Option<Prepared>,
     /// Full or abandoned files that may hold what is not sealed.
     retired: Vec<LaneFile>,
-    /// Their memory, while it is mapped: to give it back takes a millisecond, which is not for a request to wait.
-    spent: Vec<Lane>,
+    spent: Spent,
     /// What is not synced, the lane's own file left out; `settled` only.
     unsynced: Vec<Part>,
     /// How far the lane's own file is synced.
@@ -68,7 +66,7 @@ impl State {
             begun: Timestamp::UNIX_EPOCH,
             prepared: None,
             retired: Vec::with_capacity(MAX_UNSEALED),
-            spent: Vec::with_capacity(MAX_SPENT),
+            spent: Spent::default(),
             unsynced: Vec::new(),
             lane_synced: 0,
             new_names: false,
@@ -199,19 +197,12 @@ impl State {
         }
         let Some(lane) = self.lane.take() else { return };
         self.retired.push(lane.file().clone());
-        if self.spent.len() == MAX_SPENT {
-            // Nobody tends the log: memory and places for mappings are not for ever.
-            self.spent.clear();
-        }
         self.spent.push(lane);
     }
 
-    /// Lanes that are written no more, to be let go of outside the lock.
-    pub(super) fn take_spent(&mut self) -> Vec<Lane> {
-        if self.spent.is_empty() {
-            return Vec::new();
-        }
-        std::mem::replace(&mut self.spent, Vec::with_capacity(MAX_SPENT))
+    /// Memory to be given back, outside the lock.
+    pub(super) fn take_spent(&mut self) -> Option<Spent> {
+        self.spent.take()
     }
 
     /// Ends a gap when writing works again. A timer calls this while writing fails.
@@ -267,7 +258,7 @@ impl State {
     /// After the last pass: lets go of the files, so that readers and the next process see that nobody writes there.
     pub(super) fn let_go(&mut self) {
         self.lane = None;
-        self.spent.clear();
+        self.spent = Spent::default();
         self.retired.clear();
         self.unsynced.clear();
     }
