@@ -6,7 +6,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test soak bench compare deb ci tools build-tools
+.PHONY: help run test soak bench compare fuzz deb ci tools build-tools
 .ONESHELL:
 
 help: ## This list
@@ -39,6 +39,11 @@ compare: build-tools ## Measure beside nginx and HAProxy, and write docs/figures
 	@.ci/tools h2load nginx haproxy
 	export INTERDICT_COMPARE_TURNS=$(TURNS) INTERDICT_COMPARE_SECONDS=$(SECONDS) INTERDICT_COMPARE_LARGE=$(LARGE)
 	cargo bench --locked --bench compare -- $(PARTS)
+
+fuzz: FOR = 60
+fuzz: TARGETS =
+fuzz: build-tools ## Feed every parser, and both paths of a blocked request, what nobody thought of (FOR=60 seconds each, TARGETS=)
+	@fuzz/run $(FOR) $(TARGETS)
 
 deb: build-tools ## Build a Debian package (release build, minutes)
 	@cargo deb --version >/dev/null 2>&1 || cargo install cargo-deb --locked

@@ -54,7 +54,7 @@ pub(super) struct Written {
     pub(super) receipt: Receipt,
     /// Which record of this process it is, when it is one: what a group commit counts in.
     pub(super) ticket: Option<u64>,
-    /// A file was filled, and there is much to seal.
+    /// A file was filled in no time, and there is much to seal.
     pub(super) wants_sealing: bool,
 }
 

@@ -1,9 +1,10 @@
 //! The log's own threads: nothing that may wait for a disk happens on a request thread.
 //!
 //! ```text
-//! audit-seal     every half second, and when a file of the lane is full: journal -> sealed log
+//! audit-seal     every half second, and when a file of the lane was full soon: journal -> sealed log
 //! audit-archive  full segments -> zstd, index
-//! audit-tend     every 100 ms: the next journal file, the end of a gap, the next key; brings forward who stands aside
+//! audit-tend     every 100 ms: the next journal file, the memory of full ones, the end of a gap, the next key; brings
+//!                forward who stands aside
 //! audit-commit   `acknowledge = "disk"`: fdatasync, as soon as somebody waits
 //! ```
 //!
@@ -98,7 +99,7 @@ struct AlarmState {
 }
 
 impl Alarm {
-    /// A file was filled: there is much to seal, and another has to be made ready.
+    /// A file was filled in no time: there is much to seal, and another has to be made ready.
     pub(super) fn ring(&self) {
         self.lock().rung = [true; 2];
         self.changed.notify_all();
