@@ -15,6 +15,7 @@ mod acknowledge;
 mod announce;
 mod archives;
 mod batch;
+mod beside;
 mod bundle;
 mod check;
 mod event;

@@ -156,20 +156,65 @@ fn a_file_that_was_cut_is_damage_whatever_is_left_of_it() {
     }
 }
 
+/// Two processes on one directory, of which the first seals.
+fn old_and_new(directory: &Path) -> (Audit, Audit) {
+    let options = Options { segment_bytes: SEGMENT_BYTES, ..options(directory) };
+    let disk = Arc::new(RealDisk::open(directory, "ams-1").unwrap());
+    let old = Audit::open_on(disk, None, options.clone(), Steps::of_millis(1)).unwrap().0;
+    let succeeding = Options { succeed: true, ..options };
+    let disk = Arc::new(RealDisk::unlocked(directory, "ams-1"));
+    (old, Audit::open_on(disk, None, succeeding, Steps::of_millis(1)).unwrap().0)
+}
+
+#[test]
+fn a_process_that_another_seals_for_records_on_for_as_long_as_that_takes() {
+    let directory = tempfile::tempdir().unwrap();
+    let (old, new) = old_and_new(directory.path());
+    // Far more than the journal of one process may hold.
+    for _ in 0..160 {
+        record_many(&new, 100);
+        old.seal();
+        new.look_after();
+        new.seal();
+    }
+    old.close().unwrap();
+    new.close().unwrap();
+    let checked = check(directory.path()).unwrap();
+    assert_eq!((checked.records, checked.missed), (16_000, 0));
+    assert_sound(directory.path(), "one after the other");
+}
+
+#[test]
+fn a_file_that_somebody_removed_before_it_was_sealed_is_not_forgotten() {
+    let directory = tempfile::tempdir().unwrap();
+    let (old, new) = old_and_new(directory.path());
+    record_many(&new, 100);
+    old.seal();
+    record_many(&new, 200);
+    let full = journal_of(directory.path()).into_iter().filter(|file| {
+        let name = file.file_name().unwrap().to_str().unwrap().to_owned();
+        name.contains("-00000000000000000002.wal")
+    });
+    full.for_each(|file| fs::remove_file(file).unwrap());
+    new.seal();
+    // It never comes to seal them.
+    drop(old);
+    new.close().unwrap();
+    let checked = check(directory.path()).unwrap();
+    assert_eq!((checked.records, checked.missed), (300, 0));
+    assert_sound(directory.path(), "from what is still open");
+}
+
 #[test]
 fn the_next_file_of_a_living_process_is_left_to_it() {
     let directory = tempfile::tempdir().unwrap();
-    let (old, _) = opened(directory.path());
-    let disk = Arc::new(RealDisk::unlocked(directory.path(), "ams-1"));
-    let succeeding = Options { succeed: true, ..options(directory.path()) };
-    let new = Audit::open_on(disk, None, succeeding, Steps::of_millis(1)).unwrap().0;
+    let (old, new) = old_and_new(directory.path());
     new.look_after();
     let files = journal_of(directory.path());
     old.seal();
     assert_eq!(journal_of(directory.path()), files);
     record_many(&new, 200);
-    // A pass ends where a segment is full.
-    (0..40).for_each(|_| old.seal());
+    old.seal();
     assert_eq!((old.counters().seq, torn(directory.path())), (200, 0));
     new.close().unwrap();
     old.close().unwrap();

@@ -13,6 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     archives::Archives,
+    beside::sealed_beside,
     files::Disk,
     handover::{OwnLane, Setup},
     options::{MIN_SEGMENT_BYTES, Options},
@@ -140,7 +141,9 @@ impl Sealing {
             self.failing.store(outcome.is_err(), Ordering::Relaxed);
             outcome?;
         }
-        let Role::Sealing(sealer) = &mut *role else { return Ok(Passed::default()) };
+        let Role::Sealing(sealer) = &mut *role else {
+            return Ok(Passed { finished: sealed_beside(self.disk.as_ref(), own)?, ..Passed::default() });
+        };
         let outcome = self.disk.claim().and_then(|()| sealer.pass(own, now));
         self.failing.store(outcome.is_err(), Ordering::Relaxed);
         self.last_seq.store(sealer.sealed().committed_seq(), Ordering::Relaxed);

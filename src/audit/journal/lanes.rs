@@ -42,6 +42,12 @@ pub(in crate::audit) struct Source {
     pub(in crate::audit) complete: bool,
 }
 
+/// Where in its lane a file is: its first ordinal, and the number in its name.
+pub(in crate::audit) fn place_of(header: &Header, path: &str) -> (u64, u64) {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    (header.first, Header::parse_name(name).map_or(0, |(_, number)| number))
+}
+
 impl LaneState {
     /// Takes in one file more.
     pub(in crate::audit) fn add(&mut self, source: Source) {
@@ -144,10 +150,8 @@ fn earliest_of(
 }
 
 impl Source {
-    /// Where in its lane a file is: its first ordinal, and the number in its name.
     fn place(&self) -> (u64, u64) {
-        let name = self.path.rsplit('/').next().unwrap_or_default();
-        (self.reader.header().first, Header::parse_name(name).map_or(0, |(_, number)| number))
+        place_of(self.reader.header(), &self.path)
     }
 
     /// The time of the next record after the ordinal `after` and before `end`.
