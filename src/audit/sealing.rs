@@ -18,7 +18,7 @@ use super::{
     handover::{OwnLane, Setup},
     options::{MIN_SEGMENT_BYTES, Options},
     recovery::Recovery,
-    sealed::{SealOptions, Sealed},
+    sealed::{Archive, SealOptions, Sealed},
     sealer::{Passed, Sealer},
 };
 use crate::background::{self, Backlog};
@@ -35,7 +35,7 @@ pub(super) struct Sealing {
     /// Whether another process may have the directory.
     succeed: bool,
     role: Mutex<Role>,
-    archives: Mutex<Archives>,
+    archives: Archives,
     last_seq: AtomicU64,
     failing: AtomicBool,
     disturbed: AtomicU64,
@@ -62,7 +62,7 @@ impl Sealing {
             },
             succeed: options.succeed,
             role: Mutex::new(Role::Waiting),
-            archives: Mutex::default(),
+            archives: Archives::default(),
             last_seq: AtomicU64::new(0),
             failing: AtomicBool::new(false),
             disturbed: AtomicU64::new(0),
@@ -149,7 +149,7 @@ impl Sealing {
         self.last_seq.store(sealer.sealed().committed_seq(), Ordering::Relaxed);
         self.disturbed.store(sealer.sealed().disturbed(), Ordering::Relaxed);
         let full = sealer.sealed_mut().full_segments();
-        self.archives().add(full);
+        self.archives.add(full);
         let mut passed = outcome?;
         passed.trouble = sealer.sealed().witness_trouble().map(ToOwned::to_owned);
         for file in own.files.iter().filter(|file| own.current.as_ref() == Some(&file.path)) {
@@ -160,15 +160,19 @@ impl Sealing {
         Ok(passed)
     }
 
-    /// Compresses the segments that are full.
-    pub(super) fn archive(&self, now: Timestamp) -> io::Result<()> {
-        let jobs = self.archives().take(now);
+    /// The segments that are full and to be compressed now.
+    pub(super) fn full_segments(&self, now: Timestamp) -> Vec<Archive> {
+        self.archives.take(now)
+    }
+
+    /// Compresses them.
+    pub(super) fn archive(&self, jobs: Vec<Archive>, now: Timestamp) -> io::Result<()> {
         let mut outcome = Ok(());
         for (left, job) in (1..=jobs.len()).rev().zip(jobs) {
-            let waiting = left + self.archives().waiting();
+            let waiting = left + self.archives.waiting();
             background::keep_up(Backlog::of(waiting, limits::LARGE_UNCOMPRESSED, limits::HUGE_UNCOMPRESSED));
             if let Err(error) = job.run(self.disk.as_ref()) {
-                self.archives().put_back(job, &error, now);
+                self.archives.put_back(job, &error, now);
                 outcome = Err(error);
             }
         }
@@ -182,8 +186,8 @@ impl Sealing {
             Role::Sealing(mut sealer) => {
                 let closed = background::hurried(|| sealer.close(now));
                 let full = sealer.sealed_mut().full_segments();
-                self.archives().add(full);
-                closed.and(background::hurried(|| self.archive(now)))
+                self.archives.add(full);
+                closed.and(background::hurried(|| self.archive(self.full_segments(now), now)))
             }
             Role::Waiting | Role::Closed => Ok(()),
         };
@@ -193,9 +197,5 @@ impl Sealing {
 
     fn lock(&self) -> MutexGuard<'_, Role> {
         self.role.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn archives(&self) -> MutexGuard<'_, Archives> {
-        self.archives.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -165,7 +165,7 @@ impl Shared {
         let outcome = if failing || !self.sealing.is_ok() {
             background::hurried(pass)
         } else {
-            background::aside(limits::RECORDS_ASIDE_AT_MOST, pass)
+            background::aside(limits::SEALING_ASIDE_AT_MOST, pass)
         };
         let mut state = self.lock();
         match outcome {
@@ -193,8 +193,12 @@ impl Shared {
     /// Compresses full segments.
     pub(super) fn archive(&self) {
         let now = self.clock.now();
-        let archive = || self.sealing.archive(now);
-        if let Err(error) = background::aside(limits::RECORDS_ASIDE_AT_MOST, archive) {
+        let jobs = self.sealing.full_segments(now);
+        if jobs.is_empty() {
+            return;
+        }
+        let archive = || self.sealing.archive(jobs, now);
+        if let Err(error) = background::aside(limits::COMPRESSING_ASIDE_AT_MOST, archive) {
             self.lock().note(&error, now);
         }
     }

@@ -5,8 +5,10 @@ use std::time::Duration;
 /// How long work in the background may have to wait for all other threads before it competes with them. New policies of
 /// many names are compiled that much later on an edge that is busy on every processor.
 pub const ASIDE_AT_MOST: Duration = Duration::from_secs(10);
-/// How long a pass of sealing or of compressing stands aside, waiting or not: records are sealed within a second.
-pub const RECORDS_ASIDE_AT_MOST: Duration = Duration::from_millis(300);
+/// How long a pass of sealing stands aside, waiting or not: records are sealed within a second.
+pub const SEALING_ASIDE_AT_MOST: Duration = Duration::from_millis(300);
+/// How long compressing does: nobody waits for it, and how many segments are left tells when it is late.
+pub const COMPRESSING_ASIDE_AT_MOST: Duration = Duration::from_secs(5);
 
 /// How long background work has the processor at a time while others want it, where the kernel lets threads choose: the
 /// least that Linux takes.
