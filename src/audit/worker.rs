@@ -210,7 +210,10 @@ impl Shared {
         if let Some(trouble) = self.privacy().trouble() {
             self.lock().note(&io::Error::other(trouble), now);
         }
-        let (spent, prepared) = {
+        // Before anything that may want space: a file that is gone keeps its own for as long as it is mapped.
+        let spent = self.lock().take_spent();
+        drop(spent);
+        let prepared = {
             let mut state = self.lock();
             if state.failing {
                 state.restart(now);
@@ -218,9 +221,8 @@ impl Shared {
             if let Err(error) = state.renew() {
                 state.note(&error, now);
             }
-            (state.take_spent(), state.prepared_file())
+            state.prepared_file()
         };
-        drop(spent);
         if prepared.is_some_and(|file| !file.is_in_place().unwrap_or(false)) {
             // Somebody took it away: nothing may be recorded in it.
             self.lock().drop_prepared();
