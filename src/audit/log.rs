@@ -197,6 +197,20 @@ impl Audit {
         self.shared.tend();
     }
 
+    /// Makes the next file, and keeps it.
+    #[cfg(test)]
+    pub(super) fn prepare_late(&self) -> journal::Prepared {
+        let setup = &self.shared.setup;
+        setup.prepare(&setup.disks[0], self.shared.lock().nonce(), "next", false).unwrap()
+    }
+
+    /// Hands it over.
+    #[cfg(test)]
+    pub(super) fn put_late(&self, late: journal::Prepared) {
+        let unused = self.shared.lock().put_prepared(late);
+        unused.into_iter().for_each(journal::Prepared::discard);
+    }
+
     /// Whether a thread of the log was to wake before its time.
     #[cfg(test)]
     pub(super) fn has_rung(&self) -> bool {

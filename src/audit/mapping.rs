@@ -67,7 +67,7 @@ impl Slot {
 /// A system call is not interrupted for whoever waits for the processor: these take some thirty microseconds.
 const POPULATED_AT_ONCE: usize = 64 * 1024;
 static ZEROS: [u8; POPULATED_AT_ONCE] = [0; POPULATED_AT_ONCE];
-/// Mappings there may be at a time: two for each log of a process, and tests open many.
+/// Mappings there may be at a time: two for each log of a process, some that wait to be given back, and tests open many.
 static SLOTS: [Slot; 256] = [const { Slot::new() }; 256];
 static PREVIOUS: OnceLock<Result<libc::sigaction, i32>> = OnceLock::new();
 static PAGE: AtomicUsize = AtomicUsize::new(4096);

@@ -56,7 +56,9 @@ fn copy(setup: &Setup, part: &Part, copies: &mut Vec<Copy>) -> io::Result<()> {
         let (Some(entry), Some(record)) = (reader.entry(), reader.record()) else { return Err(damaged()) };
         if !has_file || copies.last().is_none_or(|copy| !copy.lane.has_room(record.len())) {
             let (nonce, edge) = (entry.id.nonce(), Arc::clone(&reader.header().edge));
-            let header = Header { nonce, first: entry.id.ordinal(), edge };
+            // The first one takes the place of a source that is copied whole, also where that begins with a missed event.
+            let first = if has_file || !part.is_whole() { entry.id.ordinal() } else { reader.header().first };
+            let header = Header { nonce, first, edge };
             let bytes = usize::try_from(part.end - reader.position()).unwrap_or(usize::MAX);
             let lane = draft(setup, &header, copies.len(), bytes)?;
             copies.push(Copy { lane, nonce });

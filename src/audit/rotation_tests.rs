@@ -66,7 +66,7 @@ fn whoever_fills_a_file_asks_nothing_of_the_system() {
     let faults = Faults::later(Mode::Fails(Errno::IO));
     let disk = FaultyDisk(RealDisk::open(directory.path(), "ams-1").unwrap(), Arc::clone(&faults));
     let audit =
-        Audit::open_on(Arc::new(disk), None, options(directory.path()), Steps::of_millis(1)).unwrap().0;
+        Audit::open_on(Arc::new(disk), None, options(directory.path()), Steps::of_millis(40)).unwrap().0;
     let mut recorded = 0;
     for files in 2..5 {
         audit.look_after();
@@ -80,6 +80,7 @@ fn whoever_fills_a_file_asks_nothing_of_the_system() {
         assert_eq!(stores, records + 1, "a store for each record, and one for a header");
         assert_eq!(mapped(directory.path()), 2, "nothing is unmapped but by the thread that tends the log");
     }
+    assert!(!audit.has_rung());
     audit.close().unwrap();
     assert_eq!((check(directory.path()).unwrap().records, mapped(directory.path())), (recorded, 0));
     assert_sound(directory.path(), "several files");
@@ -203,6 +204,70 @@ fn a_file_that_somebody_removed_before_it_was_sealed_is_not_forgotten() {
     let checked = check(directory.path()).unwrap();
     assert_eq!((checked.records, checked.missed), (300, 0));
     assert_sound(directory.path(), "from what is still open");
+}
+
+#[test]
+fn a_file_that_comes_too_late_is_not_begun() {
+    // Whether the first record of the file that was made in its place fails.
+    for fails in [false, true] {
+        let directory = tempfile::tempdir().unwrap();
+        let faults = Faults::later(Mode::Fails(Errno::IO));
+        let disk = FaultyDisk(RealDisk::open(directory.path(), "ams-1").unwrap(), Arc::clone(&faults));
+        let clock = Steps::of_millis(1);
+        let audit = Audit::open_on(Arc::new(disk), None, options(directory.path()), clock).unwrap().0;
+        let before = faults.calls();
+        record(&audit);
+        assert_eq!(faults.calls() - before, 1);
+        // The thread that looks after the lane has made it, and waits for the lock.
+        let late = audit.prepare_late();
+        let mut recorded = 1;
+        while begun(directory.path()) < 2 {
+            let before = faults.calls();
+            record(&audit);
+            recorded += 1;
+            if fails && faults.calls() - before > 1 {
+                // What was just begun takes nothing more.
+                faults.strike(1);
+                assert!(!blocked("TS-1", b"/", |event| audit.record(event)).wait().is_recorded());
+            }
+        }
+        audit.put_late(late);
+        audit.look_after();
+        record_many(&audit, 20);
+        drop(audit);
+        let (audit, recovery) = opened(directory.path());
+        assert_eq!(recovery.problems, vec![]);
+        audit.close().unwrap();
+        let checked = check(directory.path()).unwrap();
+        assert_eq!((checked.durable, checked.missed), (recorded + 20, fails.into()), "{fails}");
+        assert_sound(directory.path(), "a late file");
+    }
+}
+
+#[test]
+fn a_file_that_was_wiped_under_us_is_told_and_followed_by_another() {
+    for is_whole_again in [false, true] {
+        let directory = tempfile::tempdir().unwrap();
+        let (audit, _) = opened(directory.path());
+        // None of it is sealed.
+        record_many(&audit, 90);
+        let file = journal_of(directory.path()).remove(0);
+        let length = fs::metadata(&file).unwrap().len();
+        let wiped = fs::File::options().write(true).open(&file).unwrap();
+        wiped.set_len(0).unwrap();
+        if is_whole_again {
+            wiped.set_len(length).unwrap();
+        }
+        (0..3).for_each(|_| audit.seal());
+        let counters = audit.counters();
+        assert!(counters.sealing_ok && counters.disturbed > 0, "{counters:?}");
+        assert!(counters.last_error.unwrap().1.contains("journal"));
+        assert_eq!(torn(directory.path()), 1);
+        record_many(&audit, 20);
+        audit.close().unwrap();
+        // The ids show what is gone.
+        assert!(check(directory.path()).unwrap().records >= 20);
+    }
 }
 
 #[test]

@@ -11,10 +11,10 @@ use jiff::Timestamp;
 
 use super::{
     batch::Batch,
-    files::{Disk, DiskFile, JOURNAL, set_aside},
+    files::{Disk, JOURNAL},
     handover::OwnLane,
     id::Nonce,
-    journal::{DRAFT, Header, LaneReader, LaneState, Source, decode, earliest, is_space, is_unused},
+    journal::{LaneState, decode, earliest, is_space},
     problem::Problem,
     repeated::Repeated,
     sealed::Sealed,
@@ -23,6 +23,8 @@ use crate::{
     background::{self, Backlog, Breath},
     limits,
 };
+
+mod discovery;
 
 /// Lines are handed over in pieces of about this many bytes: nobody else has the processor while they are written.
 const BATCH: usize = 128 * 1024;
@@ -44,6 +46,8 @@ pub(super) struct Sealer {
     pass_bytes: usize,
     /// The records of this pass, in the order of their lines.
     order: Vec<(Nonce, u64)>,
+    /// Files of this process that somebody has spoilt.
+    lost: Vec<Arc<str>>,
     /// What recovery of lanes met.
     pub(super) problems: Vec<Problem>,
     pub(super) torn_bytes: u64,
@@ -95,6 +99,7 @@ impl Sealer {
             batch_bytes: usize::try_from(segment_bytes).map_or(BATCH, |bytes| bytes.min(BATCH)),
             pass_bytes: MAX_IN_PASS,
             order: Vec::new(),
+            lost: Vec::new(),
             problems: Vec::new(),
             torn_bytes: 0,
             last_time: None,
@@ -120,19 +125,6 @@ impl Sealer {
         &mut self.sealed
     }
 
-    /// Removes journal files that a process did not come to finish.
-    pub(super) fn clear_drafts(&self) -> io::Result<()> {
-        for disk in &self.disks {
-            for name in disk.list(JOURNAL)?.iter().filter(|name| name.ends_with(DRAFT)) {
-                let path = format!("{JOURNAL}/{name}");
-                if disk.open(&path)?.try_lock()? {
-                    disk.remove(&path)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Seals what there is. After an error the next pass goes on behind the lines that the sealed log has kept.
     pub(super) fn pass(&mut self, own: &OwnLane, now: Timestamp) -> io::Result<Passed> {
         loop {
@@ -151,7 +143,8 @@ impl Sealer {
 
     fn pass_once(&mut self, own: &OwnLane, now: Timestamp) -> io::Result<Passed> {
         self.discover(own)?;
-        let mut passed = Passed::default();
+        let mut passed =
+            Passed { finished: self.lost.clone(), displaced: self.lost.clone(), ..Passed::default() };
         let first = self.sealed.next_seq();
         background::keep_up(self.backlog());
         let sealed = self.hand_over(own, now, &mut passed).and_then(|()| {
@@ -201,64 +194,6 @@ impl Sealer {
     fn extensions(&self, ordinal: impl Fn(&LaneState) -> u64) -> Vec<String> {
         let living = self.lanes.iter().filter(|(_, lane)| lane.sealed > 0 || !lane.files.is_empty());
         living.map(|(nonce, lane)| format!("lane {nonce} {}", ordinal(lane))).collect()
-    }
-
-    /// Looks for files that are not known yet.
-    fn discover(&mut self, own: &OwnLane) -> io::Result<()> {
-        for file in &own.files {
-            self.take_in(&file.disk, &file.path, Some(&file.file))?;
-        }
-        for disk in self.disks.clone() {
-            for name in disk.list(JOURNAL)? {
-                if let Some((nonce, _)) = Header::parse_name(&name)
-                    && nonce != own.nonce
-                {
-                    self.take_in(&disk, &format!("{JOURNAL}/{name}"), None)?;
-                }
-            }
-        }
-        for (nonce, lane) in &mut self.lanes {
-            lane.look_at_owners(*nonce == own.nonce, own)?;
-        }
-        Ok(())
-    }
-
-    fn take_in(
-        &mut self,
-        disk: &Arc<dyn Disk>,
-        path: &str,
-        file: Option<&Arc<dyn DiskFile>>,
-    ) -> io::Result<()> {
-        let known = |source: &Source| *source.path == *path && Arc::ptr_eq(&source.disk, disk);
-        if self.lanes.values().any(|lane| lane.files.iter().any(known)) {
-            return Ok(());
-        }
-        let file = match file {
-            Some(file) => Arc::clone(file),
-            None => disk.open(path)?.into(),
-        };
-        let Some(reader) = LaneReader::open(file.as_ref())? else {
-            return self.pass_over(disk.as_ref(), path, file.as_ref());
-        };
-        let committed = reader.position();
-        let lane = self.lanes.entry(reader.header().nonce).or_default();
-        let (disk, path) = (Arc::clone(disk), path.into());
-        lane.add(Source { disk, file, path, reader, committed, complete: false });
-        Ok(())
-    }
-
-    /// What becomes of a file that does not begin as a lane does.
-    fn pass_over(&mut self, disk: &dyn Disk, path: &str, file: &dyn DiskFile) -> io::Result<()> {
-        // A living process has made it ahead of time, or is about to begin it.
-        if !file.try_lock()? {
-            return Ok(());
-        }
-        if is_unused(file)? {
-            return disk.remove(path);
-        }
-        let aside = set_aside(disk, path, "damaged")?;
-        self.problems.push(Problem::Journal { path: path.to_owned(), offset: 0, aside });
-        Ok(())
     }
 
     fn backlog(&self) -> Backlog {
@@ -344,7 +279,7 @@ impl Sealer {
             lane.files = kept;
             lane.current = 0;
         }
-        if !passed.finished.is_empty() {
+        if passed.finished.len() > self.lost.len() {
             // A name that comes back after a power cut would be sealed again, were its lane forgotten by then.
             self.disks.iter().try_for_each(|disk| disk.sync_folder(JOURNAL))?;
         }

@@ -17,6 +17,7 @@ use super::{
     files::Disk,
     handover::{OwnLane, Setup},
     options::{MIN_SEGMENT_BYTES, Options},
+    problem::Problem,
     recovery::Recovery,
     sealed::{Archive, SealOptions, Sealed},
     sealer::{Passed, Sealer},
@@ -139,10 +140,16 @@ impl Sealing {
             let mut recovery = Recovery::default();
             let outcome = self.open(&mut role, now, own, &mut recovery);
             self.failing.store(outcome.is_err(), Ordering::Relaxed);
+            tell(recovery.problems);
             outcome?;
         }
         let Role::Sealing(sealer) = &mut *role else {
-            return Ok(Passed { finished: sealed_beside(self.disk.as_ref(), own)?, ..Passed::default() });
+            let finished = sealed_beside(self.disk.as_ref(), own)?;
+            return Ok(Passed {
+                finished,
+                displaced: displaced(own)?.into_iter().collect(),
+                ..Passed::default()
+            });
         };
         let outcome = self.disk.claim().and_then(|()| sealer.pass(own, now));
         self.failing.store(outcome.is_err(), Ordering::Relaxed);
@@ -150,13 +157,10 @@ impl Sealing {
         self.disturbed.store(sealer.sealed().disturbed(), Ordering::Relaxed);
         let full = sealer.sealed_mut().full_segments();
         self.archives.add(full);
+        let damage = tell(std::mem::take(&mut sealer.problems));
         let mut passed = outcome?;
-        passed.trouble = sealer.sealed().witness_trouble().map(ToOwned::to_owned);
-        for file in own.files.iter().filter(|file| own.current.as_ref() == Some(&file.path)) {
-            if !file.is_in_place()? {
-                passed.displaced.push(file.path.clone());
-            }
-        }
+        passed.trouble = damage.or_else(|| sealer.sealed().witness_trouble().map(ToOwned::to_owned));
+        passed.displaced.extend(displaced(own)?);
         Ok(passed)
     }
 
@@ -198,4 +202,20 @@ impl Sealing {
     fn lock(&self) -> MutexGuard<'_, Role> {
         self.role.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The file of this process that is being written, if somebody has taken it away.
+fn displaced(own: &OwnLane) -> io::Result<Option<Arc<str>>> {
+    for file in own.files.iter().filter(|file| own.current.as_ref() == Some(&file.path)) {
+        if !file.is_in_place()? {
+            return Ok(Some(Arc::clone(&file.path)));
+        }
+    }
+    Ok(None)
+}
+
+/// Says in the log of the process what was found to be damaged since the start, and returns the last of it.
+fn tell(problems: Vec<Problem>) -> Option<String> {
+    problems.iter().for_each(|problem| tracing::error!(%problem, "the audit log is damaged"));
+    problems.last().map(ToString::to_string)
 }

@@ -2,7 +2,7 @@
 
 use super::journal::Lane;
 
-/// Lanes that wait to be unmapped: more than ever should.
+/// Lanes that wait to be unmapped: more than there ever should be.
 const MOST: usize = 8;
 
 /// Lanes that are written no more. To unmap one takes a millisecond, which is not for a request to wait: the thread that

@@ -13,6 +13,8 @@ use super::{
     spent::Spent,
 };
 
+mod syncing;
+
 /// Files of a lane that may wait to be sealed: beyond that the disk is not given more, and events are counted.
 const MAX_UNSEALED: usize = 128;
 /// A file that was full sooner than this after it was begun has the next one made and what it holds sealed at once; for any
@@ -27,6 +29,8 @@ pub(super) struct State {
     lane: Option<Lane>,
     /// When the lane's file was begun.
     begun: Timestamp,
+    /// The greatest number of a file that was to be begun: of two that begin alike, the one behind has the greater.
+    last_number: u64,
     prepared: Option<Prepared>,
     /// Full or abandoned files that may hold what is not sealed.
     retired: Vec<LaneFile>,
@@ -64,6 +68,7 @@ impl State {
             ids: Ids::from_kernel()?,
             lane: None,
             begun: Timestamp::UNIX_EPOCH,
+            last_number: 0,
             prepared: None,
             retired: Vec::with_capacity(MAX_UNSEALED),
             spent: Spent::default(),
@@ -171,7 +176,7 @@ impl State {
     /// A file that was prepared, or a new one, wherever there is space.
     fn begin(&mut self, header: &Header) -> io::Result<Lane> {
         let mut outcome = match self.prepared.take() {
-            Some(prepared) => prepared.begin(header),
+            Some(prepared) => self.begin_in(prepared, header),
             None => Err(io::Error::other("nothing is prepared")),
         };
         let setup = Arc::clone(&self.setup);
@@ -182,12 +187,17 @@ impl State {
                 self.new_names = true;
                 // The first disk's error is the one to tell.
                 let prior = outcome;
-                outcome = made.and_then(|prepared| prepared.begin(header)).map_err(|error| {
+                outcome = made.and_then(|prepared| self.begin_in(prepared, header)).map_err(|error| {
                     prior.err().filter(|prior| prior.raw_os_error().is_some()).unwrap_or(error)
                 });
             }
         }
         outcome
+    }
+
+    fn begin_in(&mut self, prepared: Prepared, header: &Header) -> io::Result<Lane> {
+        self.last_number = self.last_number.max(prepared.number().unwrap_or(0));
+        prepared.begin(header)
     }
 
     /// Never writes to the file again.
@@ -281,12 +291,12 @@ impl State {
         self.prepared.is_none() && self.lane.is_some() && !self.failing && !self.closed
     }
 
-    pub(super) fn put_prepared(&mut self, prepared: Prepared) {
-        if self.closed {
-            prepared.discard();
-            return;
+    /// Returns one that is of no use any more: the log is closed, or another file was begun while this one was made.
+    pub(super) fn put_prepared(&mut self, prepared: Prepared) -> Option<Prepared> {
+        if self.closed || prepared.number().is_none_or(|number| number < self.last_number) {
+            return Some(prepared);
         }
-        self.prepared = Some(prepared);
+        self.prepared.replace(prepared)
     }
 
     /// The file made ahead of time, to be looked at outside the lock.
@@ -294,11 +304,13 @@ impl State {
         self.prepared.as_ref().map(|prepared| prepared.file().clone())
     }
 
-    /// Gives back the space of the file made ahead of time.
-    pub(super) fn drop_prepared(&mut self) {
-        if let Some(prepared) = self.prepared.take() {
-            prepared.discard();
-        }
+    /// The file made ahead of time, to be discarded outside the lock.
+    pub(super) fn take_prepared(&mut self) -> Option<Prepared> {
+        self.prepared.take()
+    }
+
+    fn drop_prepared(&mut self) {
+        self.take_prepared().into_iter().for_each(Prepared::discard);
     }
 
     pub(super) fn nonce(&self) -> Nonce {
@@ -338,59 +350,5 @@ impl State {
             self.disturbed += 1;
             self.abandon();
         }
-    }
-
-    /// Takes over what has to be synced, so that it can be done outside the lock.
-    pub(super) fn take_unsynced(&mut self) -> Unsynced {
-        let mut parts = std::mem::take(&mut self.unsynced);
-        parts.extend(self.lane_part());
-        Unsynced { parts, new_names: std::mem::take(&mut self.new_names), ticket: self.written }
-    }
-
-    fn lane_part(&self) -> Option<Part> {
-        let lane = self.lane.as_ref()?;
-        Some(Part { file: lane.file().clone(), from: self.lane_synced, end: lane.end() })
-    }
-
-    /// All of it is on the disk.
-    pub(super) fn synced(&mut self, unsynced: &Unsynced) {
-        for part in &unsynced.parts {
-            if self.lane.as_ref().is_some_and(|lane| part.is_of(lane.file())) {
-                self.lane_synced = self.lane_synced.max(part.end);
-            }
-            // It was full in the meantime.
-            for left in self.unsynced.iter_mut().filter(|left| part.is_of(&left.file)) {
-                left.from = left.from.max(part.end);
-            }
-        }
-        self.unsynced.retain(|part| !part.is_empty());
-        self.settled = self.settled.max(unsynced.ticket);
-    }
-
-    /// After a failed sync: nothing more goes into the file there is. Returns all that has to be written once more,
-    /// with what was recorded since.
-    pub(super) fn distrust(&mut self, failed: Unsynced) -> Unsynced {
-        self.abandon();
-        let mut parts = failed.parts;
-        for part in std::mem::take(&mut self.unsynced) {
-            match parts.iter_mut().find(|known| known.is_of(&part.file)) {
-                Some(known) => known.end = known.end.max(part.end),
-                None => parts.push(part),
-            }
-        }
-        parts.retain(|part| !part.is_empty());
-        Unsynced { parts, new_names: std::mem::take(&mut self.new_names), ticket: self.written }
-    }
-
-    /// Takes in files that hold once more what others hold. Where they begin the others end.
-    pub(super) fn adopt(&mut self, copies: Vec<LaneFile>) {
-        self.retired.extend(copies);
-    }
-
-    /// The disk takes none of it: those who wait are answered all the same, and counted. What was recorded since is
-    /// for the next round.
-    pub(super) fn give_up(&mut self, unsynced: &Unsynced) {
-        self.unsynced_events += unsynced.ticket.saturating_sub(self.settled);
-        self.settled = self.settled.max(unsynced.ticket);
     }
 }

@@ -23,7 +23,11 @@ use super::{
     repeated::Repeated,
 };
 
+/// Looks at a folder that changes meanwhile.
+const LOOKS: u32 = 8;
+
 /// The lanes of a directory as they were when it was opened.
+#[derive(Default)]
 pub(super) struct Unsealed {
     lanes: BTreeMap<Nonce, LaneState>,
     repeated: Repeated,
@@ -32,14 +36,26 @@ pub(super) struct Unsealed {
 impl Unsealed {
     /// Opens every file of the journal; one that goes away afterwards can still be read.
     pub(super) fn open(directory: &Path) -> io::Result<Self> {
+        // One that has gone since its name was read was sealed, or its records stand in others that came meanwhile.
+        for _ in 0..LOOKS {
+            if let Some(unsealed) = Self::open_all(directory, false)? {
+                return Ok(unsealed);
+            }
+        }
+        // A log that is sealed as fast as it is read.
+        Ok(Self::open_all(directory, true)?.unwrap_or_default())
+    }
+
+    /// None where a file has gone, unless that does not matter.
+    fn open_all(directory: &Path, may_be_gone: bool) -> io::Result<Option<Self>> {
         let mut lanes: BTreeMap<Nonce, LaneState> = BTreeMap::new();
         for name in names_in(&directory.join(JOURNAL))? {
             if Header::parse_name(&name).is_none() {
                 continue;
             }
             let file = match File::open(directory.join(JOURNAL).join(&name)) {
-                // Sealed in the meantime.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) if error.kind() == io::ErrorKind::NotFound && may_be_gone => continue,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
                 other => other?,
             };
             // A file that begins with anything else is not begun, or for the sealer to report.
@@ -51,7 +67,7 @@ impl Unsealed {
             let committed = reader.position();
             lane.add(Source { disk, file, path: name.into(), reader, committed, complete });
         }
-        Ok(Self { lanes, repeated: Repeated::default() })
+        Ok(Some(Self { lanes, repeated: Repeated::default() }))
     }
 
     /// The next record that was not seen, by its time.

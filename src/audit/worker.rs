@@ -1,7 +1,7 @@
 //! The log's own threads: nothing that may wait for a disk happens on a request thread.
 //!
 //! ```text
-//! audit-seal     every half second, and when a file of the lane was full soon: journal -> sealed log
+//! audit-seal     every half second, and when a file was full within a second: journal -> sealed log
 //! audit-archive  full segments -> zstd, index
 //! audit-tend     every 100 ms: the next journal file, the memory of full ones, the end of a gap, the next key; brings
 //!                forward who stands aside
@@ -22,7 +22,7 @@ use std::{
 use super::{
     files::JOURNAL,
     handover::Unsynced,
-    journal::{Commit, CommitRound},
+    journal::{Commit, CommitRound, Prepared},
     log::Shared,
     rewriting::write_again,
 };
@@ -184,7 +184,8 @@ impl Shared {
                 state.note(&error, now);
                 if super::journal::is_space(&error) {
                     // The file made ahead of time holds space that sealing needs now.
-                    state.drop_prepared();
+                    drop(state);
+                    self.drop_prepared();
                 }
             }
         }
@@ -225,7 +226,7 @@ impl Shared {
         };
         if prepared.is_some_and(|file| !file.is_in_place().unwrap_or(false)) {
             // Somebody took it away: nothing may be recorded in it.
-            self.lock().drop_prepared();
+            self.drop_prepared();
         }
         self.announce();
         self.prepare();
@@ -241,8 +242,15 @@ impl Shared {
         let settled = self.setup.settled;
         let made = background::in_pieces(|| self.setup.prepare(disk, nonce, "next", settled));
         if let Ok(prepared) = made {
-            self.lock().put_prepared(prepared);
+            let unused = self.lock().put_prepared(prepared);
+            unused.into_iter().for_each(Prepared::discard);
         }
+    }
+
+    /// Gives back the space of the file made ahead of time.
+    fn drop_prepared(&self) {
+        let prepared = self.lock().take_prepared();
+        prepared.into_iter().for_each(Prepared::discard);
     }
 
     /// One group commit. Returns the ticket that it answers for.
@@ -293,7 +301,7 @@ impl Shared {
     /// Seals everything and ends the sealed log.
     pub(super) fn seal_last(&self) -> io::Result<()> {
         // No file follows any more: the one made ahead of time holds space that sealing may need.
-        self.lock().drop_prepared();
+        self.drop_prepared();
         // Another process may record faster than this: what is its own is its own to seal.
         let mut others = PASSES_FOR_OTHERS;
         let passes = loop {

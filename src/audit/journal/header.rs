@@ -72,3 +72,8 @@ impl Header {
         Some((nonce.parse().ok()?, number.parse().ok().filter(|_| digits)?))
     }
 }
+
+/// The number in the path of a file of a lane.
+pub(in crate::audit) fn number_of(path: &str) -> Option<u64> {
+    Header::parse_name(path.rsplit('/').next()?).map(|(_, number)| number)
+}

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! The file is as long as it will ever be from the start, and its space is reserved, so that a record is a copy into
-//! memory. So is its header: a file has its name, `<nonce>-<number>.wal`, before there is anything in it, and is *begun*
-//! when it has a header. The first ordinal of a file is the end of the one before it; a record there whose ordinal is not
+//! memory. So is its header: the next file has its name, `<nonce>-<number>.wal`, before there is anything in it, and is
+//! *begun* when it has a header. The first ordinal of a file is the end of the one before it; a record there whose ordinal is not
 //! below does not count. Of two that begin alike the one with the greater number comes second, so that nothing in the
 //! other one counts.
 

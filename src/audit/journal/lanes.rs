@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     codec::{MAX_RECORD, decode},
-    header::Header,
+    header::{Header, number_of},
     reader::LaneReader,
 };
 use crate::audit::{
@@ -42,10 +42,17 @@ pub(in crate::audit) struct Source {
     pub(in crate::audit) complete: bool,
 }
 
+/// A file that its own process has removed in the meantime is gone as well.
+pub(in crate::audit) fn unless_gone(outcome: io::Result<()>) -> io::Result<()> {
+    match outcome {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
 /// Where in its lane a file is: its first ordinal, and the number in its name.
 pub(in crate::audit) fn place_of(header: &Header, path: &str) -> (u64, u64) {
-    let name = path.rsplit('/').next().unwrap_or_default();
-    (header.first, Header::parse_name(name).map_or(0, |(_, number)| number))
+    (header.first, number_of(path).unwrap_or(0))
 }
 
 impl LaneState {
@@ -81,9 +88,11 @@ impl LaneState {
         let last = self.files.len().saturating_sub(1);
         for (index, source) in self.files.iter_mut().enumerate() {
             source.complete = source.complete
-                || index < last
                 || if is_own {
+                    // Whatever stands behind it.
                     own.current.as_deref() != Some(&*source.path)
+                } else if index < last {
+                    true
                 } else {
                     // The kernel lets go of a lock however its process ends.
                     source.file.try_lock()?
@@ -201,7 +210,7 @@ impl Source {
     fn remove(&self) -> io::Result<()> {
         match self.disk.identity(&self.path)? {
             None => Ok(()),
-            Some(there) if there == self.file.state()?.identity => self.disk.remove(&self.path),
+            Some(there) if there == self.file.state()?.identity => unless_gone(self.disk.remove(&self.path)),
             Some(_) => set_aside(self.disk.as_ref(), &self.path, "replaced").map(|_| ()),
         }
     }

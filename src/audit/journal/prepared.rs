@@ -9,7 +9,7 @@ use crate::audit::{
 
 use super::{
     codec::MAX_RECORD,
-    header::{DRAFT, HEADER, Header},
+    header::{DRAFT, HEADER, Header, number_of},
     lane::{Lane, LaneFile, SLOT, is_space},
 };
 
@@ -43,7 +43,7 @@ impl Prepared {
         let file: Arc<dyn DiskFile> = disk.create(&path)?.into();
         match Self::fill(disk, file, &path, bytes, settled) {
             Err(error) => {
-                disk.remove(&path)?;
+                disk.remove(&path).ok();
                 Err(error)
             }
             made => made,
@@ -74,17 +74,23 @@ impl Prepared {
     pub(in crate::audit) fn named(mut self, path: &str, settled: bool) -> io::Result<Self> {
         let named = self.file.take_name(path);
         let outcome = named.and_then(|()| if settled { self.file.disk.sync_folder(JOURNAL) } else { Ok(()) });
-        match outcome {
-            Ok(()) => Ok(self),
-            Err(error) => {
-                self.discard();
-                Err(error)
-            }
+        if let Err(error) = outcome {
+            self.file.remove().ok();
+            // A name that was taken although the disk said no.
+            self.file.path = path.into();
+            self.discard();
+            return Err(error);
         }
+        Ok(self)
     }
 
     pub(in crate::audit) fn file(&self) -> &LaneFile {
         &self.file
+    }
+
+    /// The number in its name; none in that of a draft.
+    pub(in crate::audit) fn number(&self) -> Option<u64> {
+        number_of(&self.file.path)
     }
 
     /// Gives the space back.

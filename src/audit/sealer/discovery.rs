@@ -1,0 +1,112 @@
+//! Which files there are to seal, and what becomes of those that are none.
+
+use std::{io, sync::Arc};
+
+use super::Sealer;
+use crate::audit::{
+    files::{Disk, DiskFile, JOURNAL, set_aside},
+    handover::OwnLane,
+    journal::{DRAFT, Header, LaneFile, LaneReader, Source, is_unused, unless_gone},
+    problem::Problem,
+};
+
+impl Sealer {
+    /// Removes journal files that a process did not come to finish.
+    pub(in crate::audit) fn clear_drafts(&self) -> io::Result<()> {
+        for disk in &self.disks {
+            for name in disk.list(JOURNAL)?.iter().filter(|name| name.ends_with(DRAFT)) {
+                let path = format!("{JOURNAL}/{name}");
+                let Some(file) = if_there(disk.open(&path))? else { continue };
+                if file.try_lock()? {
+                    unless_gone(disk.remove(&path))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks for files that are not known yet.
+    pub(super) fn discover(&mut self, own: &OwnLane) -> io::Result<()> {
+        self.lost.clear();
+        for file in &own.files {
+            self.take_in(&file.disk, &file.path, Some(file))?;
+        }
+        for disk in self.disks.clone() {
+            for name in disk.list(JOURNAL)? {
+                if let Some((nonce, _)) = Header::parse_name(&name)
+                    && nonce != own.nonce
+                {
+                    self.take_in(&disk, &format!("{JOURNAL}/{name}"), None)?;
+                }
+            }
+        }
+        for (nonce, lane) in &mut self.lanes {
+            lane.look_at_owners(*nonce == own.nonce, own)?;
+        }
+        Ok(())
+    }
+
+    fn take_in(&mut self, disk: &Arc<dyn Disk>, path: &str, own: Option<&LaneFile>) -> io::Result<()> {
+        let known = |source: &Source| *source.path == *path && Arc::ptr_eq(&source.disk, disk);
+        if self.lanes.values().any(|lane| lane.files.iter().any(known)) {
+            return Ok(());
+        }
+        let opened = match own {
+            Some(own) => Some(Arc::clone(&own.file)),
+            None => if_there(disk.open(path))?.map(Arc::from),
+        };
+        // Its own process has removed it in the meantime.
+        let Some(file): Option<Arc<dyn DiskFile>> = opened else { return Ok(()) };
+        let Some(reader) = LaneReader::open(file.as_ref())? else {
+            return match own {
+                Some(own) => self.give_up(own),
+                None => self.pass_over(disk.as_ref(), path, file.as_ref()),
+            };
+        };
+        let committed = reader.position();
+        let lane = self.lanes.entry(reader.header().nonce).or_default();
+        let (disk, path) = (Arc::clone(disk), path.into());
+        lane.add(Source { disk, file, path, reader, committed, complete: false });
+        Ok(())
+    }
+
+    /// A file of this process that does not begin any more as it did: nothing can be read from it, and nothing more may
+    /// be written there.
+    fn give_up(&mut self, own: &LaneFile) -> io::Result<()> {
+        if own.disk.identity(&own.path)? == Some(own.identity) {
+            self.set_aside(own.disk.as_ref(), &own.path)?;
+        }
+        self.lost.push(Arc::clone(&own.path));
+        Ok(())
+    }
+
+    /// What becomes of a file of another process that does not begin as a lane does.
+    fn pass_over(&mut self, disk: &dyn Disk, path: &str, file: &dyn DiskFile) -> io::Result<()> {
+        // A living process has made it ahead of time, or is about to begin it.
+        if !file.try_lock()? {
+            return Ok(());
+        }
+        match disk.identity(path)? {
+            Some(there) if there == file.state()?.identity => {}
+            _ => return Ok(()),
+        }
+        if is_unused(file)? {
+            return unless_gone(disk.remove(path));
+        }
+        self.set_aside(disk, path)
+    }
+
+    fn set_aside(&mut self, disk: &dyn Disk, path: &str) -> io::Result<()> {
+        let aside = set_aside(disk, path, "damaged")?;
+        self.problems.push(Problem::Journal { path: path.to_owned(), offset: 0, aside });
+        Ok(())
+    }
+}
+
+/// Nothing for a file that is not there.
+fn if_there<T>(opened: io::Result<T>) -> io::Result<Option<T>> {
+    match opened {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some),
+    }
+}
