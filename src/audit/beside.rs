@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, io, sync::Arc};
 
 use super::{
     files::Disk,
-    handover::OwnLane,
+    handover::{OwnFile, OwnLane},
     id::Nonce,
-    journal::{LaneFile, LaneReader, place_of},
+    journal::{LaneReader, place_of},
     sealed::covered,
     sealer::parse_extension,
 };
@@ -14,14 +14,14 @@ use super::{
 /// The files of this process that the other one has removed, and all of whose records a signed checkpoint covers. A file
 /// that somebody else removed is kept: its records can still be read from it.
 pub(super) fn sealed_beside(disk: &dyn Disk, own: &OwnLane) -> io::Result<Vec<Arc<str>>> {
-    let gone: Vec<&LaneFile> = own.files.iter().filter(|file| is_gone(file)).collect();
+    let gone: Vec<&OwnFile> = own.files.iter().filter(|own| is_gone(own)).collect();
     if gone.is_empty() {
         return Ok(Vec::new());
     }
     let Some(lines) = covered(disk) else { return Ok(Vec::new()) };
     let sealed: BTreeMap<Nonce, u64> = lines.iter().filter_map(|line| parse_extension(line)).collect();
     let mut lane = Vec::new();
-    for file in &own.files {
+    for OwnFile { file, .. } in &own.files {
         // One that does not begin as it did is for the sealer to report.
         if let Some(reader) = LaneReader::open(file.file.as_ref())? {
             lane.push((reader.header().nonce, place_of(reader.header(), &file.path), Arc::clone(&file.path)));
@@ -34,10 +34,10 @@ pub(super) fn sealed_beside(disk: &dyn Disk, own: &OwnLane) -> io::Result<Vec<Ar
     let covered = lane
         .array_windows()
         .filter(|[(nonce, _, _), (of, (next, _), _)]| of == nonce && is_sealed(nonce, *next));
-    let is_named = |path: &Arc<str>| gone.iter().any(|file| file.path == *path);
+    let is_named = |path: &Arc<str>| gone.iter().any(|own| own.file.path == *path);
     Ok(covered.map(|[(_, _, path), _]| Arc::clone(path)).filter(is_named).collect())
 }
 
-fn is_gone(file: &LaneFile) -> bool {
-    file.disk.identity(&file.path).is_ok_and(|there| there.is_none())
+fn is_gone(own: &OwnFile) -> bool {
+    own.file.disk.identity(&own.file.path).is_ok_and(|there| there.is_none())
 }

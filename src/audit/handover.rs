@@ -90,10 +90,18 @@ pub(super) struct Unsynced {
     pub(super) ticket: u64,
 }
 
+/// A file of this process's lane.
+#[derive(Clone)]
+pub(super) struct OwnFile {
+    pub(super) file: LaneFile,
+    /// Where the records in it end, or did when it was looked at.
+    pub(super) end: u64,
+}
+
 /// Files of this process's lane, for the sealer.
 pub(super) struct OwnLane {
     pub(super) nonce: Nonce,
-    pub(super) files: Vec<LaneFile>,
+    pub(super) files: Vec<OwnFile>,
     /// The path of the one that is being written.
     pub(super) current: Option<Arc<str>>,
     /// Records from this ordinal on do not count (yet).

@@ -9,9 +9,9 @@ use std::{io, sync::Arc};
 
 use super::{
     files::JOURNAL,
-    handover::{Part, Setup},
+    handover::{OwnFile, Part, Setup},
     id::Nonce,
-    journal::{Header, Lane, LaneFile, LaneReader, Prepared},
+    journal::{Header, Lane, LaneReader, Prepared},
 };
 
 /// A file in the making.
@@ -22,7 +22,7 @@ struct Copy {
 
 /// Writes all records of `parts` once more and syncs them. Returns the files that have names now, also after an error,
 /// and whether all of it is on the disk.
-pub(super) fn write_again(setup: &Setup, parts: &[Part]) -> (Vec<LaneFile>, io::Result<()>) {
+pub(super) fn write_again(setup: &Setup, parts: &[Part]) -> (Vec<OwnFile>, io::Result<()>) {
     let mut copies = Vec::new();
     let made = parts.iter().try_for_each(|part| copy(setup, part, &mut copies));
     let made = made.and_then(|()| copies.iter().try_for_each(|copy| copy.lane.file().file.sync()));
@@ -31,7 +31,7 @@ pub(super) fn write_again(setup: &Setup, parts: &[Part]) -> (Vec<LaneFile>, io::
         return (Vec::new(), Err(error));
     }
     let (files, named) = name(setup, copies);
-    let outcome = named.and_then(|()| files.iter().try_for_each(|file| file.disk.sync_folder(JOURNAL)));
+    let outcome = named.and_then(|()| files.iter().try_for_each(|copy| copy.file.disk.sync_folder(JOURNAL)));
     if outcome.is_ok() {
         remove_copied(parts);
     }
@@ -91,16 +91,16 @@ fn draft(setup: &Setup, header: &Header, number: usize, records: usize) -> io::R
 
 /// Gives the copies their names, the last one first: a file is the end of the one before it, and what it cuts off there
 /// has to be in the copies that are named already.
-fn name(setup: &Setup, mut copies: Vec<Copy>) -> (Vec<LaneFile>, io::Result<()>) {
+fn name(setup: &Setup, mut copies: Vec<Copy>) -> (Vec<OwnFile>, io::Result<()>) {
     let mut files = Vec::new();
     while let Some(copy) = copies.pop() {
-        let mut file = copy.lane.file().clone();
-        if let Err(error) = file.take_name(&setup.next_path(copy.nonce)) {
+        let mut own = copy.lane.own_file();
+        if let Err(error) = own.file.take_name(&setup.next_path(copy.nonce)) {
             discard(copy);
             copies.into_iter().for_each(discard);
             return (files, Err(error));
         }
-        files.push(file);
+        files.push(own);
     }
     (files, Ok(()))
 }

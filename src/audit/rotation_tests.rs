@@ -4,6 +4,7 @@
 use std::{
     fs,
     io::Read,
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -81,6 +82,11 @@ fn whoever_fills_a_file_asks_nothing_of_the_system() {
         assert_eq!(mapped(directory.path()), 2, "nothing is unmapped but by the thread that tends the log");
     }
     assert!(!audit.has_rung());
+    while audit.counters().seq < recorded {
+        audit.seal();
+    }
+    let counters = audit.counters();
+    assert_eq!((counters.disturbed, counters.last_error), (0, None));
     audit.close().unwrap();
     assert_eq!((check(directory.path()).unwrap().records, mapped(directory.path())), (recorded, 0));
     assert_sound(directory.path(), "several files");
@@ -267,6 +273,46 @@ fn a_file_that_was_wiped_under_us_is_told_and_followed_by_another() {
         audit.close().unwrap();
         // The ids show what is gone.
         assert!(check(directory.path()).unwrap().records >= 20);
+    }
+}
+
+/// Where what was written into a file ends.
+fn written(file: &Path) -> u64 {
+    let bytes = fs::read(file).unwrap();
+    // Behind the records there is room for gaps, which no test here has.
+    bytes.iter().rposition(|byte| *byte != 0).unwrap() as u64 + 1
+}
+
+#[test]
+fn what_somebody_overwrote_is_told_and_holds_up_nothing_behind_it() {
+    let spoil: [fn(&fs::File, u64, u64); 2] = [
+        |file, from, _| file.write_all_at(b"spoilt", from + 100).unwrap(),
+        |file, from, to| file.write_all_at(&vec![0; usize::try_from(to - from).unwrap()], from).unwrap(),
+    ];
+    // In the file that is being written, and in one that is full.
+    for is_full in [false, true] {
+        for (spoil, (told, set_aside)) in spoil.into_iter().zip([("it was set aside", 1), ("is gone", 0)]) {
+            let directory = tempfile::tempdir().unwrap();
+            let (audit, _) = opened(directory.path());
+            record_many(&audit, 10);
+            audit.seal();
+            let file = journal_of(directory.path()).remove(0);
+            let from = written(&file);
+            record_many(&audit, 5);
+            while is_full && begun(directory.path()) < 2 {
+                record(&audit);
+            }
+            spoil(&fs::File::options().write(true).open(&file).unwrap(), from, written(&file));
+            audit.seal();
+            record_many(&audit, 20);
+            audit.seal();
+            let counters = audit.counters();
+            assert!(counters.last_error.as_ref().unwrap().1.contains(told), "{counters:?}");
+            assert_eq!((counters.sealing_ok, counters.disturbed), (true, u64::from(!is_full)));
+            assert_eq!(torn(directory.path()), set_aside);
+            assert_eq!(counters.seq, if is_full { 10 + 21 } else { 10 + 20 });
+            audit.close().unwrap();
+        }
     }
 }
 

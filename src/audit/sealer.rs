@@ -163,6 +163,7 @@ impl Sealer {
         }
         if !passed.more {
             passed.records += self.seal_kept_gaps(own, now)?;
+            passed.displaced.extend(self.spoilt(own)?);
         }
         self.clear_away(own, &mut passed)?;
         passed.own_is_done = match self.lanes.get_mut(&own.nonce) {

@@ -15,7 +15,7 @@ use super::{
     archives::Archives,
     beside::sealed_beside,
     files::Disk,
-    handover::{OwnLane, Setup},
+    handover::{OwnFile, OwnLane, Setup},
     options::{MIN_SEGMENT_BYTES, Options},
     problem::Problem,
     recovery::Recovery,
@@ -206,7 +206,8 @@ impl Sealing {
 
 /// The file of this process that is being written, if somebody has taken it away.
 fn displaced(own: &OwnLane) -> io::Result<Option<Arc<str>>> {
-    for file in own.files.iter().filter(|file| own.current.as_ref() == Some(&file.path)) {
+    let is_current = |known: &&OwnFile| own.current.as_ref() == Some(&known.file.path);
+    for OwnFile { file, .. } in own.files.iter().filter(is_current) {
         if !file.is_in_place()? {
             return Ok(Some(Arc::clone(&file.path)));
         }

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     event::{Kind, Receipt},
     gap::Gap,
-    handover::{OwnLane, Part, Setup, Unsynced, Written},
+    handover::{OwnFile, OwnLane, Part, Setup, Unsynced, Written},
     id::{EventId, Ids, Nonce},
     journal::{Draft, Header, Lane, LaneFile, Prepared},
     spent::Spent,
@@ -33,7 +33,7 @@ pub(super) struct State {
     last_number: u64,
     prepared: Option<Prepared>,
     /// Full or abandoned files that may hold what is not sealed.
-    retired: Vec<LaneFile>,
+    retired: Vec<OwnFile>,
     spent: Spent,
     /// What is not synced, the lane's own file left out; `settled` only.
     unsynced: Vec<Part>,
@@ -206,7 +206,7 @@ impl State {
             self.unsynced.extend(self.lane_part().filter(|part| !part.is_empty()));
         }
         let Some(lane) = self.lane.take() else { return };
-        self.retired.push(lane.file().clone());
+        self.retired.push(lane.own_file());
         self.spent.push(lane);
     }
 
@@ -329,19 +329,19 @@ impl State {
 
     /// For the sealer.
     pub(super) fn own_lane(&self) -> OwnLane {
-        let lane = self.lane.as_ref().map(Lane::file);
+        let lane = self.lane.as_ref();
         let is_complete = self.closed && self.gap_id.is_none();
         OwnLane {
             nonce: self.ids.nonce(),
-            files: self.retired.iter().chain(lane).cloned().collect(),
-            current: lane.filter(|_| !is_complete).map(|file| file.path.clone()),
+            files: self.retired.iter().cloned().chain(lane.map(Lane::own_file)).collect(),
+            current: lane.filter(|_| !is_complete).map(|lane| lane.file().path.clone()),
             end: self.boundary.unwrap_or(u64::MAX),
         }
     }
 
     /// A file is sealed whole and gone.
     pub(super) fn forget(&mut self, path: &str) {
-        self.retired.retain(|file| *file.path != *path);
+        self.retired.retain(|own| *own.file.path != *path);
     }
 
     /// Somebody took the file away that is being written: the next record goes into a new one.

@@ -65,7 +65,7 @@ impl Unsealed {
             let file: Arc<dyn DiskFile> = Arc::new(file);
             let disk = Arc::new(RealDisk::unlocked(directory, ""));
             let committed = reader.position();
-            lane.add(Source { disk, file, path: name.into(), reader, committed, complete });
+            lane.add(Source { disk, file, path: name.into(), reader, committed, end: 0, complete });
         }
         Ok(Some(Self { lanes, repeated: Repeated::default() }))
     }

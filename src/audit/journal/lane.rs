@@ -16,6 +16,7 @@ use std::{io, sync::Arc};
 
 use crate::audit::{
     files::{Disk, DiskFile, Identity, set_aside},
+    handover::OwnFile,
     mapping::Mapped,
 };
 
@@ -91,6 +92,11 @@ impl Lane {
 
     pub(in crate::audit) fn file(&self) -> &LaneFile {
         &self.file
+    }
+
+    /// The file, with what is recorded there so far.
+    pub(in crate::audit) fn own_file(&self) -> OwnFile {
+        OwnFile { file: self.file.clone(), end: self.end() }
     }
 
     /// The size of a file that has room for so many bytes of records.

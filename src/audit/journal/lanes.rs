@@ -38,6 +38,8 @@ pub(in crate::audit) struct Source {
     pub(in crate::audit) path: Arc<str>,
     pub(in crate::audit) reader: LaneReader,
     pub(in crate::audit) committed: u64,
+    /// Where what was recorded there ends, as far as that is known: it is of files of this process only.
+    pub(in crate::audit) end: u64,
     /// Its process is gone, or has gone on to another file for good.
     pub(in crate::audit) complete: bool,
 }
@@ -179,6 +181,11 @@ impl Source {
         Ok(None)
     }
 
+    /// Whether something stands where this process has recorded that does not read as it was written.
+    pub(in crate::audit) fn is_spoilt(&mut self) -> io::Result<bool> {
+        Ok(self.reader.position() < self.end && !self.reader.look(self.file.as_ref())?)
+    }
+
     /// Sets aside what follows the last record of a file, and removes the file. Records up to the ordinal `sealed` or
     /// from `end` on are in the log, or in a later file, or never counted.
     pub(in crate::audit) fn leave(
@@ -190,20 +197,32 @@ impl Source {
         let rest = self.reader.remainder(self.file.as_ref())?;
         let offset = self.reader.position();
         let is_known = |ordinal| ordinal <= sealed || ordinal >= end;
-        let rest =
-            if decode(&rest).is_some_and(|entry| is_known(entry.id.ordinal())) { Vec::new() } else { rest };
+        if decode(&rest).is_some_and(|entry| is_known(entry.id.ordinal())) {
+            self.remove()?;
+            return Ok(0);
+        }
+        let path = self.path.to_string();
         if !rest.is_empty() {
-            let aside = free_name(self.disk.as_ref(), &self.path, "torn")?;
-            let copy = self.disk.create(&aside)?;
-            write_all_at(copy.as_ref(), &rest, 0)?;
-            copy.sync()?;
-            self.disk.sync_folder(TORN)?;
-            if rest.len() > MAX_RECORD {
-                problems.push(Problem::Journal { path: self.path.to_string(), offset, aside });
+            let aside = self.keep(&rest)?;
+            if rest.len() > MAX_RECORD || offset < self.end {
+                problems.push(Problem::Journal { path, offset, aside });
             }
+        } else if offset < self.end {
+            let what = format!("what was recorded behind byte {offset} and not sealed is gone");
+            problems.push(Problem::File { path, what });
         }
         self.remove()?;
         Ok(rest.len() as u64)
+    }
+
+    /// Sets aside what can not be read. Returns where.
+    fn keep(&self, rest: &[u8]) -> io::Result<String> {
+        let aside = free_name(self.disk.as_ref(), &self.path, "torn")?;
+        let copy = self.disk.create(&aside)?;
+        write_all_at(copy.as_ref(), rest, 0)?;
+        copy.sync()?;
+        self.disk.sync_folder(TORN)?;
+        Ok(aside)
     }
 
     /// Removes a file if it is still the one that was read; what somebody put in its place is set aside.

@@ -143,7 +143,7 @@ fn records_that_a_later_file_holds_as_well_are_no_torn_tail() {
             reader.advance();
         }
         let committed = reader.position();
-        let source = Source { disk, file, path, reader, committed, complete: true };
+        let source = Source { disk, file, path, reader, committed, end: 0, complete: true };
         let mut problems = Vec::new();
         assert_eq!(source.leave(2, end, &mut problems).unwrap() > 0, torn);
         assert_eq!(source.disk.list("torn").unwrap().len(), usize::from(torn));
@@ -168,7 +168,7 @@ fn of_two_files_that_begin_alike_the_one_made_later_counts() {
             let LaneFile { disk, file, path, .. } = lane.file().clone();
             let reader = LaneReader::open(file.as_ref()).unwrap().unwrap();
             let committed = reader.position();
-            state.add(Source { disk, file, path, reader, committed, complete: false });
+            state.add(Source { disk, file, path, reader, committed, end: 0, complete: false });
         }
         let mut found = Vec::new();
         while state.peek(u64::MAX).unwrap().is_some() {

@@ -5,7 +5,7 @@ use std::{io, sync::Arc};
 use super::Sealer;
 use crate::audit::{
     files::{Disk, DiskFile, JOURNAL, set_aside},
-    handover::OwnLane,
+    handover::{OwnFile, OwnLane},
     journal::{DRAFT, Header, LaneFile, LaneReader, Source, is_unused, unless_gone},
     problem::Problem,
 };
@@ -28,8 +28,8 @@ impl Sealer {
     /// Looks for files that are not known yet.
     pub(super) fn discover(&mut self, own: &OwnLane) -> io::Result<()> {
         self.lost.clear();
-        for file in &own.files {
-            self.take_in(&file.disk, &file.path, Some(file))?;
+        for known in &own.files {
+            self.take_in(&known.file.disk, &known.file.path, Some(known))?;
         }
         for disk in self.disks.clone() {
             for name in disk.list(JOURNAL)? {
@@ -46,27 +46,29 @@ impl Sealer {
         Ok(())
     }
 
-    fn take_in(&mut self, disk: &Arc<dyn Disk>, path: &str, own: Option<&LaneFile>) -> io::Result<()> {
-        let known = |source: &Source| *source.path == *path && Arc::ptr_eq(&source.disk, disk);
-        if self.lanes.values().any(|lane| lane.files.iter().any(known)) {
+    fn take_in(&mut self, disk: &Arc<dyn Disk>, path: &str, own: Option<&OwnFile>) -> io::Result<()> {
+        let end = own.map_or(0, |own| own.end);
+        let is_known = |source: &&mut Source| *source.path == *path && Arc::ptr_eq(&source.disk, disk);
+        if let Some(known) = self.lanes.values_mut().flat_map(|lane| &mut lane.files).find(is_known) {
+            known.end = known.end.max(end);
             return Ok(());
         }
         let opened = match own {
-            Some(own) => Some(Arc::clone(&own.file)),
+            Some(own) => Some(Arc::clone(&own.file.file)),
             None => if_there(disk.open(path))?.map(Arc::from),
         };
         // Its own process has removed it in the meantime.
         let Some(file): Option<Arc<dyn DiskFile>> = opened else { return Ok(()) };
         let Some(reader) = LaneReader::open(file.as_ref())? else {
             return match own {
-                Some(own) => self.give_up(own),
+                Some(own) => self.give_up(&own.file),
                 None => self.pass_over(disk.as_ref(), path, file.as_ref()),
             };
         };
         let committed = reader.position();
         let lane = self.lanes.entry(reader.header().nonce).or_default();
         let (disk, path) = (Arc::clone(disk), path.into());
-        lane.add(Source { disk, file, path, reader, committed, complete: false });
+        lane.add(Source { disk, file, path, reader, committed, end, complete: false });
         Ok(())
     }
 
@@ -78,6 +80,18 @@ impl Sealer {
         }
         self.lost.push(Arc::clone(&own.path));
         Ok(())
+    }
+
+    /// The file that this process is writing, if not all that was recorded there can be read. To be asked when all of it was
+    /// read that can be: what is spoilt there is told when the file is left, and until then nothing behind it would be sealed.
+    pub(super) fn spoilt(&mut self, own: &OwnLane) -> io::Result<Option<Arc<str>>> {
+        let Some(lane) = self.lanes.get_mut(&own.nonce) else { return Ok(None) };
+        for source in lane.files.iter_mut().filter(|source| own.current.as_ref() == Some(&source.path)) {
+            if source.is_spoilt()? {
+                return Ok(Some(Arc::clone(&source.path)));
+            }
+        }
+        Ok(None)
     }
 
     /// What becomes of a file of another process that does not begin as a lane does.

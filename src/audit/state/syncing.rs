@@ -1,6 +1,6 @@
 //! What of the lane is not on the disk yet; `acknowledge = "disk"` only.
 
-use super::{LaneFile, Part, State, Unsynced};
+use super::{OwnFile, Part, State, Unsynced};
 
 /// Parts that are not synced, as a rule.
 const FEW_PARTS: usize = 4;
@@ -50,7 +50,7 @@ impl State {
     }
 
     /// Takes in files that hold once more what others hold. Where they begin the others end.
-    pub(in crate::audit) fn adopt(&mut self, copies: Vec<LaneFile>) {
+    pub(in crate::audit) fn adopt(&mut self, copies: Vec<OwnFile>) {
         self.retired.extend(copies);
     }
 
