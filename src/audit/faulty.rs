@@ -3,7 +3,7 @@
 use std::{
     io,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
@@ -27,8 +27,10 @@ pub(super) enum Mode {
     FailsButLanded(Errno),
 }
 
+/// What happens before a call, elsewhere.
+type Meanwhile = (u64, Box<dyn FnOnce() + Send>);
+
 /// Which calls go wrong, and how.
-#[derive(Debug)]
 pub(super) struct Faults {
     calls: AtomicU64,
     from: AtomicU64,
@@ -36,12 +38,13 @@ pub(super) struct Faults {
     mode: Mode,
     /// Whether every call after them fails without doing anything: the process is dead.
     deadly: bool,
+    meanwhile: Mutex<Option<Meanwhile>>,
 }
 
 impl Faults {
     pub(super) fn new(from: u64, to: u64, mode: Mode, deadly: bool) -> Arc<Self> {
         let [calls, from, to] = [0, from, to].map(AtomicU64::new);
-        Arc::new(Self { calls, from, to, mode, deadly })
+        Arc::new(Self { calls, from, to, mode, deadly, meanwhile: Mutex::default() })
     }
 
     /// None go wrong until they are told to.
@@ -51,8 +54,24 @@ impl Faults {
 
     /// The next `count` calls go wrong.
     pub(super) fn strike(&self, count: u64) {
-        self.from.store(self.calls(), Relaxed);
-        self.to.store(self.calls() + count, Relaxed);
+        self.strike_after(0, count);
+    }
+
+    /// So many calls go right, and the next `count` wrong.
+    pub(super) fn strike_after(&self, right: u64, count: u64) {
+        let from = self.calls() + right;
+        self.from.store(from, Relaxed);
+        self.to.store(from + count, Relaxed);
+    }
+
+    /// Something else happens before the call after the next `count`.
+    pub(super) fn meanwhile(&self, count: u64, act: impl FnOnce() + Send + 'static) {
+        *self.meanwhile.lock().unwrap() = Some((self.calls() + count, Box::new(act)));
+    }
+
+    /// Whether there was no such call.
+    pub(super) fn nothing_happened(&self) -> bool {
+        self.meanwhile.lock().unwrap().take().is_some()
     }
 
     /// The process dies in the call after the next `count`.
@@ -73,6 +92,10 @@ impl Faults {
     /// How the next call goes wrong, if it does.
     fn next(&self) -> Option<Mode> {
         let call = self.calls.fetch_add(1, Relaxed);
+        let meanwhile = self.meanwhile.lock().unwrap().take_if(|(at, _)| *at == call);
+        if let Some((_, act)) = meanwhile {
+            act();
+        }
         let (from, to) = (self.from.load(Relaxed), self.to.load(Relaxed));
         if (from..to).contains(&call) {
             return Some(self.mode);

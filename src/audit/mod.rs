@@ -62,6 +62,10 @@ mod faults;
 #[cfg(test)]
 mod faulty;
 #[cfg(test)]
+mod meanwhile_tests;
+#[cfg(test)]
+mod meddling_tests;
+#[cfg(test)]
 mod platter;
 #[cfg(test)]
 mod rewriting_tests;

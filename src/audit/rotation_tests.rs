@@ -4,7 +4,6 @@
 use std::{
     fs,
     io::Read,
-    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -19,21 +18,21 @@ use super::{
     *,
 };
 
-fn opened(directory: &Path) -> (Audit, Recovery) {
+pub(super) fn opened(directory: &Path) -> (Audit, Recovery) {
     let disk = Arc::new(RealDisk::open(directory, "ams-1").unwrap());
     Audit::open_on(disk, None, options(directory), Steps::of_millis(1)).unwrap()
 }
 
-fn record(audit: &Audit) {
+pub(super) fn record(audit: &Audit) {
     assert!(blocked("TS-1", &[b'/'; 2048], |event| audit.record(event)).wait().is_recorded());
 }
 
-fn record_many(audit: &Audit, count: u64) {
+pub(super) fn record_many(audit: &Audit, count: u64) {
     (0..count).for_each(|_| record(audit));
 }
 
 /// The files of the journal, by their numbers.
-fn journal_of(directory: &Path) -> Vec<PathBuf> {
+pub(super) fn journal_of(directory: &Path) -> Vec<PathBuf> {
     let names = fs::read_dir(directory.join("journal")).unwrap().map(|entry| entry.unwrap().path());
     let mut files: Vec<PathBuf> = names.collect();
     files.sort();
@@ -41,7 +40,7 @@ fn journal_of(directory: &Path) -> Vec<PathBuf> {
 }
 
 /// How many of them have a header.
-fn begun(directory: &Path) -> usize {
+pub(super) fn begun(directory: &Path) -> usize {
     let begins = |file: &PathBuf| {
         let mut magic = [0; 7];
         fs::File::open(file).unwrap().read_exact(&mut magic).unwrap();
@@ -57,7 +56,7 @@ fn mapped(directory: &Path) -> usize {
     maps.lines().filter(|line| line.contains(journal.to_str().unwrap())).count()
 }
 
-fn torn(directory: &Path) -> usize {
+pub(super) fn torn(directory: &Path) -> usize {
     fs::read_dir(directory.join("torn")).unwrap().count()
 }
 
@@ -149,22 +148,8 @@ fn a_process_killed_while_it_begins_a_file_leaves_no_damage() {
     }
 }
 
-#[test]
-fn a_file_that_was_cut_is_damage_whatever_is_left_of_it() {
-    for left in [0, 100, 512, 4096] {
-        let directory = tempfile::tempdir().unwrap();
-        let (audit, _) = opened(directory.path());
-        audit.look_after();
-        drop(audit);
-        let next = journal_of(directory.path()).remove(1);
-        fs::File::options().write(true).open(&next).unwrap().set_len(left).unwrap();
-        let (_audit, recovery) = opened(directory.path());
-        assert_eq!((recovery.problems.len(), torn(directory.path())), (1, 1), "{left} bytes");
-    }
-}
-
 /// Two processes on one directory, of which the first seals.
-fn old_and_new(directory: &Path) -> (Audit, Audit) {
+pub(super) fn old_and_new(directory: &Path) -> (Audit, Audit) {
     let options = Options { segment_bytes: SEGMENT_BYTES, ..options(directory) };
     let disk = Arc::new(RealDisk::open(directory, "ams-1").unwrap());
     let old = Audit::open_on(disk, None, options.clone(), Steps::of_millis(1)).unwrap().0;
@@ -189,27 +174,6 @@ fn a_process_that_another_seals_for_records_on_for_as_long_as_that_takes() {
     let checked = check(directory.path()).unwrap();
     assert_eq!((checked.records, checked.missed), (16_000, 0));
     assert_sound(directory.path(), "one after the other");
-}
-
-#[test]
-fn a_file_that_somebody_removed_before_it_was_sealed_is_not_forgotten() {
-    let directory = tempfile::tempdir().unwrap();
-    let (old, new) = old_and_new(directory.path());
-    record_many(&new, 100);
-    old.seal();
-    record_many(&new, 200);
-    let full = journal_of(directory.path()).into_iter().filter(|file| {
-        let name = file.file_name().unwrap().to_str().unwrap().to_owned();
-        name.contains("-00000000000000000002.wal")
-    });
-    full.for_each(|file| fs::remove_file(file).unwrap());
-    new.seal();
-    // It never comes to seal them.
-    drop(old);
-    new.close().unwrap();
-    let checked = check(directory.path()).unwrap();
-    assert_eq!((checked.records, checked.missed), (300, 0));
-    assert_sound(directory.path(), "from what is still open");
 }
 
 #[test]
@@ -251,72 +215,6 @@ fn a_file_that_comes_too_late_is_not_begun() {
 }
 
 #[test]
-fn a_file_that_was_wiped_under_us_is_told_and_followed_by_another() {
-    for is_whole_again in [false, true] {
-        let directory = tempfile::tempdir().unwrap();
-        let (audit, _) = opened(directory.path());
-        // None of it is sealed.
-        record_many(&audit, 90);
-        let file = journal_of(directory.path()).remove(0);
-        let length = fs::metadata(&file).unwrap().len();
-        let wiped = fs::File::options().write(true).open(&file).unwrap();
-        wiped.set_len(0).unwrap();
-        if is_whole_again {
-            wiped.set_len(length).unwrap();
-        }
-        (0..3).for_each(|_| audit.seal());
-        let counters = audit.counters();
-        assert!(counters.sealing_ok && counters.disturbed > 0, "{counters:?}");
-        assert!(counters.last_error.unwrap().1.contains("journal"));
-        assert_eq!(torn(directory.path()), 1);
-        record_many(&audit, 20);
-        audit.close().unwrap();
-        // The ids show what is gone.
-        assert!(check(directory.path()).unwrap().records >= 20);
-    }
-}
-
-/// Where what was written into a file ends.
-fn written(file: &Path) -> u64 {
-    let bytes = fs::read(file).unwrap();
-    // Behind the records there is room for gaps, which no test here has.
-    bytes.iter().rposition(|byte| *byte != 0).unwrap() as u64 + 1
-}
-
-#[test]
-fn what_somebody_overwrote_is_told_and_holds_up_nothing_behind_it() {
-    let spoil: [fn(&fs::File, u64, u64); 2] = [
-        |file, from, _| file.write_all_at(b"spoilt", from + 100).unwrap(),
-        |file, from, to| file.write_all_at(&vec![0; usize::try_from(to - from).unwrap()], from).unwrap(),
-    ];
-    // In the file that is being written, and in one that is full.
-    for is_full in [false, true] {
-        for (spoil, (told, set_aside)) in spoil.into_iter().zip([("it was set aside", 1), ("is gone", 0)]) {
-            let directory = tempfile::tempdir().unwrap();
-            let (audit, _) = opened(directory.path());
-            record_many(&audit, 10);
-            audit.seal();
-            let file = journal_of(directory.path()).remove(0);
-            let from = written(&file);
-            record_many(&audit, 5);
-            while is_full && begun(directory.path()) < 2 {
-                record(&audit);
-            }
-            spoil(&fs::File::options().write(true).open(&file).unwrap(), from, written(&file));
-            audit.seal();
-            record_many(&audit, 20);
-            audit.seal();
-            let counters = audit.counters();
-            assert!(counters.last_error.as_ref().unwrap().1.contains(told), "{counters:?}");
-            assert_eq!((counters.sealing_ok, counters.disturbed), (true, u64::from(!is_full)));
-            assert_eq!(torn(directory.path()), set_aside);
-            assert_eq!(counters.seq, if is_full { 10 + 21 } else { 10 + 20 });
-            audit.close().unwrap();
-        }
-    }
-}
-
-#[test]
 fn the_next_file_of_a_living_process_is_left_to_it() {
     let directory = tempfile::tempdir().unwrap();
     let (old, new) = old_and_new(directory.path());
@@ -330,32 +228,6 @@ fn the_next_file_of_a_living_process_is_left_to_it() {
     new.close().unwrap();
     old.close().unwrap();
     assert_sound(directory.path(), "two processes");
-}
-
-#[test]
-fn a_next_file_that_somebody_took_away_or_changed_is_made_anew() {
-    let meddle: [fn(&Path); 3] = [
-        |file| fs::remove_file(file).unwrap(),
-        |file| fs::rename(file, file.with_extension("mine")).unwrap(),
-        |file| fs::File::options().write(true).open(file).unwrap().set_len(4096).unwrap(),
-    ];
-    for meddle in meddle {
-        let directory = tempfile::tempdir().unwrap();
-        let (audit, _) = opened(directory.path());
-        audit.look_after();
-        let next = journal_of(directory.path()).remove(1);
-        meddle(&next);
-        audit.look_after();
-        let anew = next.to_str().unwrap().replace("2.wal", "3.wal");
-        assert!(
-            fs::metadata(&anew).unwrap().len() > 4096 && !next.exists(),
-            "{:?}",
-            journal_of(directory.path())
-        );
-        record_many(&audit, 200);
-        audit.close().unwrap();
-        assert_eq!(check(directory.path()).unwrap().records, 200);
-    }
 }
 
 #[test]

@@ -46,6 +46,8 @@ pub(super) struct Sealer {
     pass_bytes: usize,
     /// The records of this pass, in the order of their lines.
     order: Vec<(Nonce, u64)>,
+    /// Whether names were removed that may come back after a power cut.
+    unsynced: bool,
     /// Files of this process that somebody has spoilt.
     lost: Vec<Arc<str>>,
     /// What recovery of lanes met.
@@ -99,6 +101,7 @@ impl Sealer {
             batch_bytes: usize::try_from(segment_bytes).map_or(BATCH, |bytes| bytes.min(BATCH)),
             pass_bytes: MAX_IN_PASS,
             order: Vec::new(),
+            unsynced: false,
             lost: Vec::new(),
             problems: Vec::new(),
             torn_bytes: 0,
@@ -253,12 +256,15 @@ impl Sealer {
         let mut outcome = Ok(());
         for (nonce, lane) in &mut self.lanes {
             let mut kept = Vec::new();
-            let last = if *nonce == own.nonce { own.end } else { u64::MAX };
+            let is_other = *nonce != own.nonce;
+            let last = if is_other { u64::MAX } else { own.end };
             let ends: Vec<u64> = lane.files.iter().skip(1).map(|next| next.reader.header().first).collect();
             for (index, source) in std::mem::take(&mut lane.files).into_iter().enumerate() {
                 // In the middle of a backlog, only what the reader has left behind.
                 let read = index < lane.current || !passed.more;
-                let done = source.complete && read && outcome.is_ok() && {
+                // A gap that its process did not come to write is sealed when that has ended, or written by it.
+                let holds_gap = || is_other && source.holds_gap(lane.sealed);
+                let done = source.complete && read && outcome.is_ok() && !holds_gap() && {
                     let end = ends.get(index).copied().unwrap_or(last);
                     match source.leave(lane.sealed, end, &mut self.problems) {
                         Ok(torn) => {
@@ -280,9 +286,11 @@ impl Sealer {
             lane.files = kept;
             lane.current = 0;
         }
-        if passed.finished.len() > self.lost.len() {
+        self.unsynced |= passed.finished.len() > self.lost.len();
+        if self.unsynced {
             // A name that comes back after a power cut would be sealed again, were its lane forgotten by then.
             self.disks.iter().try_for_each(|disk| disk.sync_folder(JOURNAL))?;
+            self.unsynced = false;
         }
         outcome?;
         self.lanes.retain(|nonce, lane| !lane.files.is_empty() || *nonce == own.nonce);
@@ -294,14 +302,9 @@ impl Sealer {
         let mut found = Vec::new();
         self.order.clear();
         let first = self.sealed.next_seq();
-        for (nonce, lane) in &self.lanes {
-            if *nonce == own.nonce {
-                continue;
-            }
-            for source in lane.files.iter().filter(|source| source.complete) {
-                let slot = source.reader.kept_gap(source.file.as_ref(), lane.sealed)?;
-                found.extend(slot.map(|slot| (*nonce, source.reader.header().edge.clone(), slot)));
-            }
+        for (nonce, lane) in self.lanes.iter().filter(|(nonce, _)| **nonce != own.nonce) {
+            let kept = lane.kept_gap(lane.sealed)?;
+            found.extend(kept.map(|(source, slot)| (*nonce, Arc::clone(&source.reader.header().edge), slot)));
         }
         for (nonce, edge, slot) in &found {
             let seq = self.sealed.next_seq() + self.batch.count;

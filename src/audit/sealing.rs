@@ -16,6 +16,7 @@ use super::{
     beside::sealed_beside,
     files::Disk,
     handover::{OwnFile, OwnLane, Setup},
+    journal::LaneReader,
     options::{MIN_SEGMENT_BYTES, Options},
     problem::Problem,
     recovery::Recovery,
@@ -136,11 +137,15 @@ impl Sealing {
     /// Seals what is in the journal now.
     pub(super) fn pass(&self, own: &OwnLane, now: Timestamp) -> io::Result<Passed> {
         let mut role = self.lock();
+        let mut damage = None;
         if matches!(*role, Role::Waiting) {
             let mut recovery = Recovery::default();
             let outcome = self.open(&mut role, now, own, &mut recovery);
             self.failing.store(outcome.is_err(), Ordering::Relaxed);
-            tell(recovery.problems);
+            if let Some(reason) = recovery.new_epoch {
+                tracing::warn!(epoch = recovery.epoch, %reason, "a new epoch of the audit log began at a take-over");
+            }
+            damage = tell(recovery.problems);
             outcome?;
         }
         let Role::Sealing(sealer) = &mut *role else {
@@ -157,7 +162,7 @@ impl Sealing {
         self.disturbed.store(sealer.sealed().disturbed(), Ordering::Relaxed);
         let full = sealer.sealed_mut().full_segments();
         self.archives.add(full);
-        let damage = tell(std::mem::take(&mut sealer.problems));
+        let damage = tell(std::mem::take(&mut sealer.problems)).or(damage);
         let mut passed = outcome?;
         passed.trouble = damage.or_else(|| sealer.sealed().witness_trouble().map(ToOwned::to_owned));
         passed.displaced.extend(displaced(own)?);
@@ -204,11 +209,12 @@ impl Sealing {
     }
 }
 
-/// The file of this process that is being written, if somebody has taken it away.
+/// The file of this process that is being written, if somebody has taken it away or spoilt its beginning, without which
+/// nothing in it is found after a crash.
 fn displaced(own: &OwnLane) -> io::Result<Option<Arc<str>>> {
     let is_current = |known: &&OwnFile| own.current.as_ref() == Some(&known.file.path);
     for OwnFile { file, .. } in own.files.iter().filter(is_current) {
-        if !file.is_in_place()? {
+        if !file.is_in_place()? || LaneReader::open(file.file.as_ref())?.is_none() {
             return Ok(Some(Arc::clone(&file.path)));
         }
     }

@@ -98,15 +98,13 @@ impl Unsealed {
     fn next_kept_gap(&mut self, seq: u64, seen: &mut HashMap<Nonce, u64>) -> io::Result<Option<Record>> {
         for (nonce, lane) in &self.lanes {
             let last = seen.get(nonce).copied().unwrap_or(0);
-            for source in lane.files.iter().filter(|source| source.complete) {
-                let Some(slot) = source.reader.kept_gap(source.file.as_ref(), last)? else { continue };
-                let Some(entry) = decode(&slot) else { continue };
-                let mut line = Vec::new();
-                record::line(&mut line, &source.reader.header().edge, seq, &entry, &mut self.repeated);
-                line.pop();
-                seen.insert(*nonce, entry.id.ordinal());
-                return Ok(Some(Record { seq, id: entry.id, time: entry.time, place: None, line }));
-            }
+            let Some((source, slot)) = lane.kept_gap(last)? else { continue };
+            let Some(entry) = decode(&slot) else { continue };
+            let mut line = Vec::new();
+            record::line(&mut line, &source.reader.header().edge, seq, &entry, &mut self.repeated);
+            line.pop();
+            seen.insert(*nonce, entry.id.ordinal());
+            return Ok(Some(Record { seq, id: entry.id, time: entry.time, place: None, line }));
         }
         Ok(None)
     }

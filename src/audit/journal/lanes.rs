@@ -85,8 +85,9 @@ impl LaneState {
         self.files.last().is_some_and(|source| !source.complete)
     }
 
-    /// Which files will not grow any more.
-    pub(in crate::audit) fn look_at_owners(&mut self, is_own: bool, own: &OwnLane) -> io::Result<()> {
+    /// Which files will not grow any more. Whether the process of another lane has let go of the last one since.
+    pub(in crate::audit) fn look_at_owners(&mut self, is_own: bool, own: &OwnLane) -> io::Result<bool> {
+        let had_ended = self.has_ended();
         let last = self.files.len().saturating_sub(1);
         for (index, source) in self.files.iter_mut().enumerate() {
             source.complete = source.complete
@@ -100,7 +101,27 @@ impl LaneState {
                     source.file.try_lock()?
                 };
         }
-        Ok(())
+        Ok(!is_own && !had_ended && self.has_ended())
+    }
+
+    /// Whether nobody will record in the lane any more, as far as its files are known.
+    pub(in crate::audit) fn has_ended(&self) -> bool {
+        self.files.last().is_some_and(|source| source.complete)
+    }
+
+    /// The gap record that the lane's process had not come to write, and its file. Only where that has ended: a living one
+    /// will write it, and may count more until then.
+    pub(in crate::audit) fn kept_gap(&self, last: u64) -> io::Result<Option<(&Source, Vec<u8>)>> {
+        let mut newest = None;
+        let mut best = None;
+        for source in self.files.iter().filter(|_| self.has_ended()) {
+            let Some(slot) = source.reader.kept_gap(source.file.as_ref(), last)? else { continue };
+            let rank = decode(&slot).map(|entry| (entry.id.ordinal(), entry.time));
+            if rank > best {
+                (best, newest) = (rank, Some((source, slot)));
+            }
+        }
+        Ok(newest)
     }
 
     /// The time of the next record to hand over. `end` is where the last file ends, ordinals at the others are where
@@ -184,6 +205,11 @@ impl Source {
     /// Whether something stands where this process has recorded that does not read as it was written.
     pub(in crate::audit) fn is_spoilt(&mut self) -> io::Result<bool> {
         Ok(self.reader.position() < self.end && !self.reader.look(self.file.as_ref())?)
+    }
+
+    /// Whether a gap is kept there that is not sealed, or may be.
+    pub(in crate::audit) fn holds_gap(&self, sealed: u64) -> bool {
+        self.reader.kept_gap(self.file.as_ref(), sealed).map_or(true, |slot| slot.is_some())
     }
 
     /// Sets aside what follows the last record of a file, and removes the file. Records up to the ordinal `sealed` or

@@ -7,17 +7,22 @@ use crate::audit::files::{DiskFile, read_full_at};
 use super::{
     codec::{self, Entry, FRAME, MAX_RECORD},
     header::{HEADER, Header},
-    lane::SLOT,
+    lane::{LANE_BYTES, SLOT},
     prepared::LEAST,
 };
 
-/// Read at a time; a record fits several times.
-const CHUNK: usize = 512 * 1024;
+/// Read at a time; a record fits several times. Unit tests have small files.
+const CHUNK: usize = if cfg!(test) { 96 * 1024 } else { 512 * 1024 };
+const _: () = assert!(MAX_RECORD < CHUNK);
 
 /// Whether a file that does not begin as a lane does was made ahead of time and not begun: nothing but zeros follows where
-/// the header goes, which its process may have been killed in. One that was cut is not as long as any is made.
+/// the header goes, which its process may have been killed in. One that was cut is not as long as any is made, and none is
+/// made longer than a lane.
 pub(in crate::audit) fn is_unused(file: &dyn DiskFile) -> io::Result<bool> {
     let length = file.state()?.length;
+    if length < LEAST as u64 || length > LANE_BYTES as u64 {
+        return Ok(false);
+    }
     let (mut buffer, mut at) = (vec![0; CHUNK], HEADER as u64);
     while at < length {
         let read = read_full_at(file, &mut buffer, at)?;
@@ -26,7 +31,7 @@ pub(in crate::audit) fn is_unused(file: &dyn DiskFile) -> io::Result<bool> {
         }
         at += read as u64;
     }
-    Ok(length >= LEAST as u64)
+    Ok(true)
 }
 
 /// A place in a file of a lane that moves on with what is written.
@@ -129,13 +134,14 @@ impl LaneReader {
     }
 
     /// Bytes after the last whole record that are not zero: a record that was cut off, or damage. Up to the last
-    /// such byte.
+    /// such byte, as far as any file of a lane goes.
     pub(in crate::audit) fn remainder(&self, file: &dyn DiskFile) -> io::Result<Vec<u8>> {
         let mut rest = Vec::new();
         let mut at = self.position;
         let mut kept = 0;
-        while at < self.limit {
-            let most = usize::try_from(self.limit - at).unwrap_or(CHUNK).min(CHUNK);
+        let limit = self.limit.min(LANE_BYTES as u64);
+        while at < limit {
+            let most = usize::try_from(limit - at).unwrap_or(CHUNK).min(CHUNK);
             let from = rest.len();
             rest.resize(from + most, 0);
             let read = read_full_at(file, rest.get_mut(from..).unwrap_or_default(), at)?;
@@ -143,14 +149,12 @@ impl LaneReader {
             if read == 0 {
                 break;
             }
-            match rest.get(from..).unwrap_or_default().iter().rposition(|byte| *byte != 0) {
-                Some(last) => kept = from + last + 1,
-                // A whole piece of zeros: what follows was never written. A record is smaller than a piece.
-                None => break,
+            // Behind zeros there may be what was written before somebody wiped what is in front of it.
+            if let Some(last) = rest.get(from..).unwrap_or_default().iter().rposition(|byte| *byte != 0) {
+                kept = from + last + 1;
             }
             at += read as u64;
         }
-        const { assert!(MAX_RECORD < CHUNK) };
         rest.truncate(kept);
         Ok(rest)
     }

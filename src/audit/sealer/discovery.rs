@@ -31,6 +31,15 @@ impl Sealer {
         for known in &own.files {
             self.take_in(&known.file.disk, &known.file.path, Some(known))?;
         }
+        self.look_for_others(own)?;
+        // What a process named or began before it let go of its last file counts, and may have come in behind the look.
+        while self.look_at_owners(own)? {
+            self.look_for_others(own)?;
+        }
+        Ok(())
+    }
+
+    fn look_for_others(&mut self, own: &OwnLane) -> io::Result<()> {
         for disk in self.disks.clone() {
             for name in disk.list(JOURNAL)? {
                 if let Some((nonce, _)) = Header::parse_name(&name)
@@ -40,10 +49,16 @@ impl Sealer {
                 }
             }
         }
-        for (nonce, lane) in &mut self.lanes {
-            lane.look_at_owners(*nonce == own.nonce, own)?;
-        }
         Ok(())
+    }
+
+    /// Whether a process has let go of a file since the last time.
+    fn look_at_owners(&mut self, own: &OwnLane) -> io::Result<bool> {
+        let mut has_ended = false;
+        for (nonce, lane) in &mut self.lanes {
+            has_ended |= lane.look_at_owners(*nonce == own.nonce, own)?;
+        }
+        Ok(has_ended)
     }
 
     fn take_in(&mut self, disk: &Arc<dyn Disk>, path: &str, own: Option<&OwnFile>) -> io::Result<()> {
@@ -59,11 +74,13 @@ impl Sealer {
         };
         // Its own process has removed it in the meantime.
         let Some(file): Option<Arc<dyn DiskFile>> = opened else { return Ok(()) };
-        let Some(reader) = LaneReader::open(file.as_ref())? else {
-            return match own {
-                Some(own) => self.give_up(&own.file),
-                None => self.pass_over(disk.as_ref(), path, file.as_ref()),
-            };
+        let reader = match (LaneReader::open(file.as_ref())?, own) {
+            (Some(reader), _) => reader,
+            (None, Some(own)) => return self.give_up(&own.file),
+            (None, None) => match self.look_again(disk.as_ref(), path, file.as_ref())? {
+                Some(reader) => reader,
+                None => return Ok(()),
+            },
         };
         let committed = reader.position();
         let lane = self.lanes.entry(reader.header().nonce).or_default();
@@ -94,20 +111,32 @@ impl Sealer {
         Ok(None)
     }
 
-    /// What becomes of a file of another process that does not begin as a lane does.
-    fn pass_over(&mut self, disk: &dyn Disk, path: &str, file: &dyn DiskFile) -> io::Result<()> {
+    /// What becomes of a file of another process that did not begin as a lane does.
+    fn look_again(
+        &mut self,
+        disk: &dyn Disk,
+        path: &str,
+        file: &dyn DiskFile,
+    ) -> io::Result<Option<LaneReader>> {
         // A living process has made it ahead of time, or is about to begin it.
         if !file.try_lock()? {
-            return Ok(());
+            return Ok(None);
         }
         match disk.identity(path)? {
             Some(there) if there == file.state()?.identity => {}
-            _ => return Ok(()),
+            _ => return Ok(None),
         }
-        if is_unused(file)? {
-            return unless_gone(disk.remove(path));
+        // It may have been begun, and its process may have ended, since the first look.
+        if let Some(reader) = LaneReader::open(file)? {
+            return Ok(Some(reader));
         }
-        self.set_aside(disk, path)
+        // One that cannot be read to its end must not hold up all others.
+        if is_unused(file).unwrap_or(false) {
+            unless_gone(disk.remove(path))?;
+        } else {
+            self.set_aside(disk, path)?;
+        }
+        Ok(None)
     }
 
     fn set_aside(&mut self, disk: &dyn Disk, path: &str) -> io::Result<()> {
