@@ -192,3 +192,31 @@ fn whatever_a_process_does_between_two_steps_of_the_one_that_seals_is_sealed_onc
         assert!(calls > 20, "{}: {calls}", scene.name);
     }
 }
+
+#[test]
+fn a_gap_that_cannot_be_written_outlives_its_process_in_a_full_file() {
+    for is_killed in [false, true] {
+        let directory = tempfile::tempdir().unwrap();
+        let faults = Faults::later(Mode::Fails(Errno::IO));
+        let disk = FaultyDisk(RealDisk::open(directory.path(), "ams-1").unwrap(), Arc::clone(&faults));
+        let clock = Steps::of_millis(1);
+        let audit = Audit::open_on(Arc::new(disk), None, options(directory.path()), clock).unwrap().0;
+        let beside = Beside { audit, faults };
+        beside.miss_one();
+        // The next file is begun, and takes no record.
+        beside.faults.strike_after(1, 1);
+        if is_killed {
+            beside.audit.look_after();
+            beside.audit.seal();
+        } else {
+            beside.audit.close().unwrap_err();
+        }
+        drop(beside);
+        let disk = Arc::new(RealDisk::open(directory.path(), "ams-1").unwrap());
+        let next = Audit::open_on(disk, None, options(directory.path()), Steps::of_millis(1)).unwrap().0;
+        next.close().unwrap();
+        let checked = check(directory.path()).unwrap();
+        assert_eq!((checked.durable, checked.missed), (3, 1), "{is_killed}");
+        assert_sound(directory.path(), "a gap kept");
+    }
+}

@@ -68,7 +68,7 @@ fn what_somebody_overwrote_is_told_and_holds_up_nothing_behind_it() {
     let spoil: [fn(&fs::File, u64, u64); 3] = [
         |file, from, _| file.write_all_at(b"spoilt", from + 100).unwrap(),
         wipe,
-        // Behind more zeros than are read at a time, records that were whole.
+        // Behind zeros, in the full file more than are read at a time, records that were whole.
         |file, from, to| wipe(file, from, to - 5000),
     ];
     // In the file that is being written, and in one that is full.
@@ -188,4 +188,33 @@ fn a_file_whose_beginning_somebody_spoilt_gets_no_more_records() {
     assert_eq!(recovery.journaled, 5);
     audit.close().unwrap();
     assert_eq!(check(directory.path()).unwrap().records, 18);
+}
+
+#[test]
+fn a_file_that_cannot_be_left_holds_up_no_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let (sealing, torn_off) = old_and_new(directory.path());
+    record_many(&torn_off, 3);
+    let file = journal_of(directory.path()).into_iter().find(|file| written(file) > 4096).unwrap();
+    // A record may end with a few zeros.
+    let behind = written(&file) + 16;
+    fs::File::options().write(true).open(&file).unwrap().write_all_at(b"half a record", behind).unwrap();
+    drop(torn_off);
+    // There is no place for what was torn off.
+    fs::remove_dir(directory.path().join("torn")).unwrap();
+    std::os::unix::fs::symlink("/sys", directory.path().join("torn")).unwrap();
+    record_many(&sealing, 110);
+    assert!(begun(directory.path()) > 2);
+    (0..3).for_each(|_| sealing.seal());
+    let counters = sealing.counters();
+    assert!(!counters.sealing_ok && counters.last_error.is_some());
+    // Those who look see all of it, and the file that is full is gone.
+    assert_eq!((counters.seq, begun(directory.path())), (113, 2));
+    fs::remove_file(directory.path().join("torn")).unwrap();
+    fs::create_dir(directory.path().join("torn")).unwrap();
+    sealing.seal();
+    assert!(sealing.counters().sealing_ok && !file.exists());
+    assert_eq!(torn(directory.path()), 1);
+    sealing.close().unwrap();
+    assert_eq!(check(directory.path()).unwrap().records, 113);
 }

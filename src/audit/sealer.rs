@@ -14,7 +14,7 @@ use super::{
     files::{Disk, JOURNAL},
     handover::OwnLane,
     id::Nonce,
-    journal::{LaneState, decode, earliest, is_space},
+    journal::{LaneState, decode, earliest, is_space, unless_gone},
     problem::Problem,
     repeated::Repeated,
     sealed::Sealed,
@@ -66,12 +66,41 @@ pub(super) struct Passed {
     pub(super) finished: Vec<Arc<str>>,
     /// A file of this process that was taken away or changed by somebody else.
     pub(super) displaced: Vec<Arc<str>>,
-    /// What keeps the witness from being written; sealing goes on without.
+    /// What keeps the witness from being written, or is damaged; sealing goes on without.
     pub(super) trouble: Option<String>,
+    /// What could not be done. All else was, and counts.
+    pub(super) error: Option<io::Error>,
     /// There is more to seal already.
     pub(super) more: bool,
     /// All of this process is sealed, whatever others go on to record.
     pub(super) own_is_done: bool,
+}
+
+impl Passed {
+    pub(super) fn failed(error: io::Error) -> Self {
+        Self { error: Some(error), ..Self::default() }
+    }
+
+    /// Keeps the first error.
+    pub(super) fn note<T>(&mut self, outcome: io::Result<T>) -> Option<T> {
+        match outcome {
+            Ok(done) => Some(done),
+            Err(error) => {
+                self.error.get_or_insert(error);
+                None
+            }
+        }
+    }
+
+    /// Adds what the next pass has done.
+    pub(super) fn absorb(&mut self, next: Self) {
+        self.records += next.records;
+        self.finished.extend(next.finished);
+        self.displaced.extend(next.displaced);
+        self.trouble = next.trouble.or(self.trouble.take());
+        self.error = self.error.take().or(next.error);
+        (self.more, self.own_is_done) = (next.more, next.own_is_done);
+    }
 }
 
 impl Sealer {
@@ -165,12 +194,14 @@ impl Sealer {
             }
         }
         if !passed.more {
-            passed.records += self.seal_kept_gaps(own, now)?;
-            passed.displaced.extend(self.spoilt(own)?);
+            let gaps = self.seal_kept_gaps(own, now);
+            passed.records += passed.note(gaps).unwrap_or_default();
+            let spoilt = passed.note(self.spoilt(own)).flatten();
+            passed.displaced.extend(spoilt);
         }
-        self.clear_away(own, &mut passed)?;
+        self.clear_away(own, &mut passed);
         passed.own_is_done = match self.lanes.get_mut(&own.nonce) {
-            Some(lane) => lane.peek(own.end)?.is_none(),
+            Some(lane) => passed.note(lane.peek(own.end)).is_some_and(|next| next.is_none()),
             None => true,
         };
         Ok(passed)
@@ -251,31 +282,21 @@ impl Sealer {
         Ok(())
     }
 
-    /// Removes files that are sealed whole.
-    fn clear_away(&mut self, own: &OwnLane, passed: &mut Passed) -> io::Result<()> {
-        let mut outcome = Ok(());
+    /// Removes files that are sealed whole. One that cannot be removed holds up none of the others.
+    fn clear_away(&mut self, own: &OwnLane, passed: &mut Passed) {
         for (nonce, lane) in &mut self.lanes {
             let mut kept = Vec::new();
-            let is_other = *nonce != own.nonce;
-            let last = if is_other { u64::MAX } else { own.end };
+            let last = if *nonce == own.nonce { own.end } else { u64::MAX };
             let ends: Vec<u64> = lane.files.iter().skip(1).map(|next| next.reader.header().first).collect();
             for (index, source) in std::mem::take(&mut lane.files).into_iter().enumerate() {
                 // In the middle of a backlog, only what the reader has left behind.
                 let read = index < lane.current || !passed.more;
                 // A gap that its process did not come to write is sealed when that has ended, or written by it.
-                let holds_gap = || is_other && source.holds_gap(lane.sealed);
-                let done = source.complete && read && outcome.is_ok() && !holds_gap() && {
+                let done = source.complete && read && !source.holds_gap(lane.sealed) && {
                     let end = ends.get(index).copied().unwrap_or(last);
-                    match source.leave(lane.sealed, end, &mut self.problems) {
-                        Ok(torn) => {
-                            self.torn_bytes += torn;
-                            true
-                        }
-                        Err(error) => {
-                            outcome = Err(error);
-                            false
-                        }
-                    }
+                    let torn = passed.note(source.leave(lane.sealed, end, &mut self.problems));
+                    self.torn_bytes += torn.unwrap_or_default();
+                    torn.is_some()
                 };
                 if done {
                     passed.finished.push(source.path);
@@ -288,13 +309,14 @@ impl Sealer {
         }
         self.unsynced |= passed.finished.len() > self.lost.len();
         if self.unsynced {
-            // A name that comes back after a power cut would be sealed again, were its lane forgotten by then.
-            self.disks.iter().try_for_each(|disk| disk.sync_folder(JOURNAL))?;
-            self.unsynced = false;
+            // A name that comes back after a power cut would be sealed again, were its lane forgotten by then. A spare folder
+            // that has gone brings none back.
+            let synced = self.disks.iter().try_for_each(|disk| unless_gone(disk.sync_folder(JOURNAL)));
+            self.unsynced = passed.note(synced).is_none();
         }
-        outcome?;
-        self.lanes.retain(|nonce, lane| !lane.files.is_empty() || *nonce == own.nonce);
-        Ok(())
+        if !self.unsynced {
+            self.lanes.retain(|nonce, lane| !lane.files.is_empty() || *nonce == own.nonce);
+        }
     }
 
     /// Gap records that processes kept and did not come to write: they follow everything else of their lane.

@@ -89,9 +89,9 @@ impl Sealing {
     /// Opens the sealed log and seals what is in the journal. Fine when another process has it and may have it.
     pub(super) fn take_over(&self, now: Timestamp, own: &OwnLane, recovery: &mut Recovery) -> io::Result<()> {
         let mut role = self.lock();
-        let outcome = self.open(&mut role, now, own, recovery);
-        self.failing.store(outcome.is_err(), Ordering::Relaxed);
-        outcome
+        let mut passed = self.open(&mut role, now, own, recovery).unwrap_or_else(Passed::failed);
+        self.failing.store(passed.error.is_some(), Ordering::Relaxed);
+        passed.error.take().map_or(Ok(()), Err)
     }
 
     fn open(
@@ -100,26 +100,25 @@ impl Sealing {
         now: Timestamp,
         own: &OwnLane,
         recovery: &mut Recovery,
-    ) -> io::Result<()> {
+    ) -> io::Result<Passed> {
         if let Err(error) = self.disk.claim() {
-            return if self.succeed { Ok(()) } else { Err(error) };
+            return if self.succeed { Ok(Passed::default()) } else { Err(error) };
         }
         let (sealed, found) = Sealed::open(Arc::clone(&self.disk), self.options.clone(), now)?;
         let disks = self.setup.disks.clone();
         let kept = found.tail_ids.iter().copied();
         let mut sealer = Sealer::new(sealed, disks, self.options.segment_bytes, &found.extensions, kept);
-        let outcome = loop {
-            match sealer.pass(own, now) {
-                Ok(passed) => {
-                    recovery.journaled += passed.records;
-                    if !passed.more {
-                        break Ok(());
-                    }
-                }
-                Err(error) => break Err(error),
+        let mut passed = Passed::default();
+        loop {
+            let next = sealer.pass(own, now).unwrap_or_else(Passed::failed);
+            let goes_on = next.more && next.error.is_none();
+            passed.absorb(next);
+            if !goes_on {
+                break;
             }
-        };
-        let outcome = outcome.and(sealer.clear_drafts());
+        }
+        passed.note(sealer.clear_drafts());
+        recovery.journaled += passed.records;
         recovery.last_seq = sealer.sealed().next_seq() - 1;
         recovery.last_time = sealer.last_time().or(found.last_time);
         recovery.last_revision = found.last_revision.max(sealer.last_revision());
@@ -131,42 +130,48 @@ impl Sealing {
         recovery.problems.append(&mut sealer.problems);
         self.last_seq.store(sealer.sealed().committed_seq(), Ordering::Relaxed);
         *role = Role::Sealing(Box::new(sealer));
-        outcome
+        Ok(passed)
     }
 
     /// Seals what is in the journal now.
-    pub(super) fn pass(&self, own: &OwnLane, now: Timestamp) -> io::Result<Passed> {
+    pub(super) fn pass(&self, own: &OwnLane, now: Timestamp) -> Passed {
         let mut role = self.lock();
-        let mut damage = None;
-        if matches!(*role, Role::Waiting) {
-            let mut recovery = Recovery::default();
-            let outcome = self.open(&mut role, now, own, &mut recovery);
-            self.failing.store(outcome.is_err(), Ordering::Relaxed);
-            if let Some(reason) = recovery.new_epoch {
-                tracing::warn!(epoch = recovery.epoch, %reason, "a new epoch of the audit log began at a take-over");
+        let mut passed = match &mut *role {
+            Role::Sealing(sealer) => {
+                self.disk.claim().and_then(|()| sealer.pass(own, now)).unwrap_or_else(Passed::failed)
             }
-            damage = tell(recovery.problems);
-            outcome?;
-        }
-        let Role::Sealing(sealer) = &mut *role else {
-            let finished = sealed_beside(self.disk.as_ref(), own)?;
-            return Ok(Passed {
-                finished,
-                displaced: displaced(own)?.into_iter().collect(),
-                ..Passed::default()
-            });
+            Role::Waiting => self.step_in(&mut role, own, now),
+            Role::Closed => Passed::default(),
         };
-        let outcome = self.disk.claim().and_then(|()| sealer.pass(own, now));
-        self.failing.store(outcome.is_err(), Ordering::Relaxed);
-        self.last_seq.store(sealer.sealed().committed_seq(), Ordering::Relaxed);
-        self.disturbed.store(sealer.sealed().disturbed(), Ordering::Relaxed);
-        let full = sealer.sealed_mut().full_segments();
-        self.archives.add(full);
-        let damage = tell(std::mem::take(&mut sealer.problems)).or(damage);
-        let mut passed = outcome?;
-        passed.trouble = damage.or_else(|| sealer.sealed().witness_trouble().map(ToOwned::to_owned));
-        passed.displaced.extend(displaced(own)?);
-        Ok(passed)
+        if let Role::Sealing(sealer) = &mut *role {
+            self.failing.store(passed.error.is_some(), Ordering::Relaxed);
+            self.last_seq.store(sealer.sealed().committed_seq(), Ordering::Relaxed);
+            self.disturbed.store(sealer.sealed().disturbed(), Ordering::Relaxed);
+            let full = sealer.sealed_mut().full_segments();
+            self.archives.add(full);
+            let damage = tell(std::mem::take(&mut sealer.problems)).or(passed.trouble.take());
+            passed.trouble = damage.or_else(|| sealer.sealed().witness_trouble().map(ToOwned::to_owned));
+        }
+        // Whatever keeps sealing from going on, nothing more may be recorded where it would not be found.
+        let displaced = passed.note(displaced(own)).flatten();
+        passed.displaced.extend(displaced);
+        passed
+    }
+
+    /// Seals what there is once nobody else does.
+    fn step_in(&self, role: &mut Role, own: &OwnLane, now: Timestamp) -> Passed {
+        let mut recovery = Recovery::default();
+        let mut passed = self.open(role, now, own, &mut recovery).unwrap_or_else(Passed::failed);
+        self.failing.store(passed.error.is_some(), Ordering::Relaxed);
+        if let Some(reason) = recovery.new_epoch {
+            tracing::warn!(epoch = recovery.epoch, %reason, "a new epoch of the audit log began at a take-over");
+        }
+        passed.trouble = tell(recovery.problems).or(passed.trouble.take());
+        if matches!(role, Role::Waiting) && passed.error.is_none() {
+            let finished = passed.note(sealed_beside(self.disk.as_ref(), own));
+            passed.finished.extend(finished.unwrap_or_default());
+        }
+        passed
     }
 
     /// The segments that are full and to be compressed now.

@@ -325,6 +325,19 @@ fn when_the_disk_takes_nothing_the_spare_one_does() {
 }
 
 #[test]
+fn a_spare_folder_that_goes_away_holds_up_nothing() {
+    let (directory, spare) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let faults = Faults::later(Mode::Fails(Errno::IO));
+    let audit = opened_on(directory.path(), &faults, Some(spare.path()), options(directory.path()));
+    spare.close().unwrap();
+    record_some(&audit, 300);
+    (0..20).for_each(|_| audit.tend());
+    let counters = audit.counters();
+    assert_eq!((counters.sealing_ok, counters.seq, counters.last_error), (true, 300, None));
+    audit.close().unwrap();
+}
+
+#[test]
 fn a_gap_that_a_killed_process_had_not_written_is_in_the_log_of_the_next() {
     let directory = tempfile::tempdir().unwrap();
     let (audit, _, clock) = opened(directory.path());

@@ -162,32 +162,29 @@ impl Shared {
         };
         let pass = || self.sealing.pass(&own, now);
         // Not with the locks that request threads take, too; and not where the disk may be full: sealing makes room on it.
-        let outcome = if failing || !self.sealing.is_ok() {
+        let passed = if failing || !self.sealing.is_ok() {
             background::hurried(pass)
         } else {
             background::aside(limits::SEALING_ASIDE_AT_MOST, pass)
         };
         let mut state = self.lock();
-        match outcome {
-            Ok(passed) => {
-                passed.finished.iter().for_each(|path| state.forget(path));
-                passed.displaced.iter().for_each(|path| state.displace(path));
-                if let Some(trouble) = passed.trouble {
-                    state.note(&io::Error::other(trouble), now);
-                }
-                if passed.more {
-                    drop(state);
-                    self.alarm.ring();
-                }
+        passed.finished.iter().for_each(|path| state.forget(path));
+        passed.displaced.iter().for_each(|path| state.displace(path));
+        if let Some(trouble) = passed.trouble {
+            state.note(&io::Error::other(trouble), now);
+        }
+        let Some(error) = passed.error else {
+            if passed.more {
+                drop(state);
+                self.alarm.ring();
             }
-            Err(error) => {
-                state.note(&error, now);
-                if super::journal::is_space(&error) {
-                    // The file made ahead of time holds space that sealing needs now.
-                    drop(state);
-                    self.drop_prepared();
-                }
-            }
+            return;
+        };
+        state.note(&error, now);
+        if super::journal::is_space(&error) {
+            // The file made ahead of time holds space that sealing needs now.
+            drop(state);
+            self.drop_prepared();
         }
     }
 
@@ -307,12 +304,14 @@ impl Shared {
         let passes = loop {
             let now = self.clock.now();
             let own = self.lock().own_lane();
-            match background::hurried(|| self.sealing.pass(&own, now)) {
-                Ok(passed) if passed.more && (!passed.own_is_done || others > 0) => {
+            let passed = background::hurried(|| self.sealing.pass(&own, now));
+            passed.finished.iter().for_each(|path| self.lock().forget(path));
+            match passed.error {
+                Some(error) => break Err(error),
+                None if passed.more && (!passed.own_is_done || others > 0) => {
                     others -= u32::from(passed.own_is_done);
-                    passed.finished.iter().for_each(|path| self.lock().forget(path));
                 }
-                other => break other.map(|_| ()),
+                None => break Ok(()),
             }
         };
         // Also after an error: what is not sealed stays in the journal, and nobody may find it locked there.

@@ -245,10 +245,14 @@ impl Source {
     fn keep(&self, rest: &[u8]) -> io::Result<String> {
         let aside = free_name(self.disk.as_ref(), &self.path, "torn")?;
         let copy = self.disk.create(&aside)?;
-        write_all_at(copy.as_ref(), rest, 0)?;
-        copy.sync()?;
-        self.disk.sync_folder(TORN)?;
-        Ok(aside)
+        let kept = write_all_at(copy.as_ref(), rest, 0)
+            .and_then(|()| copy.sync())
+            .and_then(|()| self.disk.sync_folder(TORN));
+        if kept.is_err() {
+            // It would take space, and a name, with each time that it is tried.
+            self.disk.remove(&aside).ok();
+        }
+        kept.map(|()| aside)
     }
 
     /// Removes a file if it is still the one that was read; what somebody put in its place is set aside.

@@ -2,7 +2,10 @@
 
 use std::{io, ops::Range};
 
-use crate::audit::files::{DiskFile, read_full_at};
+use crate::{
+    audit::files::{DiskFile, read_full_at},
+    background::Breath,
+};
 
 use super::{
     codec::{self, Entry, FRAME, MAX_RECORD},
@@ -136,26 +139,28 @@ impl LaneReader {
     /// Bytes after the last whole record that are not zero: a record that was cut off, or damage. Up to the last
     /// such byte, as far as any file of a lane goes.
     pub(in crate::audit) fn remainder(&self, file: &dyn DiskFile) -> io::Result<Vec<u8>> {
-        let mut rest = Vec::new();
-        let mut at = self.position;
-        let mut kept = 0;
         let limit = self.limit.min(LANE_BYTES as u64);
+        let mut piece = vec![0; CHUNK];
+        let (mut at, mut end) = (self.position, self.position);
+        let mut breath = Breath::every(2);
         while at < limit {
             let most = usize::try_from(limit - at).unwrap_or(CHUNK).min(CHUNK);
-            let from = rest.len();
-            rest.resize(from + most, 0);
-            let read = read_full_at(file, rest.get_mut(from..).unwrap_or_default(), at)?;
-            rest.truncate(from + read);
+            let read = read_full_at(file, piece.get_mut(..most).unwrap_or_default(), at)?;
             if read == 0 {
                 break;
             }
             // Behind zeros there may be what was written before somebody wiped what is in front of it.
-            if let Some(last) = rest.get(from..).unwrap_or_default().iter().rposition(|byte| *byte != 0) {
-                kept = from + last + 1;
-            }
+            let written = piece.get(..read).unwrap_or_default().iter().rposition(|byte| *byte != 0);
+            end = written.map_or(end, |last| at + last as u64 + 1);
             at += read as u64;
+            breath.tick();
         }
-        rest.truncate(kept);
+        if end == self.position {
+            return Ok(Vec::new());
+        }
+        let mut rest = vec![0; usize::try_from(end - self.position).unwrap_or_default()];
+        let read = read_full_at(file, &mut rest, self.position)?;
+        rest.truncate(read);
         Ok(rest)
     }
 
