@@ -292,7 +292,8 @@ impl Sealer {
                 // In the middle of a backlog, only what the reader has left behind.
                 let read = index < lane.current || !passed.more;
                 // A gap that its process did not come to write is sealed when that has ended, or written by it.
-                let done = source.complete && read && !source.holds_gap(lane.sealed) && {
+                let mut holds_gap = || passed.note(source.holds_gap(lane.sealed)).unwrap_or(true);
+                let done = source.complete && read && !holds_gap() && {
                     let end = ends.get(index).copied().unwrap_or(last);
                     let torn = passed.note(source.leave(lane.sealed, end, &mut self.problems));
                     self.torn_bytes += torn.unwrap_or_default();
@@ -309,10 +310,11 @@ impl Sealer {
         }
         self.unsynced |= passed.finished.len() > self.lost.len();
         if self.unsynced {
-            // A name that comes back after a power cut would be sealed again, were its lane forgotten by then. A spare folder
-            // that has gone brings none back.
-            let synced = self.disks.iter().try_for_each(|disk| unless_gone(disk.sync_folder(JOURNAL)));
-            self.unsynced = passed.note(synced).is_none();
+            // A name that comes back after a power cut would be sealed again, were its lane forgotten by then; and so would
+            // those in a spare folder that has gone and comes back, which is no reason not to go on.
+            let synced = self.disks.iter().try_for_each(|disk| disk.sync_folder(JOURNAL));
+            self.unsynced = synced.is_err();
+            passed.note(unless_gone(synced));
         }
         if !self.unsynced {
             self.lanes.retain(|nonce, lane| !lane.files.is_empty() || *nonce == own.nonce);

@@ -207,9 +207,9 @@ impl Source {
         Ok(self.reader.position() < self.end && !self.reader.look(self.file.as_ref())?)
     }
 
-    /// Whether a gap is kept there that is not sealed, or may be.
-    pub(in crate::audit) fn holds_gap(&self, sealed: u64) -> bool {
-        self.reader.kept_gap(self.file.as_ref(), sealed).map_or(true, |slot| slot.is_some())
+    /// Whether a gap is kept there that is not sealed.
+    pub(in crate::audit) fn holds_gap(&self, sealed: u64) -> io::Result<bool> {
+        Ok(self.reader.kept_gap(self.file.as_ref(), sealed)?.is_some())
     }
 
     /// Sets aside what follows the last record of a file, and removes the file. Records up to the ordinal `sealed` or
