@@ -197,21 +197,15 @@ impl Disk for RealDisk {
     }
 
     fn read(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
-        let file = match File::open(self.path(path)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            other => other?,
-        };
+        let Some(file) = if_there(File::open(self.path(path)))? else { return Ok(None) };
         let mut bytes = Vec::new();
         file.take(MAX_SMALL_FILE).read_to_end(&mut bytes)?;
         Ok(Some(bytes))
     }
 
     fn identity(&self, path: &str) -> io::Result<Option<Identity>> {
-        match std::fs::symlink_metadata(self.path(path)) {
-            Ok(metadata) => Ok(Some((metadata.dev(), metadata.ino()))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        let metadata = if_there(std::fs::symlink_metadata(self.path(path)))?;
+        Ok(metadata.map(|metadata| (metadata.dev(), metadata.ino())))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -239,12 +233,17 @@ fn make_folder(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
+/// Nothing where there is no such file, which somebody may have removed in the meantime.
+pub(super) fn if_there<T>(outcome: io::Result<T>) -> io::Result<Option<T>> {
+    match outcome {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some),
+    }
+}
+
 /// The names in a folder, sorted; none when it is not there.
 pub(super) fn names_in(folder: &Path) -> io::Result<Vec<String>> {
-    let entries = match std::fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        other => other?,
-    };
+    let Some(entries) = if_there(std::fs::read_dir(folder))? else { return Ok(Vec::new()) };
     let mut names = Vec::new();
     for entry in entries {
         // A name that is not UTF-8 is none of ours.

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use super::{
     faulty::{Faults, FaultyDisk, Mode},
     files::RealDisk,
-    testing::{Steps, assert_sound, blocked, options},
+    testing::{Steps, assert_sound, blocked, opened_on, options},
     *,
 };
 
@@ -65,6 +65,12 @@ impl Beside {
         self.audit.fail_writing();
         self.record(1);
     }
+
+    /// The next file is begun, and takes no record.
+    fn begin_in_vain(&self) {
+        self.faults.strike_after(1, 1);
+        self.audit.look_after();
+    }
 }
 
 const SCENES: [Scene; 7] = [
@@ -107,11 +113,7 @@ const SCENES: [Scene; 7] = [
     Scene {
         name: "a gap that could not be written grows",
         before: Beside::miss_one,
-        meanwhile: |beside| {
-            // The next file is begun, and takes no record.
-            beside.faults.strike_after(1, 1);
-            beside.audit.look_after();
-        },
+        meanwhile: Beside::begin_in_vain,
         end: End::Never,
         afterwards: |beside| {
             beside.record(1);
@@ -122,10 +124,7 @@ const SCENES: [Scene; 7] = [
     Scene {
         name: "a gap could not be written and is kept in a full file",
         before: Beside::miss_one,
-        meanwhile: |beside| {
-            beside.faults.strike_after(1, 1);
-            beside.audit.look_after();
-        },
+        meanwhile: Beside::begin_in_vain,
         end: End::Afterwards,
         afterwards: |_| {},
     },
@@ -146,9 +145,7 @@ const SCENES: [Scene; 7] = [
 fn play(scene: &Scene, call: u64) -> bool {
     let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
     let faults = Faults::later(Mode::Fails(Errno::IO));
-    let disk = FaultyDisk(RealDisk::open(directory.path(), "ams-1").unwrap(), Arc::clone(&faults));
-    let sealing =
-        Audit::open_on(Arc::new(disk), None, options(directory.path()), Steps::of_millis(1)).unwrap().0;
+    let sealing = opened_on(directory.path(), &faults, None, options(directory.path()));
     let beside = Beside::open(directory.path());
     (scene.before)(&beside);
     let beside = Arc::new(Mutex::new(Some(beside)));
@@ -198,17 +195,14 @@ fn a_gap_that_cannot_be_written_outlives_its_process_in_a_full_file() {
     for is_killed in [false, true] {
         let directory = tempfile::tempdir().unwrap();
         let faults = Faults::later(Mode::Fails(Errno::IO));
-        let disk = FaultyDisk(RealDisk::open(directory.path(), "ams-1").unwrap(), Arc::clone(&faults));
-        let clock = Steps::of_millis(1);
-        let audit = Audit::open_on(Arc::new(disk), None, options(directory.path()), clock).unwrap().0;
+        let audit = opened_on(directory.path(), &faults, None, options(directory.path()));
         let beside = Beside { audit, faults };
         beside.miss_one();
-        // The next file is begun, and takes no record.
-        beside.faults.strike_after(1, 1);
         if is_killed {
-            beside.audit.look_after();
+            beside.begin_in_vain();
             beside.audit.seal();
         } else {
+            beside.faults.strike_after(1, 1);
             beside.audit.close().unwrap_err();
         }
         drop(beside);

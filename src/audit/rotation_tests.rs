@@ -14,7 +14,7 @@ use super::{
     faulty::{Faults, FaultyDisk, Mode},
     files::RealDisk,
     journal::Header,
-    testing::{Steps, assert_sound, blocked, options},
+    testing::{Steps, assert_sound, blocked, opened_on, options},
     *,
 };
 
@@ -182,9 +182,7 @@ fn a_file_that_comes_too_late_is_not_begun() {
     for fails in [false, true] {
         let directory = tempfile::tempdir().unwrap();
         let faults = Faults::later(Mode::Fails(Errno::IO));
-        let disk = FaultyDisk(RealDisk::open(directory.path(), "ams-1").unwrap(), Arc::clone(&faults));
-        let clock = Steps::of_millis(1);
-        let audit = Audit::open_on(Arc::new(disk), None, options(directory.path()), clock).unwrap().0;
+        let audit = opened_on(directory.path(), &faults, None, options(directory.path()));
         let before = faults.calls();
         record(&audit);
         assert_eq!(faults.calls() - before, 1);

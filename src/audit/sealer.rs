@@ -11,10 +11,10 @@ use jiff::Timestamp;
 
 use super::{
     batch::Batch,
-    files::{Disk, JOURNAL},
+    files::{Disk, JOURNAL, if_there},
     handover::OwnLane,
     id::Nonce,
-    journal::{LaneState, decode, earliest, is_space, unless_gone},
+    journal::{LaneState, decode, earliest, is_space},
     problem::Problem,
     repeated::Repeated,
     sealed::Sealed,
@@ -48,7 +48,7 @@ pub(super) struct Sealer {
     order: Vec<(Nonce, u64)>,
     /// Whether names were removed that may come back after a power cut.
     unsynced: bool,
-    /// Files of this process that somebody has spoilt.
+    /// Files of this process that were found spoilt, until a pass tells it.
     lost: Vec<Arc<str>>,
     /// What recovery of lanes met.
     pub(super) problems: Vec<Problem>,
@@ -175,8 +175,8 @@ impl Sealer {
 
     fn pass_once(&mut self, own: &OwnLane, now: Timestamp) -> io::Result<Passed> {
         self.discover(own)?;
-        let mut passed =
-            Passed { finished: self.lost.clone(), displaced: self.lost.clone(), ..Passed::default() };
+        let lost = std::mem::take(&mut self.lost);
+        let mut passed = Passed::default();
         let first = self.sealed.next_seq();
         background::keep_up(self.backlog());
         let sealed = self.hand_over(own, now, &mut passed).and_then(|()| {
@@ -200,6 +200,8 @@ impl Sealer {
             passed.displaced.extend(spoilt);
         }
         self.clear_away(own, &mut passed);
+        passed.displaced.extend_from_slice(&lost);
+        passed.finished.extend(lost);
         passed.own_is_done = match self.lanes.get_mut(&own.nonce) {
             Some(lane) => passed.note(lane.peek(own.end)).is_some_and(|next| next.is_none()),
             None => true,
@@ -308,13 +310,13 @@ impl Sealer {
             lane.files = kept;
             lane.current = 0;
         }
-        self.unsynced |= passed.finished.len() > self.lost.len();
+        self.unsynced |= !passed.finished.is_empty();
         if self.unsynced {
             // A name that comes back after a power cut would be sealed again, were its lane forgotten by then; and so would
             // those in a spare folder that has gone and comes back, which is no reason not to go on.
             let synced = self.disks.iter().try_for_each(|disk| disk.sync_folder(JOURNAL));
             self.unsynced = synced.is_err();
-            passed.note(unless_gone(synced));
+            passed.note(if_there(synced));
         }
         if !self.unsynced {
             self.lanes.retain(|nonce, lane| !lane.files.is_empty() || *nonce == own.nonce);

@@ -8,7 +8,11 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::*;
+use super::{
+    faulty::{Faults, FaultyDisk},
+    files::{Disk, RealDisk},
+    *,
+};
 use crate::clock::Clock;
 
 /// The smallest segments, so that a few records rotate.
@@ -81,4 +85,16 @@ pub(super) fn assert_sound(directory: &Path, what: &str) {
     check(directory).unwrap_or_else(|error| panic!("{what}: {error}"));
     let report = verify(directory, &VerifyOptions::default(), &|_, _| {}).unwrap();
     assert!(report.is_sound(), "{what}: {:?}", report.findings);
+}
+
+/// A log on a disk whose calls fail when told to.
+pub(super) fn opened_on(
+    directory: &Path,
+    faults: &Arc<Faults>,
+    spare: Option<&Path>,
+    options: Options,
+) -> Audit {
+    let disk = Arc::new(FaultyDisk(RealDisk::open(directory, "ams-1").unwrap(), Arc::clone(faults)));
+    let spare = spare.map(|directory| -> Arc<dyn Disk> { Arc::new(RealDisk::unlocked(directory, "ams-1")) });
+    Audit::open_on(disk, spare, options, Steps::of_millis(1)).unwrap().0
 }

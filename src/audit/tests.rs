@@ -13,9 +13,9 @@ use jiff::SignedDuration;
 use rustix::io::Errno;
 
 use super::{
-    faulty::{Faults, FaultyDisk, Mode},
-    files::{Disk, RealDisk},
-    testing::{Steps, blocked, options},
+    faulty::{Faults, Mode},
+    files::RealDisk,
+    testing::{Steps, blocked, opened_on, options},
     *,
 };
 
@@ -252,13 +252,6 @@ fn a_receipt_of_the_disk_comes_after_its_sync_and_not_before() {
     assert!(matches!(pending.as_mut().poll(&mut context), Poll::Ready(receipt) if receipt.is_recorded()));
     assert_eq!(audit.counters().unsynced, 0);
     audit.close().unwrap();
-}
-
-/// A log on a disk whose calls fail when told to.
-fn opened_on(directory: &Path, faults: &Arc<Faults>, spare: Option<&Path>, options: Options) -> Audit {
-    let disk = Arc::new(FaultyDisk(RealDisk::open(directory, "ams-1").unwrap(), Arc::clone(faults)));
-    let spare = spare.map(|directory| -> Arc<dyn Disk> { Arc::new(RealDisk::unlocked(directory, "ams-1")) });
-    Audit::open_on(disk, spare, options, Steps::of_millis(1)).unwrap().0
 }
 
 #[test]

@@ -15,7 +15,7 @@ use rustix::{
 };
 
 use super::{
-    files::{DiskFile, JOURNAL, RealDisk, names_in},
+    files::{DiskFile, JOURNAL, RealDisk, if_there, names_in},
     id::Nonce,
     journal::{Header, LaneReader, LaneState, Source, decode},
     read::Record,
@@ -53,10 +53,11 @@ impl Unsealed {
             if Header::parse_name(&name).is_none() {
                 continue;
             }
-            let file = match File::open(directory.join(JOURNAL).join(&name)) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound && may_be_gone => continue,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-                other => other?,
+            let Some(file) = if_there(File::open(directory.join(JOURNAL).join(&name)))? else {
+                if may_be_gone {
+                    continue;
+                }
+                return Ok(None);
             };
             // A file that begins with anything else is not begun, or for the sealer to report.
             let Some(reader) = LaneReader::open(&file)? else { continue };

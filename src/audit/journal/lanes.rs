@@ -10,7 +10,7 @@ use super::{
     reader::LaneReader,
 };
 use crate::audit::{
-    files::{Disk, DiskFile, TORN, free_name, set_aside, write_all_at},
+    files::{Disk, DiskFile, TORN, free_name, if_there, set_aside, write_all_at},
     handover::OwnLane,
     id::Nonce,
     problem::Problem,
@@ -42,14 +42,6 @@ pub(in crate::audit) struct Source {
     pub(in crate::audit) end: u64,
     /// Its process is gone, or has gone on to another file for good.
     pub(in crate::audit) complete: bool,
-}
-
-/// A file that its own process has removed in the meantime is gone as well.
-pub(in crate::audit) fn unless_gone(outcome: io::Result<()>) -> io::Result<()> {
-    match outcome {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
 }
 
 /// Where in its lane a file is: its first ordinal, and the number in its name.
@@ -259,7 +251,9 @@ impl Source {
     fn remove(&self) -> io::Result<()> {
         match self.disk.identity(&self.path)? {
             None => Ok(()),
-            Some(there) if there == self.file.state()?.identity => unless_gone(self.disk.remove(&self.path)),
+            Some(there) if there == self.file.state()?.identity => {
+                if_there(self.disk.remove(&self.path)).map(|_| ())
+            }
             Some(_) => set_aside(self.disk.as_ref(), &self.path, "replaced").map(|_| ()),
         }
     }

@@ -22,6 +22,6 @@ pub(super) use codec::{Asked, Decision, Draft, Entry, Facts, List, decode, parse
 pub(super) use commit::{Commit, CommitRound};
 pub(super) use header::{DRAFT, Header};
 pub(super) use lane::{LANE_BYTES, Lane, LaneFile, is_space};
-pub(super) use lanes::{LaneState, Source, earliest, place_of, unless_gone};
+pub(super) use lanes::{LaneState, Source, earliest, place_of};
 pub(super) use prepared::Prepared;
 pub(super) use reader::{LaneReader, is_unused};

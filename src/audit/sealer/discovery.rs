@@ -4,9 +4,9 @@ use std::{io, sync::Arc};
 
 use super::Sealer;
 use crate::audit::{
-    files::{Disk, DiskFile, JOURNAL, set_aside},
+    files::{Disk, DiskFile, JOURNAL, if_there, set_aside},
     handover::{OwnFile, OwnLane},
-    journal::{DRAFT, Header, LaneFile, LaneReader, Source, is_unused, unless_gone},
+    journal::{DRAFT, Header, LaneFile, LaneReader, Source, is_unused},
     problem::Problem,
 };
 
@@ -18,7 +18,7 @@ impl Sealer {
                 let path = format!("{JOURNAL}/{name}");
                 let Some(file) = if_there(disk.open(&path))? else { continue };
                 if file.try_lock()? {
-                    unless_gone(disk.remove(&path))?;
+                    if_there(disk.remove(&path))?;
                 }
             }
         }
@@ -27,7 +27,6 @@ impl Sealer {
 
     /// Looks for files that are not known yet.
     pub(super) fn discover(&mut self, own: &OwnLane) -> io::Result<()> {
-        self.lost.clear();
         for known in &own.files {
             self.take_in(&known.file.disk, &known.file.path, Some(known))?;
         }
@@ -132,7 +131,7 @@ impl Sealer {
         }
         // One that cannot be read to its end must not hold up all others.
         if is_unused(file).unwrap_or(false) {
-            unless_gone(disk.remove(path))?;
+            if_there(disk.remove(path))?;
         } else {
             self.set_aside(disk, path)?;
         }
@@ -143,13 +142,5 @@ impl Sealer {
         let aside = set_aside(disk, path, "damaged")?;
         self.problems.push(Problem::Journal { path: path.to_owned(), offset: 0, aside });
         Ok(())
-    }
-}
-
-/// Nothing for a file that is not there.
-fn if_there<T>(opened: io::Result<T>) -> io::Result<Option<T>> {
-    match opened {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        other => other.map(Some),
     }
 }
